@@ -1,0 +1,130 @@
+"""What the parts of meshmetrics hand to each other. Frozen, and free of any I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+Outcome = Literal["success", "failure", "canceled"]
+Grain = Literal["minute", "quarter", "day"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """How many runs one minute gained (or lost, where negative) of each outcome."""
+
+    minute: datetime
+    success: int
+    failure: int
+    canceled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One workflow's counters after a count that changed them.
+
+    Counts are absolute. `deltas` are the differences between `base_revision` and `revision`;
+    None where they are not told (a correction of runs older than the minute buckets, a resend
+    after a restart): a subscriber that is behind `revision` then has to refetch.
+    """
+
+    workflow_id: UUID
+    project_id: UUID
+    slug: str
+    base_revision: int
+    revision: int
+    success_count: int
+    failure_count: int
+    canceled_count: int
+    last_success_at: datetime | None
+    last_failure_at: datetime | None
+    last_updated: datetime
+    deltas: tuple[Delta, ...] | None
+
+    @property
+    def success_rate(self) -> float | None:
+        """success / (success + failure); None (never 0 or 1) before the first such run."""
+        finished = self.success_count + self.failure_count
+        return self.success_count / finished if finished else None
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A run that cannot be counted, and why."""
+
+    run_id: UUID
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What one call of `count_runs` did."""
+
+    runs: int  # runs whose ledger entry changed: 0 where all was counted already
+    changes: tuple[Change, ...]
+    set_aside: tuple[SetAside, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in the walk over `workflow_runs` by (updated_at, id)."""
+
+    updated_at: datetime
+    run_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Uncounted:
+    """One step of the walk: the runs to count, and how far the step came."""
+
+    run_ids: tuple[UUID, ...]
+    scanned: int  # rows looked at; fewer than asked for means that the end was reached
+    reached: Position | None  # None where nothing was scanned
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far a walk got. `done` says that it has nothing left to do, ever."""
+
+    position: Position
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who works. `last_alive` is when a holder (any, this one included) last renewed before now."""
+
+    held: bool
+    holder_name: str
+    last_alive: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One line of an audit: something that is not as the run list says.
+
+    `kind` is `run` (ledger against runs), `bucket` (buckets against ledger), `counter`
+    (counters against day buckets) or `set_aside` (a run that cannot be counted). A difference
+    that a sweep is still going to mend is `pending`; all others are wrong.
+    """
+
+    kind: Literal["run", "bucket", "counter", "set_aside"]
+    pending: bool
+    workflow_id: UUID | None
+    run_id: UUID | None
+    grain: Grain | None
+    bucket_start: datetime | None
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Maintained:
+    """What one call of `maintain` did."""
+
+    pruned_buckets: int
+    retired_runs: int  # ledger rows whose run is gone, moved to the retired buckets
+    scanned: int  # ledger rows looked at
+    wrapped: bool  # the slice reached the end of the ledger; the next begins anew

@@ -1,0 +1,215 @@
+"""The one way to the database: a method for each SQL function, and no other SQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from meshmetrics.model import (
+    Change,
+    Checkpoint,
+    Counted,
+    Delta,
+    Difference,
+    Lease,
+    Maintained,
+    Position,
+    SetAside,
+    Uncounted,
+)
+
+Connection = asyncpg.pool.PoolConnectionProxy | asyncpg.Connection
+
+
+class Store:
+    """Calls meshmetrics' functions through a pool.
+
+    Every method is one transaction. Errors are asyncpg's own: `is_transient` tells those that
+    the same call may survive later from those that it cannot.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, *, transaction_pooler: bool = False) -> None:
+        """`transaction_pooler`: the pool's connections pass a pooler that may hand each
+        statement to another backend, so that even a single call needs an explicit transaction
+        to prepare and execute on the same one."""
+        self._pool = pool
+        self._transaction_pooler = transaction_pooler
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        async with self._pool.acquire() as connection:
+            if self._transaction_pooler:
+                async with connection.transaction():
+                    yield connection
+            else:
+                yield connection
+
+    async def _row(self, sql: str, *arguments: object) -> asyncpg.Record:
+        async with self._connection() as connection:
+            row = await connection.fetchrow(sql, *arguments)
+        assert row is not None  # each function called this way returns exactly one row
+        return row
+
+    async def count_runs(self, run_ids: Sequence[UUID]) -> Counted:
+        """Make ledger, buckets and counters say of these runs what `workflow_runs` says now.
+
+        Idempotent, in any order, from any number of callers at once. Unknown ids are ignored.
+        """
+        row = await self._row(
+            "select counted, changes, set_aside from meshmetrics.count_runs($1)", list(run_ids)
+        )
+        return Counted(
+            runs=row["counted"],
+            changes=_changes(row["changes"]),
+            set_aside=tuple(
+                SetAside(UUID(item["run_id"]), item["reason"])
+                for item in json.loads(row["set_aside"])
+            ),
+        )
+
+    async def set_aside_run(self, run_id: UUID, reason: str) -> None:
+        """Note that a run cannot be counted, until its row changes."""
+        await self._row("select meshmetrics.set_aside_run($1, $2)", run_id, reason)
+
+    async def uncounted_runs(
+        self, after: Position, until: datetime, max_scanned: int
+    ) -> Uncounted:
+        """Walk at most `max_scanned` runs behind `after` and updated before `until`; return
+        those whose present outcome differs from the ledger."""
+        row = await self._row(
+            "select run_ids, scanned, reached_at, reached_id"
+            " from meshmetrics.uncounted_runs($1, $2, $3, $4)",
+            after.updated_at,
+            after.run_id,
+            until,
+            max_scanned,
+        )
+        reached = Position(row["reached_at"], row["reached_id"]) if row["scanned"] else None
+        return Uncounted(tuple(row["run_ids"]), row["scanned"], reached)
+
+    async def settled_until(self, overlap: timedelta) -> datetime:
+        """The time before which no transaction can still add a row by `updated_at`: the start
+        of the oldest transaction under way, or `overlap` ago where the database does not let us
+        see other sessions' transactions."""
+        row = await self._row("select meshmetrics.settled_until($1) as at", overlap)
+        at: datetime = row["at"]
+        return at
+
+    async def now(self) -> datetime:
+        """The database's clock."""
+        row = await self._row("select now() as at")
+        at: datetime = row["at"]
+        return at
+
+    async def read_checkpoint(self, name: str) -> Checkpoint:
+        """How far the walk `name` (`sweep` or `backfill`) got."""
+        row = await self._row(
+            "select updated_at, run_id, done from meshmetrics.read_checkpoint($1)", name
+        )
+        return Checkpoint(Position(row["updated_at"], row["run_id"]), row["done"])
+
+    async def advance_checkpoint(self, name: str, position: Position, *, done: bool) -> None:
+        """Move a checkpoint forward; a position behind the present one changes nothing."""
+        await self._row(
+            "select meshmetrics.advance_checkpoint($1, $2, $3, $4)",
+            name,
+            position.updated_at,
+            position.run_id,
+            done,
+        )
+
+    async def changed_since(self, since: datetime) -> tuple[Change, ...]:
+        """The workflows counted at or after `since`, without deltas."""
+        row = await self._row("select meshmetrics.changed_since($1) as changes", since)
+        return _changes(row["changes"])
+
+    async def take_lease(self, holder: UUID, holder_name: str, ttl: timedelta) -> Lease:
+        """Take or renew the lease for `ttl`, unless another holder's is still running."""
+        row = await self._row(
+            "select held, holder_name, last_alive from meshmetrics.take_lease($1, $2, $3)",
+            holder,
+            holder_name,
+            ttl,
+        )
+        return Lease(row["held"], row["holder_name"], row["last_alive"])
+
+    async def release_lease(self, holder: UUID) -> None:
+        """Give the lease back, if this holder has it."""
+        await self._row("select meshmetrics.release_lease($1)", holder)
+
+    async def maintain(self, now: datetime | None, max_scanned: int) -> Maintained:
+        """Prune buckets by grain as of `now` (the database's clock where None), and retire up
+        to `max_scanned` ledger rows whose run is gone."""
+        row = await self._row(
+            "select pruned_buckets, retired_runs, scanned, wrapped"
+            " from meshmetrics.maintain($1, $2)",
+            now,
+            max_scanned,
+        )
+        return Maintained(**dict(row))
+
+    async def audit(
+        self, after: datetime | None = None, before: datetime | None = None, limit: int = 1000
+    ) -> tuple[Difference, ...]:
+        """Compare runs, ledger, buckets and counters in one snapshot; wrong ones first.
+
+        `after` and `before` narrow it to whole UTC days of `finished_at`; counters are compared
+        only where both are None.
+        """
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                "select kind, pending, workflow_id, run_id, grain, bucket_start, expected, found"
+                " from meshmetrics.audit($1, $2, $3)",
+                after,
+                before,
+                limit,
+            )
+        return tuple(Difference(**dict(row)) for row in rows)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same call may succeed later without anything being mended in the data:
+    connection and resource trouble, cancellation, conflicts, shutdowns."""
+    if isinstance(error, asyncpg.PostgresError):
+        # Classes of SQLSTATE: 08 connection, 25006 read-only (a failover), 40 rollback,
+        # 53 resources, 55 state (locks), 57 operator intervention, 58 system error.
+        state = error.sqlstate or ""
+        return state[:2] in {"08", "40", "53", "55", "57", "58"} or state == "25006"
+    return isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError))
+
+
+def _changes(document: str) -> tuple[Change, ...]:
+    return tuple(_change(item) for item in json.loads(document))
+
+
+def _change(item: dict[str, Any]) -> Change:
+    deltas = item["deltas"]
+    return Change(
+        workflow_id=UUID(item["workflow_id"]),
+        project_id=UUID(item["project_id"]),
+        slug=item["slug"],
+        base_revision=item["base_revision"],
+        revision=item["revision"],
+        success_count=item["success_count"],
+        failure_count=item["failure_count"],
+        canceled_count=item["canceled_count"],
+        last_success_at=_time(item["last_success_at"]),
+        last_failure_at=_time(item["last_failure_at"]),
+        last_updated=datetime.fromisoformat(item["last_updated"]),
+        deltas=None
+        if deltas is None
+        else tuple(
+            Delta(datetime.fromisoformat(d["minute"]), d["success"], d["failure"], d["canceled"])
+            for d in deltas
+        ),
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
