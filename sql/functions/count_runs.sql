@@ -1,0 +1,285 @@
+-- Makes ledger, buckets and counters say of these runs what public.workflow_runs says now.
+--
+-- Idempotent; in any order; by any number of callers. The runs are read after the counting lock
+-- is held, so that the last writer is the one that saw the newest row; no row of the engine's is
+-- locked, but for a workflow counted for the first time (key share, never waited for).
+--
+-- counted: runs whose ledger entry changed. changes: the workflows whose counters changed, with
+-- the differences by minute, or null deltas where a change is older than the minute buckets.
+-- set_aside: the runs that have a flaw.
+--
+-- A workflow that is being deleted is left out (skip locked): waiting for the engine's
+-- transaction would hold up all counting. If the deletion is rolled back a sweep counts its runs.
+create or replace function meshmetrics.count_runs(
+  run_ids uuid[],
+  out counted integer,
+  out changes jsonb,
+  out set_aside jsonb
+)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  minutes_from timestamptz;
+  quarters_from timestamptz;
+begin
+  perform meshmetrics.counting_lock();
+
+  select max(k.since) filter (where k.grain = 'minute'), max(k.since) filter (where k.grain = 'quarter')
+  into minutes_from, quarters_from
+  from meshmetrics.kept_from k;
+
+  with
+  present as materialized (
+    select s.*
+    from (select distinct id from unnest(run_ids) id) w
+    join meshmetrics.run_states s on s.run_id = w.id
+  ),
+  flawed as (
+    insert into meshmetrics.set_aside_runs as a (run_id, workflow_id, reason, run_updated_at)
+    select p.run_id, p.workflow_id, p.flaw, p.updated_at from present p where p.flaw is not null
+    on conflict (run_id) do update
+    set reason = excluded.reason, run_updated_at = excluded.run_updated_at
+    returning a.run_id, a.reason
+  ),
+  mended as (
+    delete from meshmetrics.set_aside_runs a
+    using present p
+    where a.run_id = p.run_id and p.flaw is null
+  ),
+  -- Ledger against runs. A flawed run is in no counter, and is taken out if it was.
+  different as materialized (
+    select
+      p.run_id, p.workflow_id, p.outcome, p.finished_at,
+      l.workflow_id as old_workflow_id, l.outcome as old_outcome, l.finished_at as old_finished_at
+    from (
+      select run_id, workflow_id, finished_at, case when flaw is null then outcome end as outcome
+      from present
+    ) p
+    left join meshmetrics.counted_runs l on l.run_id = p.run_id
+    where (p.outcome is not null or l.run_id is not null)
+      and (p.workflow_id, p.outcome, p.finished_at)
+        is distinct from (l.workflow_id, l.outcome, l.finished_at)
+  ),
+  touched as materialized (
+    select workflow_id from different where outcome is not null
+    union
+    select old_workflow_id from different where old_workflow_id is not null
+  ),
+  known as materialized (
+    select m.workflow_id, m.project_id, m.last_success_at, m.last_failure_at
+    from public.workflow_run_metrics m
+    where m.workflow_id in (select t.workflow_id from touched t)
+    for no key update skip locked
+  ),
+  new as materialized (
+    select d.id as workflow_id, d.project_id
+    from public.workflow_definitions d
+    join public.projects p on p.id = d.project_id
+    where d.id in (select t.workflow_id from touched t)
+      and not exists (select from public.workflow_run_metrics m where m.workflow_id = d.id)
+    for key share skip locked
+  ),
+  places as materialized (
+    select workflow_id, project_id, last_success_at, last_failure_at from known
+    union all
+    select workflow_id, project_id, null, null from new
+  ),
+  -- What is counted now. An old place that is gone (its workflow was deleted) needs no taking out.
+  taken as materialized (
+    select d.*
+    from different d
+    where (d.outcome is null or d.workflow_id in (select p.workflow_id from places p))
+      and (
+        d.old_workflow_id is null
+        or d.old_workflow_id in (select p.workflow_id from places p)
+        or not exists (
+          select from public.workflow_run_metrics m where m.workflow_id = d.old_workflow_id
+        )
+      )
+  ),
+  ledger_put as (
+    insert into meshmetrics.counted_runs as l (run_id, workflow_id, finished_at, outcome)
+    select t.run_id, t.workflow_id, t.finished_at, t.outcome from taken t where t.outcome is not null
+    on conflict (run_id) do update
+    set workflow_id = excluded.workflow_id,
+        finished_at = excluded.finished_at,
+        outcome = excluded.outcome
+  ),
+  ledger_drop as (
+    delete from meshmetrics.counted_runs l
+    using taken t
+    where l.run_id = t.run_id and t.outcome is null
+  ),
+  -- Signed entries: out of the old place, into the new one.
+  entries as materialized (
+    select workflow_id, finished_at, outcome, 1 as n from taken where outcome is not null
+    union all
+    select t.old_workflow_id, t.old_finished_at, t.old_outcome, -1
+    from taken t
+    where t.old_workflow_id in (select p.workflow_id from places p)
+  ),
+  minutes as materialized (
+    select
+      workflow_id,
+      date_trunc('minute', finished_at) as bucket_start,
+      coalesce(sum(n) filter (where outcome = 'success'), 0)::integer as success,
+      coalesce(sum(n) filter (where outcome = 'failure'), 0)::integer as failure,
+      coalesce(sum(n) filter (where outcome = 'canceled'), 0)::integer as canceled
+    from entries
+    where finished_at >= minutes_from
+    group by 1, 2
+  ),
+  quarters as materialized (
+    select
+      workflow_id,
+      date_bin('15 minutes', finished_at, '2000-01-01 00:00:00+00') as bucket_start,
+      coalesce(sum(n) filter (where outcome = 'success'), 0)::integer as success,
+      coalesce(sum(n) filter (where outcome = 'failure'), 0)::integer as failure,
+      coalesce(sum(n) filter (where outcome = 'canceled'), 0)::integer as canceled
+    from entries
+    group by 1, 2
+  ),
+  days as materialized (
+    select
+      workflow_id,
+      date_trunc('day', bucket_start) as bucket_start,
+      sum(success)::integer as success,
+      sum(failure)::integer as failure,
+      sum(canceled)::integer as canceled
+    from quarters
+    group by 1, 2
+  ),
+  buckets as (
+    insert into public.workflow_run_buckets as b
+      (workflow_id, project_id, grain, bucket_start, success_count, failure_count, canceled_count)
+    select g.workflow_id, p.project_id, g.grain, g.bucket_start, g.success, g.failure, g.canceled
+    from (
+      select 'minute' as grain, * from minutes
+      union all
+      select 'quarter', * from quarters where bucket_start >= quarters_from
+      union all
+      select 'day', * from days
+    ) g
+    join places p on p.workflow_id = g.workflow_id
+    where (g.success, g.failure, g.canceled) <> (0, 0, 0)
+    on conflict (workflow_id, grain, bucket_start) do update
+    set success_count = b.success_count + excluded.success_count,
+        failure_count = b.failure_count + excluded.failure_count,
+        canceled_count = b.canceled_count + excluded.canceled_count
+  ),
+  totals as (
+    select
+      workflow_id,
+      sum(success) as success,
+      sum(failure) as failure,
+      sum(canceled) as canceled
+    from days
+    group by 1
+  ),
+  latest as (
+    select
+      workflow_id,
+      max(finished_at) filter (where outcome = 'success' and n > 0) as success_in,
+      max(finished_at) filter (where outcome = 'success' and n < 0) as success_out,
+      max(finished_at) filter (where outcome = 'failure' and n > 0) as failure_in,
+      max(finished_at) filter (where outcome = 'failure' and n < 0) as failure_out
+    from entries
+    group by 1
+  ),
+  changed as (
+    insert into public.workflow_run_metrics as m
+      (workflow_id, project_id, success_count, failure_count, canceled_count,
+       last_success_at, last_failure_at, last_updated, revision)
+    select
+      p.workflow_id, p.project_id, t.success, t.failure, t.canceled,
+      greatest(
+        l.success_in,
+        case
+          when l.success_out >= p.last_success_at then (
+            select c.finished_at
+            from meshmetrics.counted_runs c
+            where c.workflow_id = p.workflow_id and c.outcome = 'success'
+              and not exists (select from taken k where k.run_id = c.run_id)
+            order by c.finished_at desc
+            limit 1
+          )
+          else p.last_success_at
+        end
+      ),
+      greatest(
+        l.failure_in,
+        case
+          when l.failure_out >= p.last_failure_at then (
+            select c.finished_at
+            from meshmetrics.counted_runs c
+            where c.workflow_id = p.workflow_id and c.outcome = 'failure'
+              and not exists (select from taken k where k.run_id = c.run_id)
+            order by c.finished_at desc
+            limit 1
+          )
+          else p.last_failure_at
+        end
+      ),
+      clock_timestamp(), 1
+    from places p
+    join totals t on t.workflow_id = p.workflow_id
+    join latest l on l.workflow_id = p.workflow_id
+    on conflict (workflow_id) do update
+    set success_count = m.success_count + excluded.success_count,
+        failure_count = m.failure_count + excluded.failure_count,
+        canceled_count = m.canceled_count + excluded.canceled_count,
+        last_success_at = excluded.last_success_at,
+        last_failure_at = excluded.last_failure_at,
+        last_updated = excluded.last_updated,
+        revision = m.revision + 1
+    returning m.*
+  ),
+  untold as (
+    select distinct workflow_id from entries where finished_at < minutes_from
+  ),
+  deltas as (
+    select
+      workflow_id,
+      jsonb_agg(
+        jsonb_build_object(
+          'minute', bucket_start, 'success', success, 'failure', failure, 'canceled', canceled
+        )
+        order by bucket_start
+      ) as deltas
+    from minutes
+    where (success, failure, canceled) <> (0, 0, 0)
+    group by 1
+  )
+  select
+    (select count(*) from taken),
+    coalesce(
+      (
+        select jsonb_agg(
+          to_jsonb(c) || jsonb_build_object(
+            'slug', d.slug,
+            'base_revision', c.revision - 1,
+            'deltas', case
+              when c.workflow_id not in (select u.workflow_id from untold u)
+                then coalesce(e.deltas, '[]')
+            end
+          )
+        )
+        from changed c
+        join public.workflow_definitions d on d.id = c.workflow_id
+        left join deltas e on e.workflow_id = c.workflow_id
+      ),
+      '[]'
+    ),
+    coalesce(
+      (select jsonb_agg(jsonb_build_object('run_id', f.run_id, 'reason', f.reason)) from flawed f),
+      '[]'
+    )
+  into counted, changes, set_aside;
+end;
+$$;

@@ -1,0 +1,55 @@
+-- One step of a walk over the runs by (updated_at, id): looks at no more than max_scanned rows
+-- behind (after_at, after_id) and updated before `until`, and gives those whose present outcome
+-- differs from the ledger. scanned < max_scanned says that the end was reached.
+--
+-- Runs set aside are left out until their row changes.
+create or replace function meshmetrics.uncounted_runs(
+  after_at timestamptz,
+  after_id uuid,
+  until timestamptz,
+  max_scanned integer,
+  out run_ids uuid[],
+  out scanned integer,
+  out reached_at timestamptz,
+  out reached_id uuid
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+  with step as materialized (
+    select r.id, r.updated_at
+    from public.workflow_runs r
+    where (r.updated_at, r.id) > (after_at, after_id) and r.updated_at < until
+    order by r.updated_at, r.id
+    limit max_scanned
+  ),
+  last as (
+    select s.updated_at, s.id from step s order by s.updated_at desc, s.id desc limit 1
+  )
+  select
+    coalesce(
+      (
+        select array_agg(s.run_id)
+        from step
+        join meshmetrics.run_states s on s.run_id = step.id
+        left join meshmetrics.counted_runs l on l.run_id = s.run_id
+        where (s.outcome is not null or l.run_id is not null)
+          and (
+            s.flaw is not null
+            or (s.workflow_id, s.outcome, case when s.outcome is not null then s.finished_at end)
+              is distinct from (l.workflow_id, l.outcome, l.finished_at)
+          )
+          and not exists (
+            select from meshmetrics.set_aside_runs a
+            where a.run_id = s.run_id and a.run_updated_at is not distinct from s.updated_at
+          )
+      ),
+      '{}'
+    ),
+    (select count(*)::integer from step),
+    (select last.updated_at from last),
+    (select last.id from last);
+$$;

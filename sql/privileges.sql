@@ -1,0 +1,36 @@
+-- The exact privileges. Everything is taken away first: Supabase's default privileges give new
+-- tables and functions in public to anon and authenticated.
+
+do $$
+begin
+  if not exists (select from pg_catalog.pg_roles where rolname = 'meshmetrics_worker') then
+    create role meshmetrics_worker nologin noinherit;
+  end if;
+exception when duplicate_object or unique_violation then
+  null; -- roles belong to the cluster: another database's migration was quicker
+end;
+$$;
+
+revoke all on schema meshmetrics from public, anon, authenticated, service_role, meshmetrics_worker;
+revoke all on all tables in schema meshmetrics from public, anon, authenticated, service_role, meshmetrics_worker;
+revoke all on all functions in schema meshmetrics from public, anon, authenticated, service_role, meshmetrics_worker;
+revoke all on public.workflow_run_metrics, public.workflow_run_buckets
+  from public, anon, authenticated, service_role, meshmetrics_worker;
+
+grant select on public.workflow_run_metrics, public.workflow_run_buckets to authenticated, service_role;
+
+-- The worker executes the worker's functions, and can do nothing else.
+grant usage on schema meshmetrics to meshmetrics_worker;
+grant execute on function
+  meshmetrics.count_runs(uuid[]),
+  meshmetrics.set_aside_run(uuid, text),
+  meshmetrics.uncounted_runs(timestamptz, uuid, timestamptz, integer),
+  meshmetrics.settled_until(interval),
+  meshmetrics.read_checkpoint(text),
+  meshmetrics.advance_checkpoint(text, timestamptz, uuid, boolean),
+  meshmetrics.changed_since(timestamptz),
+  meshmetrics.take_lease(uuid, text, interval),
+  meshmetrics.release_lease(uuid),
+  meshmetrics.maintain(timestamptz, integer),
+  meshmetrics.audit(timestamptz, timestamptz, integer)
+to meshmetrics_worker;
