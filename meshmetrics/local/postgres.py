@@ -62,12 +62,15 @@ class EmbeddedPostgres:
         version: int = 18,
         *,
         data_dir: Path | None = None,
+        temporary_in: Path | None = None,
         durable: bool = False,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        """`data_dir`: kept and used again; a temporary one is made and removed if None.
-        `durable`: whether commits survive a crash of the machine. `settings`: of
-        postgresql.conf, over ours.
+        """Nothing is started yet.
+
+        `data_dir` is kept and used again; without it a temporary one is made (in the directory
+        `temporary_in`, or where temporary files go) and removed in the end. `durable` commits
+        survive a crash of the machine. `settings` are those of postgresql.conf, over ours.
 
         Raises PostgresNotFoundError when that version is not installed.
         """
@@ -76,6 +79,7 @@ class EmbeddedPostgres:
         self._binaries = find_binaries(version)
         self._user = unprivileged_user()
         self._given_data_dir = data_dir
+        self._temporary_in = temporary_in
         self._scratch: Path | None = None
         self._settings = SETTINGS | ({} if durable else NOT_DURABLE) | dict(settings or {})
         self._keeper: subprocess.Popen[str] | None = None
@@ -159,7 +163,9 @@ class EmbeddedPostgres:
 
     def _prepare(self) -> None:
         if self._scratch is None:
-            self._scratch = Path(tempfile.mkdtemp(prefix="meshmetrics-postgres-"))
+            self._scratch = Path(
+                tempfile.mkdtemp(prefix="meshmetrics-postgres-", dir=self._temporary_in)
+            )
             give(self._scratch, self._user)
         self._binaries = reachable_binaries(self._binaries, self._user, self._scratch)
         data_dir = self.data_dir

@@ -1,0 +1,101 @@
+"""The fixtures that every suite shares: a real Postgres, and a database of its own per test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import asyncpg
+import pytest
+
+from meshmetrics.local.postgres import EmbeddedPostgres
+from meshmetrics.store import Store
+from tests.support.databases import Database, Servers, cloned, in_memory
+
+Connect = Callable[[str], Awaitable[asyncpg.Connection]]
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """The Postgres servers of this test run."""
+    servers = Servers()
+    yield servers
+    servers.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_version() -> int:
+    """Which Postgres a test runs on; suites that run on several say so in their conftest."""
+    return 18
+
+
+@pytest.fixture
+def postgres(servers: Servers, postgres_version: int) -> EmbeddedPostgres:
+    """The server, shared by all tests: who stops or reconfigures one takes `own_postgres`."""
+    return servers.get(postgres_version)
+
+
+@pytest.fixture
+async def own_postgres() -> AsyncIterator[EmbeddedPostgres]:
+    """A server for this test alone (a second to start), without databases, to stop or crash."""
+    async with EmbeddedPostgres(temporary_in=in_memory()) as server:
+        yield server
+
+
+@pytest.fixture
+async def database(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
+    """A migrated database for this test alone."""
+    async with cloned(postgres, "migrated") as database:
+        yield database
+
+
+@pytest.fixture
+async def source_database(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
+    """MeshHook's database as it is before meshmetrics was ever there, for this test alone."""
+    async with cloned(postgres, "source") as database:
+        yield database
+
+
+@pytest.fixture
+def owner_dsn(database: Database) -> str:
+    """The test's database as the superuser who owns everything in it."""
+    return database.owner_dsn
+
+
+@pytest.fixture
+def worker_dsn(database: Database) -> str:
+    """The test's database as a role that may only do what meshmetrics_worker may."""
+    return database.worker_dsn
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Opens further connections by DSN; they are closed when the test ends."""
+    opened: list[asyncpg.Connection] = []
+
+    async def open_one(dsn: str) -> asyncpg.Connection:
+        opened.append(await asyncpg.connect(dsn))
+        return opened[-1]
+
+    yield open_one
+    for connection in opened:
+        connection.terminate()
+
+
+@pytest.fixture
+async def owner(connect: Connect, owner_dsn: str) -> asyncpg.Connection:
+    """A connection as the owner: it acts for the engine and looks at everything."""
+    return await connect(owner_dsn)
+
+
+@pytest.fixture
+async def worker(connect: Connect, worker_dsn: str) -> asyncpg.Connection:
+    """A connection as the daemon's role."""
+    return await connect(worker_dsn)
+
+
+@pytest.fixture
+async def store(worker_dsn: str) -> AsyncIterator[Store]:
+    """The daemon's store on a pool of the daemon's role."""
+    pool = await asyncpg.create_pool(worker_dsn, min_size=0, max_size=5)
+    yield Store(pool)
+    pool.terminate()

@@ -1,0 +1,132 @@
+"""Servers that live as long as the test run, and databases that live as long as a test."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from uuid import uuid4
+
+import asyncpg
+
+from meshmetrics.local.postgres import EmbeddedPostgres
+from meshmetrics.local.schema import create_source
+from meshmetrics.migrate import migrate
+
+T = TypeVar("T")
+
+WORKER_LOGIN = "meshmetrics_test_worker"
+
+Template = Literal["empty", "source", "migrated"]
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A database of one test."""
+
+    name: str
+    server: EmbeddedPostgres
+
+    def dsn(self, user: str = "postgres") -> str:
+        return self.server.dsn(self.name, user)
+
+    @property
+    def owner_dsn(self) -> str:
+        """As the superuser who owns everything in it."""
+        return self.dsn()
+
+    @property
+    def worker_dsn(self) -> str:
+        """As a role that is a member of meshmetrics_worker and has no other rights."""
+        return self.dsn(WORKER_LOGIN)
+
+
+class Servers:
+    """The servers of a test run, by version, each started when first asked for."""
+
+    def __init__(self) -> None:
+        self._servers: dict[int, EmbeddedPostgres] = {}
+
+    def get(self, version: int) -> EmbeddedPostgres:
+        if version not in self._servers:
+            self._servers[version] = run_apart(_start(version))
+        return self._servers[version]
+
+    def close(self) -> None:
+        for server in self._servers.values():
+            run_apart(server.close())
+
+
+def in_memory() -> Path | None:
+    """A file system in memory, where there is one with room: cloning a database makes some 300
+    files and is ten times as fast there."""
+    memory = Path("/dev/shm")
+    if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2**31:
+        return memory
+    return None
+
+
+async def _start(version: int) -> EmbeddedPostgres:
+    server = EmbeddedPostgres(version, temporary_in=in_memory())
+    try:
+        await server.start()
+        await _make_templates(server)
+    except BaseException:
+        await server.close()
+        raise
+    return server
+
+
+async def _make_templates(server: EmbeddedPostgres) -> None:
+    """`source`: Supabase's parts and MeshHook's tables; `migrated`: with our own as well."""
+    await _execute(server.dsn(), "create database source")
+    source = await asyncpg.connect(server.dsn("source"))
+    try:
+        await create_source(source)
+    finally:
+        await source.close()
+    await _execute(server.dsn(), "create database migrated template source")
+    await migrate(server.dsn("migrated"))
+    await _execute(server.dsn(), f"create role {WORKER_LOGIN} login in role meshmetrics_worker")
+
+
+async def _execute(dsn: str, *statements: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def cloned(
+    server: EmbeddedPostgres, template: Template = "migrated"
+) -> AsyncIterator[Database]:
+    """A database of its own, dropped at the end with whatever still holds on to it."""
+    name = f"test_{uuid4().hex[:12]}"
+    source = "template1" if template == "empty" else template
+    await _execute(server.dsn(), f"create database {name} template {source} strategy file_copy")
+    try:
+        yield Database(name, server)
+    finally:
+        if server.running:
+            await _execute(
+                server.dsn(),
+                # A slot that is being read just now would keep it from being dropped.
+                "select pg_terminate_backend(active_pid, 5000) from pg_replication_slots"
+                f" where database = '{name}' and active",
+                f"drop database {name} with (force)",
+            )
+
+
+def run_apart(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in a loop and thread of its own, whatever loop is around."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
