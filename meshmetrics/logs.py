@@ -1,0 +1,158 @@
+"""Structured logs: one line an event, no payloads, no keys.
+
+Lines go to standard error, readable on a terminal and JSON elsewhere. Everything passes `redact`,
+the lines of libraries included; libraries that log what they send and receive are pinned.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+PINNED = {
+    # At DEBUG these print keys and frames; realtime prints whole rows at ERROR.
+    "realtime": logging.ERROR,
+    "websockets": logging.WARNING,
+    "httpx": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "hpack": logging.WARNING,
+    "asyncio": logging.WARNING,
+    "uvicorn": logging.WARNING,
+    "uvicorn.access": logging.CRITICAL,
+}
+
+HIDDEN = "[hidden]"
+_SECRET_NAMES = re.compile(r"(token|secret|passw|apikey|api_key|authorization|dsn|jwt)", re.I)
+_SECRET_SHAPES = (
+    (re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), HIDDEN),  # a JWT
+    (re.compile(r"\bsb_(secret|publishable)_[\w-]+"), HIDDEN),
+    (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}"), rf"\1{HIDDEN}"),
+    (re.compile(r"(?i)\b((?:api_?key|access_token|token)=)[^&\s\"']+"), rf"\1{HIDDEN}"),
+    (re.compile(r"(://[^/:@\s]*:)[^@\s]+@"), rf"\1{HIDDEN}@"),  # a password in a URL
+    # What Postgres adds to an error may hold a whole row.
+    (re.compile(r"(?m)^(\s*(?:DETAIL|CONTEXT):\s).*"), rf"\1{HIDDEN}"),
+)
+
+
+def redactor(secrets: Iterable[str] = ()) -> Callable[[str], str]:
+    """What hides keys, tokens and passwords in a text, and these very values wherever they are."""
+    values = sorted({s for s in secrets if len(s) >= 4}, key=len, reverse=True)
+
+    def hide(text: str) -> str:
+        for value in values:
+            text = text.replace(value, HIDDEN)
+        for shape, hidden in _SECRET_SHAPES:
+            text = shape.sub(hidden, text)
+        return text
+
+    return hide
+
+
+def describe(error: BaseException) -> str:
+    """One line about an error: its class and the first line of its message, which for a database
+    error leaves out the row that Postgres quotes below it."""
+    lines = str(error).splitlines()
+    text = redactor()(lines[0])[:200] if lines else ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def configure(
+    *,
+    level: Literal["debug", "info", "warning", "error"] = "info",
+    style: Literal["auto", "json", "console"] = "auto",
+    secrets: Sequence[str] = (),
+    stream: TextIO | None = None,
+) -> None:
+    """Set up structlog and the standard library's logging; may be called again."""
+    out = stream or sys.stderr
+    readable = out.isatty() if style == "auto" else style == "console"
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        structlog.processors.format_exc_info,
+        _redact_with(redactor(secrets)),
+        _order,
+    ]
+    render: Processor = (
+        structlog.dev.ConsoleRenderer(colors=out.isatty())
+        if readable
+        else structlog.processors.JSONRenderer(default=str, ensure_ascii=False)
+    )
+    structlog.configure(
+        processors=[*shared, render],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=False,  # module-level loggers follow a later configure
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[_name_library, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(LEVELS[level])
+    for name, pin in PINNED.items():
+        logging.getLogger(name).setLevel(max(pin, LEVELS[level]))
+
+
+def _redact_with(hide: Callable[[str], str]) -> Processor:
+    def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        for key, value in event.items():
+            if _SECRET_NAMES.search(key):
+                event[key] = HIDDEN
+            elif isinstance(value, str):
+                event[key] = hide(value)
+            elif isinstance(value, float) and key.endswith("_ms"):
+                event[key] = round(value, 3)
+            elif not isinstance(value, (int, float, bool, type(None))):
+                event[key] = _hide_inside(value, hide)
+        return event
+
+    return redact
+
+
+def _order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """When, how urgent and what come first."""
+    first = {key: event.pop(key) for key in ("at", "level", "event")}
+    return first | event
+
+
+def _hide_inside(value: Any, hide: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return hide(value)
+    if isinstance(value, dict):
+        return {
+            k: HIDDEN if _SECRET_NAMES.search(str(k)) else _hide_inside(v, hide)
+            for k, v in value.items()
+        }
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_hide_inside(v, hide) for v in value]
+    if isinstance(value, (int, float, bool, type(None))):
+        return value
+    return hide(str(value))
+
+
+def _name_library(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """A library's line: its text is no stable name, so it becomes a field of one that is."""
+    record: logging.LogRecord = event["_record"]
+    event["text"] = event["event"]
+    event["event"] = "library.log"
+    event["logger"] = record.name
+    return event

@@ -1,0 +1,263 @@
+"""Every setting, with its unit and bounds. Read once, in cli.py; the parts get only their slice."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from meshmetrics import settings_checks as checks
+
+PREFIX = "MESHMETRICS_"
+NOT_OURS = ("MESHMETRICS_TEST_",)
+"""Variables of the test suite: known, but no settings of the daemon."""
+
+
+class SettingsError(Exception):
+    """One or more settings are wrong or missing; the message names each, for the operator."""
+
+
+def _seconds(default: float, at_least: float, at_most: float, description: str) -> Any:
+    takes = f"seconds, from {at_least:,} to {at_most:,}"
+    return Field(
+        default=default,
+        ge=at_least,
+        le=at_most,
+        description=description,
+        json_schema_extra={"takes": takes},
+    )
+
+
+class Settings(BaseSettings):
+    """What the environment and `.env` say. The environment wins."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+    )
+
+    supabase_url: Annotated[str, AfterValidator(checks.http_url)] = Field(
+        validation_alias="SUPABASE_URL",
+        json_schema_extra={"takes": "an http(s) URL"},
+        description="The project's address, such as `https://abcdefgh.supabase.co`",
+    )
+    supabase_service_role_key: Annotated[SecretStr, AfterValidator(checks.service_key)] = Field(
+        validation_alias="SUPABASE_SERVICE_ROLE_KEY",
+        description="The project's `service_role` key (or `sb_secret_…`)",
+    )
+    supabase_jwt_secret: Annotated[SecretStr, AfterValidator(checks.jwt_secret)] | None = Field(
+        default=None,
+        validation_alias="SUPABASE_JWT_SECRET",
+        description="The project's JWT secret; without it tokens are checked by the project's JWKS",
+    )
+    database_url: Annotated[SecretStr, AfterValidator(checks.database_url)] = Field(
+        validation_alias="DATABASE_URL",
+        description="Where the database is: `postgresql://user:password@host:port/database`",
+    )
+
+    http_host: str = Field(
+        default="127.0.0.1", min_length=1, description="Address the HTTP server binds to"
+    )
+    http_port: int = Field(
+        default=8787, ge=0, le=65535, description="Port of the HTTP server; 0 takes any free one"
+    )
+    metrics_token: Annotated[SecretStr, AfterValidator(checks.bearer_token)] | None = Field(
+        default=None,
+        description="If set, `/metrics` wants it as bearer token; 8 characters or more",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least urgent lines that are logged"
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="`auto`: readable on a terminal, JSON elsewhere"
+    )
+
+    pool_size: int = Field(
+        default=8, ge=4, le=100, description="Most database connections the daemon's work opens"
+    )
+    pooler: Literal["auto", "none", "session", "transaction"] = Field(
+        default="auto",
+        description="What stands before Postgres; `auto`: port 6543 is a transaction pooler",
+    )
+    migrate: bool = Field(
+        default=True, description="Whether `run` brings the database up to date before it starts"
+    )
+    lease_ttl: float = _seconds(
+        6, 1, 60, "How long a daemon that died without a word keeps the others waiting"
+    )
+    shutdown: float = _seconds(4.5, 1, 300, "How long finishing may take after SIGTERM")
+
+    inbox_capacity: int = Field(
+        default=50_000,
+        ge=100,
+        le=1_000_000,
+        description="Most hints held in memory; sweeps find the rest",
+    )
+    count_batch: int = Field(
+        default=10_000, ge=1, le=100_000, description="Most runs counted in one transaction"
+    )
+    probe_interval: float = _seconds(
+        20, 0.1, 60, "How often the stream is asked whether it still answers"
+    )
+    probe_timeout: float = _seconds(10, 0.1, 60, "How long it may take to answer")
+    connect_timeout: float = _seconds(
+        15, 0.1, 60, "How long each step of connecting to Realtime may take"
+    )
+    backoff_cap: float = _seconds(30, 0.1, 600, "Longest pause between attempts to connect")
+
+    sweep_min: float = _seconds(1, 0.05, 60, "Pause between sweeps while the stream misses runs")
+    sweep_max: float = _seconds(30, 0.05, 3600, "Pause between sweeps while the stream is whole")
+    sweep_overlap: float = _seconds(
+        600,
+        1,
+        86_400,
+        "How long a transaction may last where the database hides other sessions' transactions",
+    )
+    sweep_batch: int = Field(
+        default=20_000, ge=1, le=1_000_000, description="Rows a sweep looks at in one step"
+    )
+    missed_after: float = _seconds(
+        3, 0.05, 60, "How late an event may be before its run counts as missed by the stream"
+    )
+    silent_after: float = _seconds(
+        5, 0.05, 600, "A stream that missed runs and said nothing for so long is replaced"
+    )
+    deep_sweep_interval: float = _seconds(
+        3600, 1, 86_400, "How often the last 25 hours are swept whole"
+    )
+    backfill_batch: int = Field(
+        default=20_000, ge=1, le=1_000_000, description="Rows the back-fill looks at in one step"
+    )
+    maintain_interval: float = _seconds(
+        60, 0.1, 86_400, "How often buckets are pruned and a slice of the ledger is looked through"
+    )
+    maintain_batch: int = Field(
+        default=20_000, ge=1, le=1_000_000, description="Ledger rows in one such slice"
+    )
+
+    broadcasts_per_second: float = Field(
+        default=50, ge=1, le=10_000, description="Most messages a second over all projects"
+    )
+    project_broadcasts_per_second: float = Field(
+        default=4, ge=0.1, le=1000, description="Most messages a second to one project"
+    )
+
+    @property
+    def transaction_pooler(self) -> bool:
+        """Whether the database is reached through a transaction pooler."""
+        if self.pooler == "auto":
+            return urlsplit(self.database_url.get_secret_value()).port == 6543
+        return self.pooler == "transaction"
+
+    def secrets(self) -> list[str]:
+        """The values that must not appear in any log line."""
+        values = [getattr(self, name) for name in type(self).model_fields]
+        found = [v.get_secret_value() for v in values if isinstance(v, SecretStr)]
+        password = urlsplit(self.database_url.get_secret_value()).password
+        return [*found, password] if password else found
+
+
+def load_settings() -> Settings:
+    """Read the settings.
+
+    Raises SettingsError with one message that names each wrong or missing setting and says what
+    it takes, and repeats no secret.
+    """
+    try:
+        return Settings.model_validate({})
+    except ValidationError as error:
+        lines = [_explain(details) for details in error.errors(include_url=False)]
+        raise SettingsError("\n".join(lines)) from None
+    except UnicodeDecodeError:
+        raise SettingsError(".env is not UTF-8 text") from None
+
+
+def unknown_settings(names: Iterable[str] | None = None) -> list[str]:
+    """A line for each `MESHMETRICS_…` variable that we do not know, naming the nearest we do."""
+    if names is None:
+        names = [*os.environ, *(dotenv_values(".env") if Path(".env").is_file() else ())]
+    known = {variable(name, field) for name, field in Settings.model_fields.items()}
+    lines = []
+    for name in sorted(set(names)):
+        if name.startswith(PREFIX) and not name.startswith(NOT_OURS) and name.upper() not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            lines.append(f"{name} is unknown" + (f"; did you mean {near[0]}?" if near else ""))
+    return lines
+
+
+def variable(name: str, field: FieldInfo) -> str:
+    """The environment variable of a field."""
+    return str(field.validation_alias or PREFIX + name.upper())
+
+
+def settings_table() -> str:
+    """The settings as a Markdown table, for the README."""
+    rows = ["| variable | default | takes | what for |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        rows.append(
+            f"| `{variable(name, field)}` | {_default(field)} | {_takes(field)}"
+            f" | {field.description} |"
+        )
+    return "\n".join(rows)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "**required**"
+    default = field.default
+    if default is None:
+        return "none"
+    return f"`{str(default).lower()}`" if isinstance(default, bool) else f"`{default}`"
+
+
+def _takes(field: FieldInfo) -> str:
+    """What the field takes, in words."""
+    if isinstance(field.json_schema_extra, dict):
+        return str(field.json_schema_extra["takes"])
+    annotation = field.annotation
+    if annotation is bool:
+        return "true or false"
+    if annotation in (int, float):
+        bounds = {type(m).__name__: m for m in field.metadata}
+        kind = "a whole number" if annotation is int else "a number"
+        return f"{kind} from {bounds['Ge'].ge:,} to {bounds['Le'].le:,}"
+    options = getattr(annotation, "__args__", ())
+    if options and all(isinstance(option, str) for option in options):
+        return " or ".join(f"`{option}`" for option in options)
+    return "a secret" if "SecretStr" in str(annotation) else "text"
+
+
+def _explain(details: ErrorDetails) -> str:
+    place = str(details["loc"][0])
+    fields = {variable(n, f).upper(): (n, f) for n, f in Settings.model_fields.items()}
+    by_name = {n.upper(): (n, f) for n, f in Settings.model_fields.items()}
+    name, field = fields.get(place.upper()) or by_name[place.upper()]
+    takes, description = _takes(field), (field.description or "").replace("`", "")
+    what = f"{takes.replace('`', '')} ({description})"
+    if details["type"] == "missing":
+        return f"{variable(name, field)} is missing: it takes {what}"
+    if details["type"] == "setting":
+        return f"{variable(name, field)} {details['msg']}: it takes {what}"
+    if "SecretStr" in str(field.annotation):
+        return f"{variable(name, field)} is wrong ({details['msg']}): it takes {what}"
+    return f"{variable(name, field)} is {_given(details)}: it takes {what}"
+
+
+def _given(details: ErrorDetails) -> str:
+    text = repr(details["input"])
+    return text if len(text) <= 60 else text[:57] + "…'"

@@ -1,0 +1,73 @@
+"""What the settings that are more than a number must look like. No message repeats a value."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+from pydantic_core import PydanticCustomError
+
+
+def _wrong(message: str) -> PydanticCustomError:
+    return PydanticCustomError("setting", message)  # type: ignore[arg-type] # a plain text
+
+
+def http_url(text: str) -> str:
+    """An http(s) URL, without the slash at its end."""
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or parts.query or parts.username:
+        raise _wrong("is no http:// or https:// address")
+    return text.rstrip("/")
+
+
+def service_key(key: SecretStr) -> SecretStr:
+    """A key that may do what the daemon does: not one of the public ones."""
+    text = key.get_secret_value()
+    if not re.fullmatch(r"[!-~]+", text):
+        raise _wrong("has characters that no key has")
+    if text.startswith("sb_publishable_") or _jwt_role(text) in ("anon", "authenticated"):
+        raise _wrong("is a public key, and the daemon needs the secret one")
+    return key
+
+
+def _jwt_role(token: str) -> object:
+    """The role a JWT claims; None where it is no JWT."""
+    try:
+        _, claims, _ = token.split(".")
+        decoded = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+        return decoded.get("role")
+    except (ValueError, AttributeError):
+        return None
+
+
+def database_url(url: SecretStr) -> SecretStr:
+    """A URL that asyncpg takes."""
+    try:
+        parts = urlsplit(url.get_secret_value())
+        _ = parts.port
+    except ValueError:
+        raise _wrong("is no valid URL (special characters in a password need %-encoding)") from None
+    if parts.scheme not in ("postgres", "postgresql"):
+        raise _wrong("does not start with postgresql://")
+    return url
+
+
+def jwt_secret(secret: SecretStr) -> SecretStr:
+    """Long enough that nobody guesses it."""
+    if len(secret.get_secret_value()) < 16:
+        raise _wrong("is too short for a JWT secret")
+    return secret
+
+
+def bearer_token(token: SecretStr) -> SecretStr:
+    """Something a header can carry."""
+    if not re.fullmatch(r"[!-~]{8,}", token.get_secret_value()):
+        raise _wrong("is too short, or has characters that a header cannot carry")
+    return token
