@@ -1,0 +1,29 @@
+"""What every connection of one server has in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from meshmetrics.local.realtime.authorize import Authorizer
+from meshmetrics.local.realtime.database import Database
+from meshmetrics.local.realtime.faults import Faults
+from meshmetrics.local.realtime.feed import Feed
+from meshmetrics.local.realtime.hub import Hub
+from meshmetrics.local.realtime.limits import Limits, RateCounter, Timing
+from meshmetrics.local.realtime.presence import Presence
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    jwt_secret: str
+    limits: Limits
+    timing: Timing
+    faults: Faults
+    database: Database
+    authorizer: Authorizer
+    hub: Hub
+    presence: Presence
+    feed: Feed
+    joins: RateCounter
+    users: set[object]
+    """The connections with a joined channel."""

@@ -1,0 +1,171 @@
+"""One websocket: reads frames one after another, and sends what waits to go out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+
+from meshmetrics.local.realtime.channel import Channel
+from meshmetrics.local.realtime.frames import (
+    Frame,
+    FrameError,
+    Version,
+    decode,
+    decode_binary,
+    dumps,
+    encode,
+)
+from meshmetrics.local.realtime.joining import JoinRefusedError, admit
+from meshmetrics.local.realtime.shared import Shared
+
+_ENDED = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
+
+
+class Socket:
+    """A connection, from the handshake to the end of `run`."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        websocket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        version: Version,
+        token: str,
+    ) -> None:
+        self.version = version
+        self.channels: dict[str, Channel] = {}
+        self._shared = shared
+        self._websocket = websocket
+        self._transport = transport
+        self._token = token
+        self._waiting: deque[str | bytes] = deque()
+        self._wake = asyncio.Event()
+        self._held = False
+
+    async def run(self) -> None:
+        """Serve the client until either side ends the connection."""
+        writer = asyncio.create_task(self._write(), name="realtime writer")
+        try:
+            await self._read()
+        finally:
+            writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await writer
+            for channel in list(self.channels.values()):
+                channel.close(tell=False)
+            self._shared.users.discard(self)
+
+    def send(self, frame: str | bytes) -> None:
+        """Have `frame` sent after those that wait already."""
+        if self._shared.faults.hang:
+            return
+        self._waiting.append(frame)
+        self._wake.set()
+        if len(self._waiting) > self._shared.limits.waiting_frames:
+            self.abort()
+
+    def abort(self) -> None:
+        """Cut the connection without a word: the client sees 1006."""
+        self._transport.abort()
+
+    async def close(self, code: int) -> None:
+        """End the connection with `code`."""
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await asyncio.wait_for(self._websocket.close(code=code), 1)
+
+    def forget(self, channel: Channel) -> None:
+        if self.channels.get(channel.topic) is channel:
+            del self.channels[channel.topic]
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                message = await self._websocket.receive(timeout=self._shared.timing.silence)
+            except TimeoutError:
+                return await self.close(WSCloseCode.OK)
+            if message.type in _ENDED:
+                return None
+            if not self._shared.faults.hang:
+                await self._handle(message)
+
+    async def _handle(self, message: WSMessage) -> None:
+        if message.type == WSMsgType.PING:
+            await self._websocket.pong(message.data)
+        elif message.type == WSMsgType.TEXT:
+            with contextlib.suppress(FrameError):
+                await self._dispatch(decode(message.data, self.version))
+        elif message.type == WSMsgType.BINARY and self.version == 2:
+            with contextlib.suppress(FrameError):
+                frame, broadcast = decode_binary(message.data)
+                channel = self.channels.get(frame.topic)
+                if channel is not None:
+                    await channel.broadcast(frame, broadcast)
+
+    async def _dispatch(self, frame: Frame) -> None:
+        if frame.topic == "phoenix":
+            if frame.event == "heartbeat" and not self._shared.faults.ignore_heartbeats:
+                self._reply(frame, "ok", {})
+        elif frame.event == "phx_join" and frame.topic.startswith("realtime:"):
+            await self._join(frame)
+        elif frame.topic in self.channels:
+            await self.channels[frame.topic].handle(frame)
+        elif frame.event == "phx_leave":
+            self._reply(frame, "ok", {})
+        else:
+            self._reply(frame, "error", {"reason": "unmatched topic"})
+
+    async def _join(self, frame: Frame) -> None:
+        former = self.channels.pop(frame.topic, None)
+        try:
+            config, token, claims = await admit(
+                self._shared, self, self.channels, frame, self._token
+            )
+        except JoinRefusedError as error:
+            await self._refuse(frame, error)
+            if former is not None:
+                former.close()
+            return
+        channel = Channel(self._shared, self, frame, config, token, claims)
+        channel.reply(frame, "ok", {"postgres_changes": config.described()})
+        if former is not None:
+            former.close()
+        self.channels[frame.topic] = channel
+        self._shared.users.add(self)
+        channel.open()
+
+    async def _refuse(self, frame: Frame, error: JoinRefusedError) -> None:
+        # The real server sleeps in the very process that carries the socket: nothing goes out.
+        self._held = True
+        try:
+            await asyncio.sleep(self._shared.timing.refused_join)
+        finally:
+            self._held = False
+        payload = dumps({"status": "error", "response": {"reason": str(error)}})
+        join_ref = frame.join_ref
+        reply = encode(self.version, frame.topic, "phx_reply", payload, frame.ref, join_ref)
+        if not self._shared.faults.hang:
+            self._waiting.appendleft(reply)
+            self._wake.set()
+        if error.disconnect:
+            await self.close(WSCloseCode.OK)
+
+    def _reply(self, frame: Frame, status: str, response: object) -> None:
+        payload = dumps({"status": status, "response": response})
+        self.send(encode(self.version, frame.topic, "phx_reply", payload, frame.ref, None))
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting and not self._held:
+                frame = self._waiting.popleft()
+                try:
+                    if isinstance(frame, bytes):
+                        await self._websocket.send_bytes(frame)
+                    else:
+                        await self._websocket.send_str(frame)
+                except ConnectionError:
+                    return
