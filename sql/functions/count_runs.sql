@@ -22,7 +22,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set jit = off
-set plan_cache_mode = force_generic_plan
+set plan_cache_mode = force_generic_plan -- planning this anew costs more than counting one run
+set enable_seqscan = off -- the plan is made once, often while the tables are still empty
 as $$
 declare
   minutes_from timestamptz;
@@ -36,9 +37,7 @@ begin
 
   with
   present as materialized (
-    select s.*
-    from (select distinct id from unnest(run_ids) id) w
-    join meshmetrics.run_states s on s.run_id = w.id
+    select s.* from meshmetrics.run_states s where s.run_id = any (run_ids)
   ),
   flawed as (
     insert into meshmetrics.set_aside_runs as a (run_id, workflow_id, reason, run_updated_at)
@@ -61,7 +60,9 @@ begin
       select run_id, workflow_id, finished_at, case when flaw is null then outcome end as outcome
       from present
     ) p
-    left join meshmetrics.counted_runs l on l.run_id = p.run_id
+    left join lateral ( -- offset 0: look up each run, whatever the size of the ledger is taken for
+      select c.* from meshmetrics.counted_runs c where c.run_id = p.run_id offset 0
+    ) l on true
     where (p.outcome is not null or l.run_id is not null)
       and (p.workflow_id, p.outcome, p.finished_at)
         is distinct from (l.workflow_id, l.outcome, l.finished_at)
@@ -113,8 +114,7 @@ begin
   ),
   ledger_drop as (
     delete from meshmetrics.counted_runs l
-    using taken t
-    where l.run_id = t.run_id and t.outcome is null
+    where l.run_id = any (array(select t.run_id from taken t where t.outcome is null))
   ),
   -- Signed entries: out of the old place, into the new one.
   entries as materialized (
@@ -205,7 +205,7 @@ begin
             select c.finished_at
             from meshmetrics.counted_runs c
             where c.workflow_id = p.workflow_id and c.outcome = 'success'
-              and not exists (select from taken k where k.run_id = c.run_id)
+              and c.run_id not in (select k.run_id from taken k)
             order by c.finished_at desc
             limit 1
           )
@@ -219,7 +219,7 @@ begin
             select c.finished_at
             from meshmetrics.counted_runs c
             where c.workflow_id = p.workflow_id and c.outcome = 'failure'
-              and not exists (select from taken k where k.run_id = c.run_id)
+              and c.run_id not in (select k.run_id from taken k)
             order by c.finished_at desc
             limit 1
           )

@@ -18,6 +18,7 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 set jit = off
+set enable_seqscan = off -- as in count_runs
 as $$
   with step as materialized (
     select r.id, r.updated_at
@@ -33,10 +34,12 @@ as $$
     coalesce(
       (
         select array_agg(s.run_id)
-        from step
-        join meshmetrics.run_states s on s.run_id = step.id
-        left join meshmetrics.counted_runs l on l.run_id = s.run_id
-        where (s.outcome is not null or l.run_id is not null)
+        from meshmetrics.run_states s
+        left join lateral ( -- offset 0: as in count_runs
+          select c.* from meshmetrics.counted_runs c where c.run_id = s.run_id offset 0
+        ) l on true
+        where s.run_id = any (array(select step.id from step))
+          and (s.outcome is not null or l.run_id is not null)
           and (
             s.flaw is not null
             or (s.workflow_id, s.outcome, case when s.outcome is not null then s.finished_at end)
