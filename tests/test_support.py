@@ -18,6 +18,7 @@ from tests.support import (
     make_workflow,
 )
 from tests.support.databases import Database
+from tests.support.pgbouncer import pgbouncer
 
 
 async def test_a_run_is_counted_by_the_workers_role(
@@ -69,3 +70,29 @@ async def test_eventually_shows_the_last_value() -> None:
 
     with pytest.raises(AssertionError, match=r"counted.*within 0.05 s; last: 0"):
         await eventually(never, within=0.05, what="counted")
+
+
+async def test_a_session_pooler_keeps_a_session_on_its_backend(
+    database: Database, connect: Connect
+) -> None:
+    async with pgbouncer(database, "session") as dsn:
+        first, second = await connect(dsn), await connect(dsn)
+        assert await backend(first) != await backend(second)
+        assert await backend(first) == await backend(first)
+
+
+async def test_a_transaction_pooler_shares_one_backend_between_sessions(
+    database: Database,
+) -> None:
+    async with pgbouncer(database, "transaction", pool_size=1) as dsn:
+        first = await asyncpg.connect(dsn, statement_cache_size=0)
+        second = await asyncpg.connect(dsn, statement_cache_size=0)
+        assert await backend(first) == await backend(second)
+        await first.close()
+        await second.close()
+
+
+async def backend(connection: asyncpg.Connection) -> int:
+    async with connection.transaction():
+        pid: int = await connection.fetchval("select pg_backend_pid()")
+    return pid
