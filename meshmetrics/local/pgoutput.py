@@ -69,7 +69,7 @@ class Decoder:
         """
         try:
             return self._decode(message)
-        except (struct.error, IndexError, UnicodeDecodeError) as error:
+        except (struct.error, IndexError, OverflowError, UnicodeDecodeError) as error:
             raise DecodeError(f"malformed pgoutput message {message[:40]!r}") from error
 
     def _decode(self, message: bytes) -> RowChange | None:
@@ -103,7 +103,11 @@ class Decoder:
                 old = values
             elif part == b"K":
                 # Columns outside the identity come as NULL here: they were not logged at all.
-                old = {c.name: values[c.name] for c in relation.columns if c.in_identity}
+                old = {
+                    c.name: values[c.name]
+                    for c in relation.columns
+                    if c.in_identity and c.name in values
+                }
             else:
                 raise DecodeError(f"unknown tuple {part!r}")
         action: Action = {ord("I"): "INSERT", ord("U"): "UPDATE"}.get(message[0], "DELETE")  # type: ignore[assignment]
