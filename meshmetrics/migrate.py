@@ -159,9 +159,7 @@ async def _apply(connection: asyncpg.Connection, schema: Schema) -> list[str]:
         row = applied.get(migration.version)
         if row is None:
             await connection.execute(migration.sql)
-            await connection.execute(
-                _RECORD, migration.version, migration.name, migration.checksum
-            )
+            await connection.execute(_RECORD, migration.version, migration.name, migration.checksum)
             done.append(f"applied {migration.version:04}_{migration.name}")
         elif row["checksum"] != migration.checksum:
             raise MigrationError(

@@ -77,9 +77,7 @@ class Store:
         """Note that a run cannot be counted, until its row changes."""
         await self._row("select meshmetrics.set_aside_run($1, $2)", run_id, reason)
 
-    async def uncounted_runs(
-        self, after: Position, until: datetime, max_scanned: int
-    ) -> Uncounted:
+    async def uncounted_runs(self, after: Position, until: datetime, max_scanned: int) -> Uncounted:
         """Walk at most `max_scanned` runs behind `after` and updated before `until`; return
         those whose present outcome differs from the ledger."""
         row = await self._row(

@@ -1,0 +1,138 @@
+"""What the catalogue says of us: row-level security, search paths, definers, privileges."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import asyncpg
+
+GOLDEN = Path(__file__).with_name("privileges.golden.txt")
+
+# Functions that run as their owner: the worker's whole reach. A new one is a decision.
+DEFINERS = {
+    "advance_checkpoint",
+    "audit",
+    "changed_since",
+    "count_runs",
+    "maintain",
+    "read_checkpoint",
+    "release_lease",
+    "set_aside_run",
+    "settled_until",
+    "take_lease",
+    "uncounted_runs",
+}
+
+OURS = """
+  (n.nspname = 'meshmetrics' or (n.nspname = 'public' and c.relname like 'workflow\\_run\\_%'))
+"""
+
+# A function is ours when its schema is, or when no table of MeshHook's came with it.
+FUNCTIONS = """
+select p.oid, p.oid::regprocedure::text as name, p.proname, p.prosecdef, p.proconfig, p.proacl
+from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+where n.nspname = 'meshmetrics' or (n.nspname = 'public' and p.proname like 'workflow\\_%')
+"""
+
+PRIVILEGES = f"""
+select format('%s %s: %s %s', kind, name,
+              case grantee when 0 then 'public' else pg_get_userbyid(grantee) end,
+              string_agg(privilege_type, ', ' order by privilege_type)) as line
+from (
+  select 'table' as kind, c.oid::regclass::text as name, a.grantee, a.privilege_type, c.relowner
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace,
+       aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
+  where {OURS} and c.relkind in ('r', 'v', 'p')
+  union all
+  select 'function', p.oid::regprocedure::text, a.grantee, a.privilege_type, p.proowner
+  from pg_proc p join pg_namespace n on n.oid = p.pronamespace,
+       aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+  where n.nspname = 'meshmetrics' or (n.nspname = 'public' and p.proname like 'workflow\\_%')
+  union all
+  select 'schema', n.nspname, a.grantee, a.privilege_type, n.nspowner
+  from pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+  where n.nspname = 'meshmetrics'
+) granted (kind, name, grantee, privilege_type, owner)
+where grantee <> owner
+group by kind, name, grantee
+order by 1
+"""
+
+
+async def test_row_level_security_is_on_everywhere(owner: asyncpg.Connection) -> None:
+    tables = await owner.fetch(
+        "select c.oid::regclass::text as name, c.relrowsecurity from pg_class c"
+        f" join pg_namespace n on n.oid = c.relnamespace where {OURS} and c.relkind in ('r', 'p')"
+    )
+    assert len(tables) >= 10
+    assert [t["name"] for t in tables if not t["relrowsecurity"]] == []
+
+
+async def test_every_view_checks_the_caller(owner: asyncpg.Connection) -> None:
+    views = await owner.fetch(
+        "select c.oid::regclass::text as name, c.reloptions from pg_class c"
+        f" join pg_namespace n on n.oid = c.relnamespace where {OURS} and c.relkind = 'v'"
+    )
+    assert len(views) >= 1
+    assert [
+        v["name"] for v in views if "security_invoker=true" not in (v["reloptions"] or [])
+    ] == []
+
+
+async def test_every_function_pins_its_search_path(owner: asyncpg.Connection) -> None:
+    functions = await owner.fetch(FUNCTIONS)
+    assert len(functions) >= 12
+    pinned = "search_path=pg_catalog, pg_temp"
+    assert [f["name"] for f in functions if pinned not in (f["proconfig"] or [])] == []
+
+
+async def test_the_public_executes_nothing(owner: asyncpg.Connection) -> None:
+    executable = [
+        f["name"]
+        for f in await owner.fetch(FUNCTIONS)
+        if await owner.fetchval(
+            "select has_function_privilege('anon', $1::oid, 'execute')"
+            " or exists (select from pg_proc p, aclexplode(coalesce(p.proacl,"
+            "   acldefault('f', p.proowner))) a where p.oid = $1 and a.grantee = 0)",
+            f["oid"],
+        )
+    ]
+    assert executable == []
+
+
+async def test_only_the_functions_listed_here_run_as_their_owner(
+    owner: asyncpg.Connection,
+) -> None:
+    functions = await owner.fetch(FUNCTIONS)
+    assert {f["proname"] for f in functions if f["prosecdef"]} == DEFINERS
+
+
+async def test_the_privileges_are_the_ones_of_the_golden_file(owner: asyncpg.Connection) -> None:
+    """MESHMETRICS_TEST_WRITE_GOLDEN=1 writes it anew: read the difference before committing it."""
+    lines = [row["line"] for row in await owner.fetch(PRIVILEGES)]
+    # MAINTAIN came with Postgres 17; nobody is granted it by us.
+    text = "\n".join(line.replace("MAINTAIN, ", "") for line in lines) + "\n"
+    if os.environ.get("MESHMETRICS_TEST_WRITE_GOLDEN"):
+        GOLDEN.write_text(text)
+    assert text == GOLDEN.read_text()
+
+
+async def test_the_engines_tables_carry_no_trigger_and_one_index_of_ours(
+    owner: asyncpg.Connection, source_database: object, connect: object
+) -> None:
+    triggers = await owner.fetch(
+        "select tgname from pg_trigger t join pg_proc p on p.oid = t.tgfoid"
+        " where tgrelid = 'public.workflow_runs'::regclass"
+        " and p.pronamespace = 'meshmetrics'::regnamespace"
+    )
+    assert triggers == []
+    names = {
+        row["name"]
+        for row in await owner.fetch(
+            "select indexrelid::regclass::text as name from pg_index"
+            " where indrelid = 'public.workflow_runs'::regclass"
+        )
+    }
+    assert "workflow_runs_updated_at_id" in names
+    assert len(names) == 6  # MeshHook's five and ours
