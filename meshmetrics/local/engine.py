@@ -1,0 +1,212 @@
+"""A simulated MeshHook engine, for the demo and for tests: it makes runs and ends them.
+
+It writes as the real one does: a run is inserted as running, ended by one statement in a
+transaction of its own, and may be paused, canceled, or fail and be resumed in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from random import Random
+from uuid import UUID
+
+import asyncpg
+
+from meshmetrics.local.engine_history import outcome, populate, random_uuid
+from meshmetrics.local.engine_workflows import (
+    SimulatedProject,
+    SimulatedWorkflow,
+    simulated_projects,
+)
+
+PAUSED = 0.03
+"""The share of runs that are paused on the way."""
+RESUMED = 0.3
+"""The share of failed runs that are resumed."""
+BROKEN = 0.4
+"""The part of each period in which the workflow that breaks is broken."""
+
+
+AWAY = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutting down, starting up
+    asyncpg.InterfaceError,  # the connection was lost
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run ended, and the engine saw its commit at `committed_at` (of the loop's clock)."""
+
+    run_id: UUID
+    workflow_id: UUID
+    status: str
+    committed_at: float
+
+
+class Engine:
+    """Makes projects with a past, then runs their workflows until told to stop.
+
+    The same seed makes the same projects, past and decisions; only their timing differs.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        seed: int = 1,
+        rate: float = 5.0,
+        break_period: timedelta = timedelta(minutes=4),
+        on_ended: Callable[[Ended], None] | None = None,
+    ) -> None:
+        """`rate`: runs begun a second. `break_period`: how long the workflow that breaks takes
+        from one break to the next. `on_ended` is called after each commit that ended a run."""
+        self.projects: tuple[SimulatedProject, ...] = simulated_projects(seed)
+        self.started = 0
+        """Runs begun by `run`."""
+        self.finished = 0
+        """Of those, how many are at an end now: one that is resumed is not."""
+        self.resumed = 0
+        """How many times one was resumed."""
+        self._dsn = dsn
+        self._seed = seed
+        self._rate = rate
+        self._break_period = break_period.total_seconds()
+        self._on_ended = on_ended
+        self._stop = asyncio.Event()
+        self._began = 0.0
+
+    async def populate(self, days: int = 30) -> int:
+        """Make the projects, and `days` of finished runs up to now; return how many runs.
+
+        Where they are already there, nothing is done and 0 returned.
+        """
+        return await populate(self._dsn, self.projects, self._seed, days)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Begin runs at the rate, and end them, until `stop` is set.
+
+        Then no more begin, and those under way end at once. A database that is away is waited
+        for; if it is away at the end, the runs under way are left running.
+        """
+        self._stop = stop
+        loop = asyncio.get_running_loop()
+        random = Random(f"{self._seed}/live")
+        choices = [(p, w) for p in self.projects for w in p.workflows]
+        weights = [workflow.runs_per_day for _, workflow in choices]
+        self._began = due = loop.time()
+        async with (
+            asyncpg.create_pool(self._dsn, min_size=1, max_size=8) as pool,
+            asyncio.TaskGroup() as runs,
+        ):
+            while True:
+                due += random.expovariate(self._rate)
+                await self._pause(due - loop.time())
+                if stop.is_set():
+                    break
+                project, workflow = random.choices(choices, weights)[0]
+                # A source of its own for each run: what it decides does not hang on which of
+                # them was quicker.
+                decisions = Random(random.getrandbits(64))
+                runs.create_task(self._one_run(pool, project, workflow, decisions))
+
+    async def _one_run(
+        self,
+        pool: asyncpg.Pool,
+        project: SimulatedProject,
+        workflow: SimulatedWorkflow,
+        random: Random,
+    ) -> None:
+        with suppress(*AWAY):
+            await self._live(pool, project, workflow, random)
+
+    async def _live(
+        self,
+        pool: asyncpg.Pool,
+        project: SimulatedProject,
+        workflow: SimulatedWorkflow,
+        random: Random,
+    ) -> None:
+        run_id = random_uuid(random)
+        version = 1 if workflow.new_version_days_ago is None else 2
+        workflow_id = project.workflow_id(workflow, version)
+        await self._write(
+            pool,
+            "insert into public.workflow_runs (id, project_id, workflow_id)"
+            " values ($1, $2, $3) on conflict do nothing",
+            *(run_id, project.id, workflow_id),
+        )
+        self.started += 1
+        await self._pause(random.uniform(0.1, 2.0))
+        if random.random() < PAUSED:
+            await self._set_status(pool, run_id, "paused")
+            await self._pause(random.uniform(1.0, 5.0))
+            await self._set_status(pool, run_id, "running")
+            await self._pause(random.uniform(0.1, 2.0))
+        while True:
+            status = outcome(workflow, self._success_now(workflow), random)
+            await self._write(
+                pool,
+                "update public.workflow_runs set status = $2, finished_at = now() where id = $1",
+                *(run_id, status),
+            )
+            self.finished += 1
+            if self._on_ended is not None:
+                now = asyncio.get_running_loop().time()
+                self._on_ended(Ended(run_id, workflow_id, status, now))
+            if status != "failed" or random.random() > RESUMED:
+                return
+            await self._pause(random.uniform(1.0, 5.0))
+            if self._stop.is_set():
+                return
+            await self._set_status(pool, run_id, "running")
+            self.finished -= 1
+            self.resumed += 1
+            await self._pause(random.uniform(0.1, 2.0))
+
+    def _success_now(self, workflow: SimulatedWorkflow) -> float:
+        if workflow.breaks and self.broken:
+            return 0.1
+        return workflow.success
+
+    @property
+    def broken(self) -> bool:
+        """Whether the workflow that breaks is broken just now."""
+        elapsed = asyncio.get_running_loop().time() - self._began
+        return elapsed % self._break_period > (1 - BROKEN) * self._break_period
+
+    async def _set_status(self, pool: asyncpg.Pool, run_id: UUID, status: str) -> None:
+        await self._write(
+            pool,
+            "update public.workflow_runs set status = $2, finished_at = null where id = $1",
+            *(run_id, status),
+        )
+
+    async def _write(self, pool: asyncpg.Pool, sql: str, *arguments: object) -> None:
+        """One statement, one transaction; again when the database was away, unless we are told
+        to stop. Each is such that having been done twice is the same as once."""
+        while True:
+            try:
+                await pool.execute(sql, *arguments)
+            except AWAY:
+                if self._stop.is_set():
+                    raise
+                await asyncio.sleep(0.2)
+            else:
+                return
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait that long, or until the engine is told to stop."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            pass
