@@ -22,6 +22,10 @@ INDEX = "public.workflow_runs_updated_at_id"
 NEEDED_TABLES = ("projects", "workflow_definitions", "workflow_runs")
 
 _LOCK = "select pg_catalog.pg_advisory_xact_lock(5570228613601714548)"  # the bytes of 'MMmigrat'
+# A lock on MeshHook's tables that is not had soon is given up and asked for again: whoever waits
+# for one makes the engine's writes wait behind it.
+_PATIENCE = "set local lock_timeout = '2s'"
+_ATTEMPTS = 30
 _LEDGER = """\
 create schema if not exists meshmetrics;
 create table if not exists meshmetrics.migrations (
@@ -89,7 +93,7 @@ class Schema:
 
     def script(self) -> str:
         """The whole as one script for psql or the Supabase CLI, with what `migrate` records."""
-        parts = ["begin;", f"{_LOCK};", _LEDGER]
+        parts = ["begin;", f"{_LOCK};", f"{_PATIENCE};", _LEDGER]
         for migration in self.migrations:
             parts += [f"-- {migration.version:04} {migration.name}", migration.sql]
         parts += ["-- replayed", self.replayed]
@@ -127,8 +131,7 @@ async def migrate(dsn: str, schema: Schema | None = None) -> list[str]:
     connection = await asyncpg.connect(dsn, statement_cache_size=0)
     try:
         try:
-            async with connection.transaction():
-                done = await _apply(connection, schema)
+            done = await _apply(connection, schema)
             return done + await _build_index(connection, schema)
         except asyncpg.InsufficientPrivilegeError as error:
             raise MigrationError(
@@ -141,7 +144,23 @@ async def migrate(dsn: str, schema: Schema | None = None) -> list[str]:
 
 
 async def _apply(connection: asyncpg.Connection, schema: Schema) -> list[str]:
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            async with connection.transaction():
+                return await _apply_once(connection, schema)
+        except asyncpg.LockNotAvailableError as error:
+            if attempt == _ATTEMPTS:
+                raise MigrationError(
+                    f"MeshHook's tables were locked at each of {_ATTEMPTS} attempts ({error}):"
+                    " end the transaction that has been open for long, and try again"
+                ) from error
+            await asyncio.sleep(1)
+    raise AssertionError("unreachable")
+
+
+async def _apply_once(connection: asyncpg.Connection, schema: Schema) -> list[str]:
     await connection.execute(_LOCK)
+    await connection.execute(_PATIENCE)
     await _check_source(connection)
     await connection.execute(_LEDGER)
     applied = {
@@ -203,7 +222,7 @@ async def _build_index(connection: asyncpg.Connection, schema: Schema) -> list[s
             "         where p.relid = to_regclass('public.workflow_runs')) as building",
             INDEX,
         )
-        assert state is not None
+        assert state is not None  # noqa: S101 - a select without from has one row
         if state["valid"]:
             return done
         try:

@@ -53,7 +53,7 @@ class Store:
     async def _row(self, sql: str, *arguments: object) -> asyncpg.Record:
         async with self._connection() as connection:
             row = await connection.fetchrow(sql, *arguments)
-        assert row is not None  # each function called this way returns exactly one row
+        assert row is not None  # noqa: S101 - a function called this way returns one row
         return row
 
     async def count_runs(self, run_ids: Sequence[UUID]) -> Counted:

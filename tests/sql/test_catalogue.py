@@ -119,7 +119,7 @@ async def test_the_privileges_are_the_ones_of_the_golden_file(owner: asyncpg.Con
 
 
 async def test_the_engines_tables_carry_no_trigger_and_one_index_of_ours(
-    owner: asyncpg.Connection, source_database: object, connect: object
+    owner: asyncpg.Connection,
 ) -> None:
     triggers = await owner.fetch(
         "select tgname from pg_trigger t join pg_proc p on p.oid = t.tgfoid"

@@ -13,6 +13,7 @@ import pytest
 from meshmetrics.local.postgres import EmbeddedPostgres
 from meshmetrics.migrate import INDEX, MigrationError, Schema, migrate, packaged_schema
 from tests.conftest import Connect
+from tests.support import eventually
 from tests.support.databases import Database, cloned
 
 SNAPSHOT = """
@@ -138,6 +139,28 @@ async def test_an_index_that_a_broken_attempt_left_is_built_anew(
     assert await owner.fetchval(
         "select indisvalid from pg_index where indexrelid = $1::text::regclass", INDEX
     )
+
+
+async def test_migrating_waits_for_a_lock_without_making_the_engine_wait_behind_it(
+    source_database: Database, connect: Connect
+) -> None:
+    holder = await connect(source_database.owner_dsn)
+    transaction = holder.transaction()
+    await transaction.start()
+    await holder.execute("lock table public.projects in row exclusive mode")
+    migrating = asyncio.create_task(migrate(source_database.owner_dsn))
+    try:
+        writer = await connect(source_database.owner_dsn)
+        waiting = "select count(*) from pg_locks where not granted"
+        await eventually(lambda: writer.fetchval(waiting), what="the migrator waiting for a lock")
+        # A write queued behind the migrator gets through although the holder goes on holding.
+        await writer.execute("set statement_timeout = '20s'")
+        await writer.execute("update public.projects set name = 'written'")
+        assert not migrating.done()
+        await transaction.rollback()
+        assert await migrating != []
+    finally:
+        migrating.cancel()
 
 
 async def test_a_database_without_meshhook_is_refused(empty_database: Database) -> None:
