@@ -22,6 +22,8 @@ from meshmetrics.migrate import migrate
 T = TypeVar("T")
 
 WORKER_LOGIN = "meshmetrics_test_worker"
+HOSTED_LOGIN = "meshmetrics_test_hosted"
+"""A role with the rights that `postgres` has on hosted Supabase, where it is no superuser."""
 
 Template = Literal["empty", "source", "migrated"]
 
@@ -93,7 +95,32 @@ async def _make_templates(server: EmbeddedPostgres) -> None:
         await source.close()
     await _execute(server.dsn(), "create database migrated template source")
     await migrate(server.dsn("migrated"))
-    await _execute(server.dsn(), f"create role {WORKER_LOGIN} login in role meshmetrics_worker")
+    await _execute(
+        server.dsn(),
+        f"create role {WORKER_LOGIN} login in role meshmetrics_worker",
+        f"create role {HOSTED_LOGIN} login createrole createdb replication bypassrls"
+        " in role anon, authenticated, service_role, supabase_realtime_admin, pg_monitor,"
+        " pg_read_all_data",
+    )
+
+
+async def hand_over(database: Database) -> str:
+    """Make a `source` database belong to the role that `postgres` is on hosted Supabase; return
+    the DSN of that role."""
+    await _execute(
+        database.owner_dsn,
+        f"alter schema public owner to {HOSTED_LOGIN}",
+        *(
+            f"alter table public.{table} owner to {HOSTED_LOGIN}"
+            for table in ("projects", "workflow_definitions", "workflow_runs")
+        ),
+        f"alter function public.user_project_ids() owner to {HOSTED_LOGIN}",
+        f"grant create on database {database.name} to {HOSTED_LOGIN}",
+        f"alter publication supabase_realtime owner to {HOSTED_LOGIN}",
+        f"grant usage on schema auth to {HOSTED_LOGIN}",
+        f"grant select, insert on auth.users to {HOSTED_LOGIN}",
+    )
+    return database.dsn(HOSTED_LOGIN)
 
 
 async def _execute(dsn: str, *statements: str) -> None:
