@@ -36,7 +36,7 @@ class Service(ABC):
     """Whether a failure is answered by running it again; otherwise it ends the whole group."""
     may_finish: ClassVar[bool] = False
     """Whether it may return before it is stopped because its work is done."""
-    drain_seconds: ClassVar[float] = 1.0
+    drain_seconds: float = 1.0
     """How long it may take to return after `stop`, before it is cancelled."""
 
     def __init__(self) -> None:
@@ -56,8 +56,8 @@ class Service(ABC):
         return await wait_for_event(self.stopping, seconds)
 
 
-async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:
-    """Wait until the event is set, or for so many seconds; tell whether it is set."""
+async def wait_for_event(event: asyncio.Event, seconds: float | None) -> bool:
+    """Wait until the event is set, or for so many seconds (None: for ever); tell whether it is."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()
@@ -85,14 +85,17 @@ class Supervisor:
         *,
         drain_seconds: float = 4.0,
         on_failure: Callable[[str], None] | None = None,
+        passing: Callable[[Exception], bool] = lambda _: False,
         restart_base: float = 0.5,
         restart_cap: float = 30.0,
     ) -> None:
         """`drain_seconds` bounds the stopping of all of them; `on_failure` is told the name of a
-        service that failed, each time."""
+        service that failed, each time. `passing` errors are logged in one line, without a
+        traceback: a database that restarts is no bug."""
         self._services = services
         self._drain_seconds = drain_seconds
         self._on_failure = on_failure
+        self._passing = passing
         self._restart_base = restart_base
         self._restart_cap = restart_cap
         self._tasks: dict[Service, asyncio.Task[None]] = {}
@@ -159,7 +162,11 @@ class Supervisor:
             if isinstance(error, FatalError):
                 raise error
             wait = full_jitter(attempt, base=self._restart_base, cap=self._restart_cap)
-            log.error("service.failed", service=service.name, attempt=attempt, exc_info=error)
+            if self._passing(error):
+                text = f"{type(error).__name__}: {error}"
+                log.warning("service.failed", service=service.name, attempt=attempt, error=text)
+            else:
+                log.error("service.failed", service=service.name, attempt=attempt, exc_info=error)
             if not service.restart:
                 raise error
             service.started.set()  # it had its chance: what comes after it need not wait

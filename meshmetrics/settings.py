@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -20,6 +20,9 @@ from meshmetrics import settings_checks as checks
 PREFIX = "MESHMETRICS_"
 NOT_OURS = ("MESHMETRICS_TEST_",)
 """Variables of the test suite: known, but no settings of the daemon."""
+
+
+S = TypeVar("S", bound="DatabaseSettings")
 
 
 class SettingsError(Exception):
@@ -37,8 +40,8 @@ def _seconds(default: float, at_least: float, at_most: float, description: str) 
     )
 
 
-class Settings(BaseSettings):
-    """What the environment and `.env` say. The environment wins."""
+class DatabaseSettings(BaseSettings):
+    """What is needed to reach the database: from the environment and `.env`, the former wins."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -50,6 +53,15 @@ class Settings(BaseSettings):
         populate_by_name=True,
         hide_input_in_errors=True,
     )
+
+    database_url: Annotated[SecretStr, AfterValidator(checks.database_url)] = Field(
+        validation_alias="DATABASE_URL",
+        description="Where the database is: `postgresql://user:password@host:port/database`",
+    )
+
+
+class Settings(DatabaseSettings):
+    """All that the daemon needs."""
 
     supabase_url: Annotated[str, AfterValidator(checks.http_url)] = Field(
         validation_alias="SUPABASE_URL",
@@ -64,10 +76,6 @@ class Settings(BaseSettings):
         default=None,
         validation_alias="SUPABASE_JWT_SECRET",
         description="The project's JWT secret; without it tokens are checked by the project's JWKS",
-    )
-    database_url: Annotated[SecretStr, AfterValidator(checks.database_url)] = Field(
-        validation_alias="DATABASE_URL",
-        description="Where the database is: `postgresql://user:password@host:port/database`",
     )
 
     http_host: str = Field(
@@ -172,14 +180,14 @@ class Settings(BaseSettings):
         return [*found, password] if password else found
 
 
-def load_settings() -> Settings:
-    """Read the settings.
+def load_settings(kind: type[S]) -> S:
+    """Read the settings of this kind.
 
     Raises SettingsError with one message that names each wrong or missing setting and says what
     it takes, and repeats no secret.
     """
     try:
-        return Settings.model_validate({})
+        return kind.model_validate({})
     except ValidationError as error:
         lines = [_explain(details) for details in error.errors(include_url=False)]
         raise SettingsError("\n".join(lines)) from None

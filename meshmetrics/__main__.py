@@ -1,0 +1,6 @@
+"""`python -m meshmetrics`."""
+
+from meshmetrics.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""The composition root: the only module that wires the services together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import version
+
+import httpx
+
+from meshmetrics.api.app import HttpServer, Readiness, create_app
+from meshmetrics.database import await_database, open_pool
+from meshmetrics.model import Lease
+from meshmetrics.pipeline.backfill import Backfill
+from meshmetrics.pipeline.counter import Counter
+from meshmetrics.pipeline.inbox import Inbox
+from meshmetrics.pipeline.lease import Leader
+from meshmetrics.pipeline.listener import Listener
+from meshmetrics.pipeline.maintainer import Maintainer
+from meshmetrics.pipeline.publisher import Publisher, Sent
+from meshmetrics.pipeline.session import SessionTimes
+from meshmetrics.pipeline.stream import Stream
+from meshmetrics.pipeline.sweeper import DeepSweeper, Sweeper, SweepTimes
+from meshmetrics.service import Service, Supervisor
+from meshmetrics.settings import Settings
+from meshmetrics.store import Store
+from meshmetrics.telemetry import Telemetry
+
+READY_TIMEOUT = 2.0
+
+
+class Daemon:
+    """One daemon: the HTTP server, and the pipeline while it holds the lease."""
+
+    def __init__(
+        self, settings: Settings, *, on_sent: Callable[[Sent], None] | None = None
+    ) -> None:
+        """`on_sent` is called for every message that Realtime has taken: for the demo and for
+        benchmarks. It must not raise."""
+        self.settings = settings
+        self.telemetry = Telemetry()
+        self.stream = Stream()
+        self.http: HttpServer | None = None
+        self._on_sent = on_sent
+        self._leader: Leader | None = None
+        self._supervisor: Supervisor | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`, then drain within `settings.shutdown` seconds.
+
+        Raises FatalError where only the operator can help; its message says how.
+        """
+        s = self.settings
+        dsn = s.database_url.get_secret_value()
+        async with (
+            open_pool(dsn, size=s.pool_size, transaction_pooler=s.transaction_pooler) as pool,
+            _realtime_http(s) as client,
+        ):
+            store = Store(pool, transaction_pooler=s.transaction_pooler)
+            self._leader = Leader(
+                store,
+                partial(self._pipeline, store, client),
+                self.telemetry,
+                prepare=partial(await_database, store=store, dsn=dsn, migrating=s.migrate),
+                ttl=s.lease_ttl,
+                drain_seconds=s.shutdown - 0.3,
+            )
+            token = s.metrics_token.get_secret_value() if s.metrics_token else None
+            app = create_app(
+                partial(self._readiness, store), self.telemetry.registry, metrics_token=token
+            )
+            self.http = HttpServer(app, s.http_host, s.http_port)
+            # Stopped in the reverse order: the server says until the end how things stand.
+            self._supervisor = Supervisor(
+                [self.http, self._leader], drain_seconds=s.shutdown, on_failure=self._note_failure
+            )
+            await self._supervisor.run(stop)
+
+    def _note_failure(self, name: str) -> None:
+        self.telemetry.service_failures.labels(name).inc()
+
+    def _pipeline(self, store: Store, client: httpx.AsyncClient, lease: Lease) -> Sequence[Service]:
+        """What the holder of the lease runs. Stopped in the reverse order: no new hints, then
+        count what the inbox holds, then send what is pending."""
+        s, telemetry = self.settings, self.telemetry
+        wanted = asyncio.Event()
+
+        def overflow() -> None:
+            telemetry.inbox_overflows.inc()
+            wanted.set()
+
+        inbox = Inbox(s.inbox_capacity, overflow)
+        self.stream = stream = Stream()
+        publisher = Publisher(
+            store,
+            client,
+            s.supabase_url,
+            telemetry,
+            per_second=s.broadcasts_per_second,
+            project_per_second=s.project_broadcasts_per_second,
+            resend_since=lease.last_alive,
+            on_sent=self._on_sent,
+        )
+        counter = Counter(store, inbox, publisher.publish, telemetry, batch=s.count_batch)
+        maintainer = Maintainer(
+            store, telemetry, interval=s.maintain_interval, batch=s.maintain_batch
+        )
+        backfill = Backfill(
+            store, counter, telemetry, batch=s.backfill_batch, overlap=s.sweep_overlap
+        )
+        deep = DeepSweeper(
+            store, counter, telemetry, interval=s.deep_sweep_interval, batch=s.sweep_batch
+        )
+        times = SweepTimes(
+            shortest=s.sweep_min,
+            longest=s.sweep_max,
+            overlap=s.sweep_overlap,
+            missed_after=s.missed_after,
+            silent_after=s.silent_after,
+        )
+        sweeper = Sweeper(
+            store,
+            counter,
+            inbox,
+            stream,
+            wanted,
+            telemetry,
+            times=times,
+            batch=s.sweep_batch,
+        )
+        listener = Listener(
+            s.supabase_url,
+            s.supabase_service_role_key.get_secret_value(),
+            inbox,
+            stream,
+            wanted,
+            telemetry,
+            times=SessionTimes(
+                step=s.connect_timeout,
+                probe_interval=s.probe_interval,
+                probe_timeout=s.probe_timeout,
+            ),
+            backoff_cap=s.backoff_cap,
+        )
+        return [publisher, counter, maintainer, backfill, deep, sweeper, listener]
+
+    async def _readiness(self, store: Store) -> Readiness:
+        """Whether database, lease and, for the one that works, the stream are as they should."""
+        parts = {"database": await _database_state(store)}
+        lease = self._leader.lease if self._leader else None
+        if lease is None:
+            parts["lease"] = "unknown"
+        elif not lease.held:
+            parts["lease"] = f"standby for {lease.holder_name}"
+            parts["stream"] = "not listening: standing by"
+        else:
+            parts["lease"] = "held"
+            up = self.stream.up_since
+            parts["stream"] = "down" if up is None else f"up for {time.monotonic() - up:.0f} s"
+        supervisors = [s for s in (self._supervisor, self._leader) if s is not None]
+        failing = sorted({name for s in supervisors for name in s.failing})
+        if failing:
+            parts["services"] = "failing: " + ", ".join(failing)
+        bad = {"unreachable", "unknown", "down"}
+        return Readiness(not failing and not bad & set(parts.values()), parts)
+
+
+async def _database_state(store: Store) -> str:
+    try:
+        async with asyncio.timeout(READY_TIMEOUT):
+            await store.now()
+    except Exception:
+        return "unreachable"
+    return "ok"
+
+
+def _realtime_http(settings: Settings) -> httpx.AsyncClient:
+    """The client of Realtime's HTTP API. One connection does: requests go one after another."""
+    key = settings.supabase_service_role_key.get_secret_value()
+    return httpx.AsyncClient(
+        timeout=httpx.Timeout(5.0, connect=3.0),
+        headers={
+            "apikey": key,
+            "Authorization": f"Bearer {key}",
+            "User-Agent": f"meshmetrics/{version('meshmetrics')}",
+        },
+    )

@@ -1,0 +1,149 @@
+"""The command line. Each subcommand is a class; what it needs is imported when it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from typing import NoReturn
+
+import structlog
+from pydantic import BaseModel, Field
+from pydantic_settings import (
+    BaseSettings,
+    CliApp,
+    CliSubCommand,
+    CliToggleFlag,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from meshmetrics import logs
+from meshmetrics.service import FatalError
+from meshmetrics.settings import (
+    DatabaseSettings,
+    S,
+    Settings,
+    SettingsError,
+    load_settings,
+    unknown_settings,
+)
+
+log = structlog.get_logger()
+
+EXIT_FAILED = 1
+EXIT_WRONG_SETTINGS = 2
+LAST_RESORT_SECONDS = 0.4
+"""How long after the time allowed for draining the process is ended by force."""
+
+
+class Run(BaseModel):
+    """Run the daemon: count runs as they finish, and broadcast the rates."""
+
+    def cli_cmd(self) -> None:
+        settings = _settings(Settings)
+        logs.configure(
+            level=settings.log_level, style=settings.log_format, secrets=settings.secrets()
+        )
+        for line in unknown_settings():
+            log.warning("settings.unknown", text=line)
+        import uvloop
+
+        try:
+            uvloop.run(_run(settings))
+        except FatalError as error:
+            log.error("daemon.failed", error=str(error))  # noqa: TRY400 (for the operator: no trace)
+            raise SystemExit(EXIT_FAILED) from None
+
+
+class Migrate(BaseModel):
+    """Bring the database up to date, or print the SQL that would."""
+
+    print_: CliToggleFlag[bool] = Field(
+        default=False, alias="print", description="print the SQL instead of running it"
+    )
+
+    def cli_cmd(self) -> None:
+        from meshmetrics.migrate import MigrationError, migrate, packaged_schema
+
+        if self.print_:
+            sys.stdout.write(packaged_schema().script())
+            return
+        dsn = _settings(DatabaseSettings).database_url.get_secret_value()
+        try:
+            done = asyncio.run(migrate(dsn))
+        except MigrationError as error:
+            _exit(str(error), EXIT_FAILED)
+        except Exception as error:
+            _exit(f"the database cannot be reached: {logs.describe(error)}", EXIT_FAILED)
+        for line in done or ["nothing to do"]:
+            sys.stdout.write(line + "\n")
+
+
+class Cli(BaseSettings):
+    """Live, exact success and failure rates for MeshHook's workflows."""
+
+    model_config = SettingsConfigDict(
+        cli_prog_name="meshmetrics", cli_kebab_case=True, cli_hide_none_type=True
+    )
+
+    run: CliSubCommand[Run] = Field(description=Run.__doc__)
+    migrate: CliSubCommand[Migrate] = Field(description=Migrate.__doc__)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only the command line: a variable called RUN in the environment is not for us."""
+        return (init_settings,)
+
+    def cli_cmd(self) -> None:
+        CliApp.run_subcommand(self)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The entry point. Ends with 0, 1 (failed) or 2 (wrong settings or arguments)."""
+    CliApp.run(Cli, cli_args=sys.argv[1:] if arguments is None else arguments)
+
+
+async def _run(settings: Settings) -> None:
+    from meshmetrics.app import Daemon
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def ask_to_stop(name: str) -> None:
+        if stop.is_set():  # the second time it is meant
+            os._exit(EXIT_FAILED)
+        log.info("daemon.stopping", signal=name)
+        stop.set()
+        # Whatever hangs, a blocked event loop included, the process ends in time.
+        limit = settings.shutdown + LAST_RESORT_SECONDS
+        timer = threading.Timer(limit, os._exit, [EXIT_FAILED])
+        timer.daemon = True
+        timer.start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ask_to_stop, number.name)
+    log.info("daemon.started", pid=os.getpid())
+    await Daemon(settings).run(stop)
+    log.info("daemon.stopped")
+
+
+def _settings(kind: type[S]) -> S:
+    try:
+        return load_settings(kind)
+    except SettingsError as error:
+        _exit(f"the settings are not right:\n{error}", EXIT_WRONG_SETTINGS)
+
+
+def _exit(message: str, status: int) -> NoReturn:
+    sys.stderr.write(f"meshmetrics: {message}\n")
+    raise SystemExit(status)

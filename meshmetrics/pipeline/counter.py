@@ -1,0 +1,172 @@
+"""Inbox → `count_runs` → publisher. No timer and no fixed batch: load makes the batches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Literal, Protocol, TypeVar
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from meshmetrics.logs import describe
+from meshmetrics.model import Change, Counted
+from meshmetrics.pipeline.inbox import Arrival, Inbox
+from meshmetrics.service import Service, full_jitter
+from meshmetrics.store import Store, is_transient
+from meshmetrics.telemetry import Telemetry
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+Source = Literal["event", "sweep", "backfill"]
+
+_SYSTEMIC = ("0A", "25", "26", "28", "3D", "3F", "42")
+"""Classes of SQLSTATE that say something about the database or our rights, not about a run."""
+
+
+class Publish(Protocol):
+    """Takes changes to broadcast. Never waits, never raises."""
+
+    def __call__(
+        self, changes: Sequence[Change], *, counted: float, committed: float | None
+    ) -> None:
+        """`counted`: when (`time.monotonic`); `committed`: Unix time of the oldest run's commit,
+        if known."""
+
+
+class Counter(Service):
+    """Counts everything the inbox holds, at once, again and again; and what sweeps bring."""
+
+    name = "counter"
+    drain_seconds = 2.0
+
+    def __init__(
+        self,
+        store: Store,
+        inbox: Inbox,
+        publish: Publish,
+        telemetry: Telemetry,
+        *,
+        batch: int = 10_000,
+        retry_base: float = 0.1,
+        retry_cap: float = 5.0,
+    ) -> None:
+        super().__init__()
+        self._store = store
+        self._inbox = inbox
+        self._publish = publish
+        self._telemetry = telemetry
+        self._batch = batch
+        self._retry_base = retry_base
+        self._retry_cap = retry_cap
+
+    def stop(self) -> None:
+        """Wake up, count what the inbox holds, and return."""
+        super().stop()
+        self._inbox.filled.set()
+
+    async def run(self) -> None:
+        """Count until stopped, and then what the inbox still holds."""
+        self.started.set()
+        while True:
+            await self._inbox.filled.wait()
+            batch = self._inbox.take(self._batch)
+            self._telemetry.inbox_size.set(len(self._inbox))
+            if batch:
+                await self._count_arrived(batch)
+            elif self.stopping.is_set():
+                return
+
+    async def _count_arrived(self, batch: dict[UUID, Arrival]) -> None:
+        known = [a.committed for a in batch.values() if a.committed is not None]
+        try:
+            await self.count(list(batch), source="event", committed=min(known, default=None))
+        except Exception:
+            for run_id, arrival in batch.items():
+                self._inbox.put(run_id, arrival)
+            raise
+        now = time.monotonic()
+        for arrival in batch.values():
+            self._telemetry.received_to_counted.observe(now - arrival.received)
+
+    async def count(
+        self, run_ids: Sequence[UUID], *, source: Source, committed: float | None = None
+    ) -> int:
+        """Count these runs and publish what changed; return how many changed.
+
+        Waits for a database that is away for as long as it takes, unless the counter is being
+        stopped. A run that cannot be counted is set aside, and the rest goes on.
+
+        Raises what the database raises where it is no single run's fault.
+        """
+        changed = 0
+        pieces = [run_ids[i : i + self._batch] for i in range(0, len(run_ids), self._batch)][::-1]
+        while pieces:
+            piece = pieces.pop()
+            try:
+                counted = await self._patiently(partial(self._store.count_runs, piece))
+            except Exception as error:
+                if _systemic(error):
+                    raise
+                if len(piece) == 1:
+                    await self._set_aside(piece[0], describe(error))
+                else:
+                    middle = len(piece) // 2
+                    pieces += [piece[middle:], piece[:middle]]
+                continue
+            changed += counted.runs
+            self._telemetry.count_batch.observe(len(piece))
+            self._hand_on(counted, source, committed)
+        return changed
+
+    def _hand_on(self, counted: Counted, source: Source, committed: float | None) -> None:
+        self._telemetry.runs_counted.labels(source).inc(counted.runs)
+        for item in counted.set_aside:
+            self._telemetry.runs_set_aside.inc()
+            log.warning("run.set_aside", run_id=str(item.run_id), reason=item.reason)
+        if counted.changes:
+            now = time.monotonic()
+            self._publish(counted.changes, counted=now, committed=committed)
+        log.debug("run.counted", runs=counted.runs, workflows=len(counted.changes), source=source)
+
+    async def _set_aside(self, run_id: UUID, reason: str) -> None:
+        self._telemetry.runs_set_aside.inc()
+        log.error("run.set_aside", run_id=str(run_id), reason=reason)
+        try:
+            await self._patiently(lambda: self._store.set_aside_run(run_id, reason))
+        except Exception as error:
+            if _systemic(error) or is_transient(error):
+                raise
+            log.exception("run.set_aside_failed", run_id=str(run_id), error=describe(error))
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a call while it fails for passing reasons and we are not being stopped."""
+        attempt = 0
+        while True:
+            began = time.perf_counter()
+            try:
+                result = await call()
+            except Exception as error:
+                attempt += 1
+                passing = is_transient(error)
+                self._telemetry.count_failures.labels("passing" if passing else "lasting").inc()
+                if not passing or self.stopping.is_set():
+                    raise
+                wait = full_jitter(attempt, base=self._retry_base, cap=self._retry_cap)
+                log.warning(
+                    "count.retry", attempt=attempt, wait_ms=wait * 1000, error=describe(error)
+                )
+                await self.pause(wait)
+            else:
+                self._telemetry.count_seconds.observe(time.perf_counter() - began)
+                return result
+
+
+def _systemic(error: Exception) -> bool:
+    """Whether no run is to blame, so that bisecting would only set all of them aside."""
+    if is_transient(error):
+        return True
+    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in _SYSTEMIC

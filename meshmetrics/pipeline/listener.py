@@ -1,0 +1,164 @@
+"""One Realtime session after another → inbox."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from uuid import UUID
+
+import httpx
+import structlog
+
+from meshmetrics.pipeline import client_log
+from meshmetrics.pipeline.inbox import Arrival, Inbox
+from meshmetrics.pipeline.session import Session, SessionEndedError, SessionTimes
+from meshmetrics.pipeline.stream import Stream
+from meshmetrics.service import STABLE_SECONDS, Service, full_jitter
+from meshmetrics.telemetry import Telemetry
+
+log = structlog.get_logger()
+
+BACKOFF_BASE = 0.5
+REFUSED_FACTOR = 4
+"""How much longer pauses may be after a refusal: asking more often makes it no better."""
+_REFUSALS = (
+    "HTTP 401",
+    "HTTP 403",
+    "HTTP 429",
+    "Unauthorized",
+    "RateLimit",
+    "TooMany",
+    "too many",
+    "Token",
+    "JWT",
+)
+
+
+class Listener(Service):
+    """Keeps a session with Realtime and puts every event's run into the inbox.
+
+    At every session that comes up, and at every one that is lost, it asks for a sweep: for what
+    happened meanwhile, and because the stream's state decides how often sweeps are due.
+    """
+
+    name = "listener"
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        inbox: Inbox,
+        stream: Stream,
+        sweep_wanted: asyncio.Event,
+        telemetry: Telemetry,
+        *,
+        times: SessionTimes,
+        backoff_cap: float = 30.0,
+    ) -> None:
+        super().__init__()
+        self._url = url
+        self._key = key
+        self._inbox = inbox
+        self._stream = stream
+        self._sweep_wanted = sweep_wanted
+        self._telemetry = telemetry
+        self._times = times
+        self._backoff_cap = backoff_cap
+        self._private = False
+        self._odd_logged = 0.0
+        self._odd_since_logged = 0
+
+    def stop(self) -> None:
+        """End the session, and return."""
+        super().stop()
+        self._stream.replace()
+
+    async def run(self) -> None:
+        """Listen until stopped."""
+        client_log.install()
+        client_log.on_odd_frame.set(self._odd)
+        self.started.set()
+        failures = 0
+        async with httpx.AsyncClient() as http:
+            while not self.stopping.is_set():
+                began = time.monotonic()
+                ended = await self._one_session(http)
+                lasted = time.monotonic() - began
+                if ended is None:
+                    break
+                failures = 1 if lasted >= STABLE_SECONDS else failures + 1
+                wait = self._pause_after(ended, failures)
+                log.warning(
+                    "stream.lost",
+                    reason=ended.reason,
+                    text=ended.text[:200],
+                    lasted_ms=lasted * 1000,
+                    attempt=failures,
+                    retry_in_ms=wait * 1000,
+                )
+                self._telemetry.stream_lost.labels(ended.reason).inc()
+                self._sweep_wanted.set()
+                await self.pause(wait)
+
+    async def _one_session(self, http: httpx.AsyncClient) -> SessionEndedError | None:
+        """Run one session to its end; None if it ended because we are stopping."""
+        session = Session(
+            self._url,
+            self._key,
+            http,
+            private=self._private,
+            times=self._times,
+            on_hint=self._hint,
+            on_odd=self._odd,
+        )
+        self._stream.replacing.clear()
+        running = asyncio.create_task(session.run(self._up), name="session")
+        unwanted = asyncio.create_task(self._stream.replacing.wait())
+        try:
+            await asyncio.wait({running, unwanted}, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                running.cancel()
+                await asyncio.wait({running})
+        finally:
+            self._stream.up_since = None
+            self._telemetry.stream_up.set(0)
+            unwanted.cancel()
+            running.cancel()
+        if self.stopping.is_set():
+            return None
+        if running.cancelled():
+            return SessionEndedError("silent")
+        error = running.exception()
+        if isinstance(error, SessionEndedError):
+            return error
+        raise error or RuntimeError("a session returned")
+
+    def _pause_after(self, ended: SessionEndedError, failures: int) -> float:
+        """Seconds to wait before the next session."""
+        self._private = self._private or "PrivateOnly" in ended.text
+        if any(word in ended.text for word in _REFUSALS):
+            cap = REFUSED_FACTOR * self._backoff_cap
+            return cap / 4 + full_jitter(failures, base=self._backoff_cap / 4, cap=cap * 3 / 4)
+        return full_jitter(failures, base=BACKOFF_BASE, cap=self._backoff_cap)
+
+    def _up(self) -> None:
+        self._stream.up_since = time.monotonic()
+        self._telemetry.stream_up.set(1)
+        self._telemetry.stream_sessions.inc()
+        self._sweep_wanted.set()
+        log.info("stream.session_started", private=self._private)
+
+    def _hint(self, run_id: UUID, arrival: Arrival) -> None:
+        self._inbox.put(run_id, arrival)
+        self._stream.last_event = arrival.received
+        self._telemetry.events.inc()
+        self._telemetry.last_event.set_to_current_time()
+
+    def _odd(self, kind: str) -> None:
+        """Count what was not understood; log it, but not a line each when there are many."""
+        self._telemetry.odd_events.labels(kind).inc()
+        self._odd_since_logged += 1
+        now = time.monotonic()
+        if now - self._odd_logged >= 1.0:
+            log.warning("stream.odd", kind=kind, count=self._odd_since_logged)
+            self._odd_logged, self._odd_since_logged = now, 0

@@ -1,0 +1,37 @@
+"""The chores: pruning old buckets, retiring ledger rows whose run is gone; a slice at a time."""
+
+from __future__ import annotations
+
+import structlog
+
+from meshmetrics.service import Service
+from meshmetrics.store import Store
+from meshmetrics.telemetry import Telemetry
+
+log = structlog.get_logger()
+
+
+class Maintainer(Service):
+    """Calls `maintain` for one slice of the ledger every `interval` seconds: a trickle, because
+    it holds the counting lock meanwhile."""
+
+    name = "maintainer"
+
+    def __init__(self, store: Store, telemetry: Telemetry, *, interval: float, batch: int) -> None:
+        super().__init__()
+        self._store = store
+        self._telemetry = telemetry
+        self._interval = interval
+        self._batch = batch
+
+    async def run(self) -> None:
+        """Trickle until stopped."""
+        self.started.set()
+        while not await self.pause(self._interval):
+            done = await self._store.maintain(None, self._batch)
+            self._telemetry.pruned_buckets.inc(done.pruned_buckets)
+            self._telemetry.retired_runs.inc(done.retired_runs)
+            if done.pruned_buckets or done.retired_runs:
+                log.info(
+                    "maintain.done", buckets=done.pruned_buckets, retired_runs=done.retired_runs
+                )

@@ -1,0 +1,243 @@
+"""Changes → Realtime Broadcast: merged by project, promptly, fairly, and never too many."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import httpx
+import structlog
+
+from meshmetrics.logs import describe
+from meshmetrics.model import Change
+from meshmetrics.pipeline.broadcast import merge, message, request, take_fitting
+from meshmetrics.pipeline.budget import Budget
+from meshmetrics.service import Service, full_jitter, wait_for_event
+from meshmetrics.store import Store
+from meshmetrics.telemetry import Telemetry
+
+log = structlog.get_logger()
+
+RESEND_MARGIN = timedelta(seconds=10)
+"""How long before its last sign of life a daemon may have counted without broadcasting."""
+_BLAMELESS = {401, 403, 404, 408, 425, 429}
+"""Refusals that are not about what the messages say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One message that Realtime has taken, for whoever watches. Seconds since the oldest count
+    in it, and since the oldest commit (Unix clocks of two machines) where that is known."""
+
+    project_id: UUID
+    changes: tuple[Change, ...]
+    since_counted: float
+    since_committed: float | None
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What a project's subscribers have not been told: one merged change a workflow."""
+
+    not_before: float
+    counted: float
+    committed: float | None
+    changes: dict[UUID, Change] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    project_id: UUID
+    changes: list[Change]
+    text: str
+    counted: float
+    committed: float | None
+
+
+class Publisher(Service):
+    """Broadcasts a change at once if its project has been quiet, else at most so many times a
+    second, and over all projects no more than the budget allows, each project in its turn.
+
+    What cannot be sent is kept, merged, and tried again: at most one change a workflow. What a
+    crash left unsent is sent on the next start: `resend_since` is the last sign of life.
+    """
+
+    name = "publisher"
+    drain_seconds = 1.5
+
+    def __init__(
+        self,
+        store: Store,
+        client: httpx.AsyncClient,
+        url: str,
+        telemetry: Telemetry,
+        *,
+        per_second: float = 50.0,
+        project_per_second: float = 4.0,
+        resend_since: datetime | None = None,
+        on_sent: Callable[[Sent], None] | None = None,
+        retry_cap: float = 10.0,
+    ) -> None:
+        """`client` sends the key with every request; `url` is Supabase's."""
+        super().__init__()
+        self._store = store
+        self._client = client
+        self._endpoint = f"{url}/realtime/v1/api/broadcast"
+        self._telemetry = telemetry
+        self._gap = 1 / project_per_second
+        self._resend_since = resend_since
+        self._on_sent = on_sent
+        self._retry_cap = retry_cap
+        self._budget = Budget(per_second, time.monotonic())
+        self._pending: dict[UUID, _Pending] = {}
+        self._quiet_from: dict[UUID, float] = {}
+        self._wake = asyncio.Event()
+
+    def publish(
+        self, changes: Sequence[Change], *, counted: float, committed: float | None
+    ) -> None:
+        """Take changes to broadcast. Never waits, never raises."""
+        for change in changes:
+            self._keep(change, counted, committed)
+        self._wake.set()
+
+    def _keep(
+        self, change: Change, counted: float, committed: float | None, *, unsent: bool = False
+    ) -> None:
+        """Merge a change into what is pending; an `unsent` one is older than what is there."""
+        project = self._pending.get(change.project_id)
+        if project is None:
+            project = _Pending(self._quiet_from.get(change.project_id, 0.0), counted, committed)
+            self._pending[change.project_id] = project
+        project.counted = min(project.counted, counted)
+        project.committed = _earlier(project.committed, committed)
+        there = project.changes.get(change.workflow_id)
+        if there is not None:
+            change = merge(change, there) if unsent else merge(there, change)
+        project.changes[change.workflow_id] = change
+
+    def stop(self) -> None:
+        """Send what is pending once, and return."""
+        super().stop()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send until stopped."""
+        self.started.set()
+        if self._resend_since is not None:
+            changes = await self._store.changed_since(self._resend_since - RESEND_MARGIN)
+            self._resend_since = None
+            now = time.monotonic()
+            self.publish(changes, counted=now, committed=None)
+            log.info("broadcast.resent", workflows=len(changes))
+        failures = 0
+        while True:
+            self._wake.clear()
+            wait = self._wait(time.monotonic())
+            if wait is None and self.stopping.is_set():
+                return
+            if wait is None or wait > 0:
+                await wait_for_event(self._wake, wait)
+                continue
+            if await self._send(self._take(time.monotonic())):
+                failures = 0
+            elif self.stopping.is_set():
+                log.warning("broadcast.left", projects=len(self._pending))
+                return
+            else:
+                failures += 1
+                await self.pause(full_jitter(failures, base=0.5, cap=self._retry_cap))
+
+    def _wait(self, now: float) -> float | None:
+        """Seconds until something may be sent; None if nothing is pending."""
+        self._telemetry.broadcast_pending.set(len(self._pending))
+        if not self._pending:
+            return None
+        room = self._budget.available(now)
+        self._telemetry.broadcast_rate.set(self._budget.rate)
+        if room < 1:
+            return self._budget.wait()
+        if self.stopping.is_set():
+            return 0.0
+        return max(0.0, min(p.not_before for p in self._pending.values()) - now)
+
+    def _take(self, now: float) -> list[_Message]:
+        """A message for each project whose turn it is, as far as the budget goes."""
+        room = self._budget.available(now)
+        ready = [
+            (project_id, project)
+            for project_id, project in self._pending.items()
+            if project.not_before <= now or self.stopping.is_set()
+        ]
+        sent_at = datetime.now(UTC)
+        messages = []
+        for project_id, project in ready[:room]:
+            changes, encoded = take_fitting(project.changes)
+            text = message(project_id, encoded, sent_at)
+            messages.append(_Message(project_id, changes, text, project.counted, project.committed))
+            del self._pending[project_id]
+            if project.changes:  # the rest is for the project's next turn: behind all others
+                project.not_before = now + self._gap
+                self._pending[project_id] = project
+            self._quiet_from[project_id] = now + self._gap
+        if len(self._quiet_from) > 2 * len(ready) + 1000:
+            self._quiet_from = {k: v for k, v in self._quiet_from.items() if v > now}
+        return messages
+
+    async def _send(self, messages: list[_Message]) -> bool:
+        """Send in one request; whether Realtime took it. If not, all is pending again."""
+        self._budget.spend(len(messages))
+        try:
+            status = await self._post(messages)
+        except httpx.HTTPError as error:
+            log.warning("broadcast.failed", messages=len(messages), error=describe(error))
+            status = 0
+        self._telemetry.broadcast_requests.labels(str(status or "unreachable")).inc()
+        if 200 <= status < 300:
+            self._note_sent(messages)
+            return True
+        if 400 <= status < 500 and status not in _BLAMELESS:
+            if len(messages) > 1:  # one of them is to blame: each alone
+                results = [await self._send([one]) for one in messages]
+                return all(results)
+            self._telemetry.broadcast_dropped.inc(len(messages[0].changes))
+            log.error("broadcast.refused", status=status, project_id=str(messages[0].project_id))
+            return True
+        if status == 429:
+            self._budget.refused()
+        if status:
+            log.warning("broadcast.failed", messages=len(messages), status=status)
+        for unsent in messages:
+            for change in unsent.changes:
+                self._keep(change, unsent.counted, unsent.committed, unsent=True)
+        return False
+
+    async def _post(self, messages: list[_Message]) -> int:
+        response = await self._client.post(
+            self._endpoint,
+            content=request(one.text for one in messages),
+            headers={"Content-Type": "application/json"},
+        )
+        return response.status_code
+
+    def _note_sent(self, messages: list[_Message]) -> None:
+        self._telemetry.broadcast_messages.inc(len(messages))
+        now, unix = time.monotonic(), time.time()
+        for one in messages:
+            since_counted = now - one.counted
+            self._telemetry.counted_to_broadcast.observe(since_counted)
+            since_committed = None if one.committed is None else unix - one.committed
+            if since_committed is not None:
+                self._telemetry.commit_to_broadcast.observe(max(0.0, since_committed))
+            if self._on_sent is not None:
+                self._on_sent(
+                    Sent(one.project_id, tuple(one.changes), since_counted, since_committed)
+                )
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    return min((t for t in (one, other) if t is not None), default=None)

@@ -1,0 +1,206 @@
+"""Finds the runs that the stream did not announce, and judges the stream by them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from meshmetrics.logs import describe
+from meshmetrics.model import Position
+from meshmetrics.pipeline.counter import Counter
+from meshmetrics.pipeline.inbox import Inbox
+from meshmetrics.pipeline.stream import Stream
+from meshmetrics.pipeline.walk import FAR_FUTURE, FIRST_ID, walk
+from meshmetrics.service import Service, wait_for_event
+from meshmetrics.store import Store, is_transient
+from meshmetrics.telemetry import Telemetry
+
+log = structlog.get_logger()
+
+DEEP = timedelta(hours=25)
+REST = 4
+"""A sweep is followed by a pause of so many times its length at least, so that sweeping never
+becomes the database's main work."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepTimes:
+    """All in seconds; settings.py says what each is for."""
+
+    shortest: float = 1.0
+    longest: float = 30.0
+    overlap: float = 600.0
+    missed_after: float = 3.0
+    silent_after: float = 5.0
+
+
+class Sweeper(Service):
+    """Walks the runs from the checkpoint to now: at start, when `wanted` is set, and on a timer
+    that runs fast while the stream misses runs or is down, and slowly while it is whole.
+
+    A run that a sweep counted is missed once no event has announced it `missed_after` seconds
+    later. If the stream has then been silent for `silent_after` seconds it is dead without saying
+    so, and is replaced.
+    """
+
+    name = "sweeper"
+
+    def __init__(
+        self,
+        store: Store,
+        counter: Counter,
+        inbox: Inbox,
+        stream: Stream,
+        wanted: asyncio.Event,
+        telemetry: Telemetry,
+        *,
+        times: SweepTimes,
+        batch: int,
+    ) -> None:
+        super().__init__()
+        self._store = store
+        self._counter = counter
+        self._inbox = inbox
+        self._stream = stream
+        self._wanted = wanted
+        self._telemetry = telemetry
+        self._times = times
+        self._batch = batch
+        self._pause = times.shortest
+
+    def stop(self) -> None:
+        """End the pause, and return."""
+        super().stop()
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Sweep until stopped. A database that is away is waited for."""
+        clock = time.monotonic
+        self.started.set()
+        caught_up = False
+        while not self.stopping.is_set():
+            began = clock()
+            self._wanted.clear()
+            try:
+                # What ended while no daemon worked is the first sweep's: no event is expected.
+                missed = await self._sweep(expecting=caught_up)
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                log.warning("sweep.failed", error=describe(error))
+                self._set_pause(self._times.shortest)
+            else:
+                caught_up = True
+                self._set_pause(min(self._pause * 2, self._times.longest))
+                self._judge(missed)
+            ended = clock()
+            await self._rest(ended, at_least=REST * (ended - began))
+
+    async def _sweep(self, *, expecting: bool) -> int:
+        """Count everything uncounted from the checkpoint on; return how many runs are certainly
+        missed already."""
+        began = time.monotonic()
+        found = changed = missed = 0
+        # Read before the walk: what a transaction adds behind it later has a later updated_at.
+        settled = await self._store.settled_until(timedelta(seconds=self._times.overlap))
+        start = (await self._store.read_checkpoint("sweep")).position
+        async for step in walk(self._store, self._counter, start, FAR_FUTURE, self._batch, "sweep"):
+            found += len(step.found)
+            changed += step.changed
+            if step.changed and expecting:
+                deadline = time.monotonic() + self._times.missed_after
+                missed += self._inbox.expect(step.found, deadline)
+            if not step.last and step.reached.updated_at < settled:
+                await self._store.advance_checkpoint("sweep", step.reached, done=False)
+        await self._store.advance_checkpoint("sweep", Position(settled, FIRST_ID), done=False)
+        took = time.monotonic() - began
+        self._telemetry.sweeps.labels("regular").inc()
+        self._telemetry.sweep_seconds.observe(took)
+        if not expecting:
+            log.info("sweep.caught_up", runs=changed, took_ms=took * 1000)
+        else:
+            log.debug("sweep.done", found=found, changed=changed, took_ms=took * 1000)
+        return missed
+
+    def _judge(self, missed: int = 0) -> None:
+        """Count the runs whose events are overdue, and draw the consequences."""
+        now = time.monotonic()
+        missed += self._inbox.missed(now)
+        if missed or self._stream.up_since is None:
+            self._set_pause(self._times.shortest)
+        if not missed:
+            return
+        self._telemetry.found_missed.inc(missed)
+        silent = self._stream.silent_for(now)
+        log.warning(
+            "sweep.found_missed",
+            runs=missed,
+            stream_up=self._stream.up_since is not None,
+            silent_ms=silent * 1000,
+        )
+        if silent >= self._times.silent_after:
+            self._stream.replace()
+
+    def _set_pause(self, seconds: float) -> None:
+        self._pause = seconds
+        self._telemetry.sweep_pause.set(seconds)
+
+    async def _rest(self, ended: float, *, at_least: float) -> None:
+        """Wait until the next sweep is due; meanwhile judge the stream as deadlines pass."""
+        clock = time.monotonic
+        while not self.stopping.is_set():
+            wanted = self._wanted.is_set()
+            pause = min(self._pause, self._times.shortest) if wanted else self._pause
+            due = ended + max(pause, at_least)
+            now = clock()
+            if now >= due:
+                return
+            deadline = self._inbox.next_deadline
+            wake = due if deadline is None else min(due, deadline)
+            # Once a sweep is wanted only stopping cuts the wait short, and `stop` sets both.
+            await wait_for_event(self.stopping if wanted else self._wanted, max(0.0, wake - now))
+            self._judge()
+
+
+class DeepSweeper(Service):
+    """Sweeps the last 25 hours whole, now and then: the net under all that sweeps assume."""
+
+    name = "deep_sweeper"
+
+    def __init__(
+        self,
+        store: Store,
+        counter: Counter,
+        telemetry: Telemetry,
+        *,
+        interval: float,
+        batch: int,
+    ) -> None:
+        super().__init__()
+        self._store = store
+        self._counter = counter
+        self._telemetry = telemetry
+        self._interval = interval
+        self._batch = batch
+
+    async def run(self) -> None:
+        """Sweep soon after the start, and then every `interval` seconds, until stopped."""
+        self.started.set()
+        pause: float = min(60.0, self._interval)
+        while not await self.pause(pause):
+            pause = self._interval
+            start = Position(await self._store.now() - DEEP, FIRST_ID)
+            changed = 0
+            async for step in walk(
+                self._store, self._counter, start, FAR_FUTURE, self._batch, "sweep"
+            ):
+                changed += step.changed
+                if self.stopping.is_set():
+                    return
+            self._telemetry.sweeps.labels("deep").inc()
+            # Those of the last seconds are merely on their way: the regular sweeps judge them.
+            log.info("sweep.deep", runs=changed)
