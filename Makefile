@@ -37,6 +37,7 @@ format: $(VENV)/.ready ## put the code into shape
 
 lock: $(VENV)/.ready ## resolve the dependencies anew (names, versions, hashes; no addresses)
 	$(LOCK) --upgrade --output-file requirements/run.txt pyproject.toml
+	$(LOCK) --upgrade --output-file requirements/build.txt --group build
 	$(LOCK) --upgrade --output-file requirements/dev.txt --extra local --group dev pyproject.toml
 
 clean: ## remove everything that make made

@@ -1,0 +1,20 @@
+# One small image: the daemon and its SQL. Nothing of the local stack, and no compiler.
+FROM python:3.13-slim AS build
+WORKDIR /build
+COPY requirements/run.txt requirements/build.txt ./
+RUN python -m venv /app \
+ && /app/bin/pip install --no-cache-dir --require-hashes --requirement run.txt \
+ && pip install --no-cache-dir --require-hashes --requirement build.txt
+COPY pyproject.toml README.md ./
+COPY meshmetrics ./meshmetrics
+COPY sql ./sql
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
+ && /app/bin/pip install --no-cache-dir --no-deps --no-index /wheels/*.whl
+
+FROM python:3.13-slim
+COPY --from=build /app /app
+USER 65532:65532
+ENV PATH=/app/bin:$PATH PYTHONUNBUFFERED=1 MESHMETRICS_HTTP_HOST=0.0.0.0
+EXPOSE 8787
+ENTRYPOINT ["meshmetrics"]
+CMD ["run"]
