@@ -43,7 +43,7 @@ _SECRET_SHAPES = (
     (re.compile(r"(?i)\b((?:api_?key|access_token|token)=)[^&\s\"']+"), rf"\1{HIDDEN}"),
     (re.compile(r"(://[^/:@\s]*:)[^@\s]+@"), rf"\1{HIDDEN}@"),  # a password in a URL
     # What Postgres adds to an error may hold a whole row.
-    (re.compile(r"(?m)^(\s*(?:DETAIL|CONTEXT):\s).*"), rf"\1{HIDDEN}"),
+    (re.compile(r"\b(DETAIL|CONTEXT):\s.*"), rf"\1: {HIDDEN}"),
 )
 
 

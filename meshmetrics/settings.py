@@ -199,12 +199,16 @@ def unknown_settings(names: Iterable[str] | None = None) -> list[str]:
     """A line for each `MESHMETRICS_…` variable that we do not know, naming the nearest we do."""
     if names is None:
         names = [*os.environ, *(dotenv_values(".env") if Path(".env").is_file() else ())]
-    known = {variable(name, field) for name, field in Settings.model_fields.items()}
+    known = {
+        name.upper() for name, field in Settings.model_fields.items() if not field.validation_alias
+    }
     lines = []
     for name in sorted(set(names)):
-        if name.startswith(PREFIX) and not name.startswith(NOT_OURS) and name.upper() not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            lines.append(f"{name} is unknown" + (f"; did you mean {near[0]}?" if near else ""))
+        rest = name.removeprefix(PREFIX).upper()
+        if name.startswith(PREFIX) and not name.startswith(NOT_OURS) and rest not in known:
+            near = difflib.get_close_matches(rest, known, n=1)
+            meant = f"; did you mean {PREFIX}{near[0]}?" if near else ""
+            lines.append(f"{name} is unknown{meant}")
     return lines
 
 
