@@ -137,16 +137,14 @@ class _Poller:
             rows = await connection.fetch(
                 _READ, slot, feed.limits.changes_per_poll * _MESSAGES_PER_CHANGE, PUBLICATION
             )
-            count = await self._hand_out(connection, [row[0] for row in rows])
+            count = await self._hand_out([row[0] for row in rows])
             if count < feed.limits.changes_per_poll:
                 await asyncio.sleep(feed.timing.poll)
             else:
                 least = count / feed.limits.changes_per_second
                 await asyncio.sleep(max(0.0, least - (time.monotonic() - now)))
 
-    async def _hand_out(
-        self, connection: asyncpg.Connection[asyncpg.Record], messages: list[bytes]
-    ) -> int:
+    async def _hand_out(self, messages: list[bytes]) -> int:
         """Deliver what the messages tell; how many changes they held."""
         feed = self._feed
         if feed.rate.exceeded() or len(messages) > feed.limits.rows_per_transaction:
@@ -155,9 +153,11 @@ class _Poller:
         decoded = [change for m in messages if (change := decoder.decode(m)) is not None]
         changes = [change for change in decoded if not feed.faults.loses(change)]
         if changes and self.subscribers:
-            shared = await share_out(
-                connection, changes, dict(self.subscribers), feed.limits.record_bytes
-            )
+            # Not on the slot's connection: any error there, say in a policy, drops the slot.
+            async with feed.database.acquire() as connection:
+                shared = await share_out(
+                    connection, changes, dict(self.subscribers), feed.limits.record_bytes
+                )
             feed.rate.add(sum(len(share.ids) for _, shares in shared for share in shares))
             for change, shares in shared:
                 self._deliver(change, shares)

@@ -37,9 +37,8 @@ class Handshake:
             await asyncio.sleep(self._shared.timing.refused_connect)
             status, message = refusal
             return web.json_response({"error": message}, status=status, dumps=dumps)
-        websocket = web.WebSocketResponse(
-            max_msg_size=self._shared.limits.frame_bytes, autoping=False, compress=False
-        )
+        # No limit here, or a large frame would end in a reset instead of a close code.
+        websocket = web.WebSocketResponse(max_msg_size=0, autoping=False, compress=False)
         await websocket.prepare(request)
         if faults.close_on_connect:
             await websocket.close()

@@ -88,6 +88,8 @@ class Socket:
                 return await self.close(WSCloseCode.OK)
             if message.type in _ENDED:
                 return None
+            if len(message.data) > self._shared.limits.frame_bytes:
+                return await self.close(WSCloseCode.MESSAGE_TOO_BIG)
             if not self._shared.faults.hang:
                 await self._handle(message)
 
@@ -118,43 +120,43 @@ class Socket:
             self._reply(frame, "error", {"reason": "unmatched topic"})
 
     async def _join(self, frame: Frame) -> None:
-        former = self.channels.pop(frame.topic, None)
-        try:
-            config, token, claims = await admit(
-                self._shared, self, self.channels, frame, self._token
-            )
-        except JoinRefusedError as error:
-            await self._refuse(frame, error)
-            if former is not None:
-                former.close()
-            return
-        channel = Channel(self._shared, self, frame, config, token, claims)
-        channel.reply(frame, "ok", {"postgres_changes": config.described()})
-        if former is not None:
-            former.close()
-        self.channels[frame.topic] = channel
-        self._shared.users.add(self)
-        channel.open()
-
-    async def _refuse(self, frame: Frame, error: JoinRefusedError) -> None:
-        # The real server sleeps in the very process that carries the socket: nothing goes out.
+        # The real server joins in the very process that carries the socket: nothing goes out until
+        # the join was answered, and a refusal is slow.
         self._held = True
+        former = self.channels.pop(frame.topic, None)
+        refusal: JoinRefusedError | None = None
         try:
+            admitted = await admit(self._shared, self, self.channels, frame, self._token)
+        except JoinRefusedError as error:
             await asyncio.sleep(self._shared.timing.refused_join)
+            self._answer(frame, "error", {"reason": str(error)})
+            refusal = error
+        else:
+            channel = Channel(self._shared, self, frame, *admitted)
+            self._answer(frame, "ok", {"postgres_changes": channel.config.described()})
         finally:
             self._held = False
-        payload = dumps({"status": "error", "response": {"reason": str(error)}})
-        join_ref = frame.join_ref
-        reply = encode(self.version, frame.topic, "phx_reply", payload, frame.ref, join_ref)
-        if not self._shared.faults.hang:
-            self._waiting.appendleft(reply)
             self._wake.set()
-        if error.disconnect:
+        if former is not None:
+            former.close()
+        if refusal is None:
+            self.channels[frame.topic] = channel
+            self._shared.users.add(self)
+            channel.open()
+        elif refusal.disconnect:
             await self.close(WSCloseCode.OK)
 
+    def _answer(self, join: Frame, status: str, response: object) -> None:
+        """Reply to a join, before all that waited for it."""
+        if not self._shared.faults.hang:
+            self._waiting.appendleft(self._reply_to(join, status, response, join.join_ref))
+
     def _reply(self, frame: Frame, status: str, response: object) -> None:
+        self.send(self._reply_to(frame, status, response, None))
+
+    def _reply_to(self, frame: Frame, status: str, response: object, join_ref: str | None) -> str:
         payload = dumps({"status": status, "response": response})
-        self.send(encode(self.version, frame.topic, "phx_reply", payload, frame.ref, None))
+        return encode(self.version, frame.topic, "phx_reply", payload, frame.ref, join_ref)
 
     async def _write(self) -> None:
         while True:
