@@ -50,6 +50,7 @@ begin
     delete from meshmetrics.set_aside_runs a
     using present p
     where a.run_id = p.run_id and p.flaw is null
+      and (select exists (select from meshmetrics.set_aside_runs)) -- almost never: ask but once
   ),
   -- Ledger against runs. A flawed run is in no counter, and is taken out if it was.
   different as materialized (
@@ -104,9 +105,19 @@ begin
         )
       )
   ),
-  ledger_put as (
+  -- Apart, because which rows are new is known, and looking for a conflict costs as much again.
+  ledger_new as (
+    insert into meshmetrics.counted_runs (run_id, workflow_id, finished_at, outcome)
+    select t.run_id, t.workflow_id, t.finished_at, t.outcome
+    from taken t
+    where t.outcome is not null and t.old_outcome is null
+    order by t.run_id
+  ),
+  ledger_changed as (
     insert into meshmetrics.counted_runs as l (run_id, workflow_id, finished_at, outcome)
-    select t.run_id, t.workflow_id, t.finished_at, t.outcome from taken t where t.outcome is not null
+    select t.run_id, t.workflow_id, t.finished_at, t.outcome
+    from taken t
+    where t.outcome is not null and t.old_outcome is not null
     on conflict (run_id) do update
     set workflow_id = excluded.workflow_id,
         finished_at = excluded.finished_at,
@@ -168,6 +179,7 @@ begin
     ) g
     join places p on p.workflow_id = g.workflow_id
     where (g.success, g.failure, g.canceled) <> (0, 0, 0)
+    order by g.workflow_id, g.grain, g.bucket_start
     on conflict (workflow_id, grain, bucket_start) do update
     set success_count = b.success_count + excluded.success_count,
         failure_count = b.failure_count + excluded.failure_count,

@@ -114,5 +114,8 @@ begin
     where b.workflow_id = p.workflow_id and b.grain = k.grain and b.bucket_start < k.since
   )
   select count(*) into pruned_buckets from pruned;
+
+  delete from meshmetrics.set_aside_runs a
+  where not exists (select from public.workflow_runs r where r.id = a.run_id);
 end;
 $$;
