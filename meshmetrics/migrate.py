@@ -85,7 +85,9 @@ class Schema:
         order = ["views/*.sql", "functions/*.sql", "policies.sql", "privileges.sql"]
         order.append("source/publication.sql")
         paths = [path for pattern in order for path in sorted(self.directory.glob(pattern))]
-        return "\n".join(path.read_text() for path in paths)
+        # Functions call each other, whatever the order of their names.
+        late = "set local check_function_bodies = off;"
+        return "\n".join([late, *(path.read_text() for path in paths)])
 
     @cached_property
     def index(self) -> str:

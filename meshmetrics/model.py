@@ -118,6 +118,52 @@ class Difference:
     bucket_start: datetime | None
     expected: str
     found: str
+    alike: int  # how many of this kind, pending or not as this one, there are in all
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Part of a workflow's life for an audit to look at: whole UTC days; None is an open end."""
+
+    workflow_id: UUID
+    after: datetime | None
+    before: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowDifference:
+    """A bucket or the counters of one workflow that are not what the ledger says."""
+
+    kind: Literal["bucket", "counter"]
+    grain: Grain | None
+    bucket_start: datetime | None
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class RepairedWorkflow:
+    """What one call of `repair_workflow` set right."""
+
+    buckets: int
+    counters: bool
+    passed_over: bool  # the workflow is being deleted: nothing was done
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """A finished audit: when it began, and how many differences it found that were not pending."""
+
+    started_at: datetime
+    runs_wrong: int
+    buckets_wrong: int
+    counters_wrong: int
+    runs_set_aside: int
+
+    @property
+    def drift(self) -> int:
+        """Everything that was wrong. A run set aside is known not to be counted: no drift."""
+        return self.runs_wrong + self.buckets_wrong + self.counters_wrong
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ from meshmetrics.model import (
     Uncounted,
 )
 
+UNLIMITED = 7 * 24 * 3600.0
+"""Seconds: in place of the pool's command timeout, for what reads every run there is."""
+
 Connection = asyncpg.pool.PoolConnectionProxy | asyncpg.Connection
 
 
@@ -158,15 +161,17 @@ class Store:
         """Compare runs, ledger, buckets and counters in one snapshot; wrong ones first.
 
         `after` and `before` narrow it to whole UTC days of `finished_at`; counters are compared
-        only where both are None.
+        only where both are None. Takes as long as reading every run takes.
         """
-        async with self._connection() as connection:
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute("set local statement_timeout = 0")
             rows = await connection.fetch(
-                "select kind, pending, workflow_id, run_id, grain, bucket_start, expected, found"
-                " from meshmetrics.audit($1, $2, $3)",
+                "select kind, pending, workflow_id, run_id, grain, bucket_start, expected, found,"
+                " alike from meshmetrics.audit($1, $2, $3)",
                 after,
                 before,
                 limit,
+                timeout=UNLIMITED,
             )
         return tuple(Difference(**dict(row)) for row in rows)
 

@@ -32,5 +32,14 @@ grant execute on function
   meshmetrics.take_lease(uuid, text, interval),
   meshmetrics.release_lease(uuid),
   meshmetrics.maintain(timestamptz, integer),
-  meshmetrics.audit(timestamptz, timestamptz, integer)
+  meshmetrics.audit(timestamptz, timestamptz, integer),
+  meshmetrics.audit_runs(uuid[]),
+  meshmetrics.audit_slices(integer),
+  meshmetrics.audit_workflow(uuid, timestamptz, timestamptz),
+  meshmetrics.repair_workflow(uuid, timestamptz, timestamptz),
+  meshmetrics.retry_set_aside(),
+  meshmetrics.record_audit(text, timestamptz, bigint, bigint, bigint, bigint),
+  meshmetrics.last_audit(text),
+  meshmetrics.estimate_runs(timestamptz, uuid, timestamptz),
+  meshmetrics.condition()
 to meshmetrics_worker;

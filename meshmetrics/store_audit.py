@@ -1,0 +1,97 @@
+"""The database as those see it who prove the numbers right, mend them, and examine the whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from meshmetrics.model import AuditRecord, Position, RepairedWorkflow, Slice, WorkflowDifference
+from meshmetrics.store import Store
+
+
+class AuditStore(Store):
+    """The store, and the functions of audits, repairs and the doctor: a method for each."""
+
+    async def estimate_runs(self, after: Position, until: datetime) -> int:
+        """About how many runs lie behind `after` and were updated before `until`; at once."""
+        row = await self._row(
+            "select meshmetrics.estimate_runs($1, $2, $3) as n",
+            after.updated_at,
+            after.run_id,
+            until,
+        )
+        return int(row["n"])
+
+    async def audit_runs(self, run_ids: Sequence[UUID]) -> dict[UUID, bool]:
+        """Which of these runs the ledger does not agree with at this moment, and whether that is
+        merely pending."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                "select run_id, pending from meshmetrics.audit_runs($1)", list(run_ids)
+            )
+        return {row["run_id"]: row["pending"] for row in rows}
+
+    async def audit_slices(self, max_runs: int) -> tuple[Slice, ...]:
+        """All workflows' lives, cut into slices of about `max_runs` runs."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                "select workflow_id, after, before from meshmetrics.audit_slices($1)", max_runs
+            )
+        return tuple(Slice(**dict(row)) for row in rows)
+
+    async def audit_workflow(self, part: Slice) -> tuple[WorkflowDifference, ...]:
+        """Compare one workflow's buckets with the ledger, and its counters with its buckets."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                "select kind, grain, bucket_start, expected, found"
+                " from meshmetrics.audit_workflow($1, $2, $3)",
+                part.workflow_id,
+                part.after,
+                part.before,
+            )
+        return tuple(WorkflowDifference(**dict(row)) for row in rows)
+
+    async def repair_workflow(self, part: Slice) -> RepairedWorkflow:
+        """Set right what `audit_workflow` would find. Counting waits meanwhile."""
+        row = await self._row(
+            "select buckets, counters, passed_over from meshmetrics.repair_workflow($1, $2, $3)",
+            part.workflow_id,
+            part.after,
+            part.before,
+        )
+        return RepairedWorkflow(**dict(row))
+
+    async def retry_set_aside(self) -> int:
+        """Have all runs set aside looked at again; return how many there are."""
+        row = await self._row("select meshmetrics.retry_set_aside() as n")
+        return int(row["n"])
+
+    async def record_audit(self, kind: Literal["cycle", "snapshot"], record: AuditRecord) -> None:
+        """Note a finished audit: the daemon's slice by slice, or one of everything at once."""
+        await self._row(
+            "select meshmetrics.record_audit($1, $2, $3, $4, $5, $6)",
+            kind,
+            record.started_at,
+            record.runs_wrong,
+            record.buckets_wrong,
+            record.counters_wrong,
+            record.runs_set_aside,
+        )
+
+    async def last_audit(self, kind: Literal["cycle", "snapshot"]) -> AuditRecord | None:
+        """The last one of this kind that was finished."""
+        row = await self._row(
+            "select started_at, runs_wrong, buckets_wrong, counters_wrong, runs_set_aside"
+            " from meshmetrics.last_audit($1)",
+            kind,
+        )
+        return None if row["started_at"] is None else AuditRecord(**dict(row))
+
+    async def condition(self) -> dict[str, Any]:
+        """How things stand, for the doctor; condition.sql says what is in it."""
+        row = await self._row("select meshmetrics.condition() as condition")
+        condition: dict[str, Any] = json.loads(row["condition"])
+        return condition
