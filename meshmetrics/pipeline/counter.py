@@ -72,7 +72,8 @@ class Counter(Service):
         """Count until stopped, and then what the inbox still holds."""
         self.started.set()
         while True:
-            await self._inbox.filled.wait()
+            if not self.stopping.is_set():
+                await self._inbox.filled.wait()
             batch = self._inbox.take(self._batch)
             self._telemetry.inbox_size.set(len(self._inbox))
             if batch:

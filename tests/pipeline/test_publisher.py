@@ -152,19 +152,20 @@ async def test_what_could_not_be_sent_is_kept_merged_and_sent_later(
     trouble: int | Exception,
 ) -> None:
     realtime = Realtime()
-    realtime.answers = [trouble, trouble]
+    realtime.answers = [trouble] * 10_000
     workflow, project, minute = uuid4(), uuid4(), delta(0, success=1)
     with capture_logs() as logged:
         async with publishing(realtime, per_second=1000) as publisher:
             told(publisher, change(1, minute, workflow_id=workflow, project_id=project))
-            await eventually(lambda: len(realtime.answers) < 2)
+            await eventually(lambda: len(realtime.answers) < 10_000)
             told(publisher, change(2, minute, workflow_id=workflow, project_id=project))
+            realtime.answers.clear()
             await eventually(lambda: realtime.requests)
     assert len(realtime.messages) == 1
     [sent] = realtime.messages[0]["workflows"]
     assert (sent["base_revision"], sent["revision"]) == (0, 2)
     assert [d["success"] for d in sent["deltas"]] == [2]
-    assert [line["event"] for line in logged] == ["broadcast.failed"] * 2
+    assert {line["event"] for line in logged} == {"broadcast.failed"}
 
 
 async def test_a_429_slows_all_sending_down() -> None:
