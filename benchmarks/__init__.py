@@ -1,1 +1,1 @@
-"""Speeds, as ratios in one run. `make bench` runs them all; `make bench ARGS="batches growth"` some."""
+"""Speeds, as ratios in one run: `make bench`, or some: `make bench ARGS="batches growth"`."""

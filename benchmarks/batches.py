@@ -1,4 +1,4 @@
-"""Row "batches": time of count_runs for 1 to 10,000 ids; beside it, what one RPC per event costs."""
+"""Row "batches": time of count_runs for 1 to 10,000 ids; one id is what an RPC per event costs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ async def measure(*, quick: bool = False) -> list[Figure]:
         await insert_finished(stack.owner, runs, days=1)
         costs = await _costs(stack, most=20_000 if quick else 60_000)
     figures = [at_most(ROW, "1 id", costs[1] * 1000, 1.0, "ms")]
-    for size in SIZES[1:]:
-        figures.append(Figure(ROW, f"{size:,} ids", costs[size] * 1000, "ms"))
+    figures += [Figure(ROW, f"{size:,} ids", costs[size] * 1000, "ms") for size in SIZES[1:]]
     per_run = [costs[size] / size for size in SIZES]
     falling = all(later < earlier for earlier, later in pairwise(per_run))
     figures.append(

@@ -67,12 +67,13 @@ async def insert_finished(owner: asyncpg.Connection, runs: int, days: float) -> 
         await owner.execute(
             "insert into public.workflow_runs"
             " (project_id, workflow_id, status, started_at, finished_at, updated_at)"
-            " select w.project_id, w.id, case when random() < 0.05 then 'failed' else 'succeeded' end,"
-            "        g.at, g.at, g.at"
+            " select w.project_id, w.id,"
+            "  case when random() < 0.05 then 'failed' else 'succeeded' end, g.at, g.at, g.at"
             " from (select now() - make_interval(secs => $2 * 86400 * (1 - i::float / $1)) as at,"
             "         1 + floor(random() * (select count(*) from public.workflow_definitions)) as n"
             "       from generate_series(1, $1::integer) i) g"
-            " join (select *, row_number() over () as n from public.workflow_definitions) w using (n)",
+            " join (select *, row_number() over () as n from public.workflow_definitions) w"
+            "  using (n)",
             runs,
             days,
         )
