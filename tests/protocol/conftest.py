@@ -11,9 +11,9 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from tests.protocol.target import Target, named_by_environment, prepared, serving
+from meshmetrics.local.postgres import EmbeddedPostgres
+from tests.protocol.target import Target, make_source, named_by_environment, prepared, serving
 from tests.protocol.wire import Wire, wire
-from tests.support.databases import Servers, cloned
 
 HERE = Path(__file__).parent
 NAMES = itertools.count(1)
@@ -44,16 +44,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def session_target(servers: Servers) -> AsyncIterator[Target]:
+async def session_target() -> AsyncIterator[Target]:
     async with AsyncExitStack() as stack:
         real = named_by_environment()
         if real is not None:
             await stack.enter_async_context(prepared(real.database_url))
             yield real
             return
-        database = await stack.enter_async_context(cloned(servers.get(18), "source"))
-        await stack.enter_async_context(prepared(database.owner_dsn))
-        yield await stack.enter_async_context(serving(database.owner_dsn))
+        postgres = await stack.enter_async_context(EmbeddedPostgres())
+        await make_source(postgres.dsn())
+        await stack.enter_async_context(prepared(postgres.dsn()))
+        yield await stack.enter_async_context(serving(postgres.dsn()))
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 
 from meshmetrics.local.realtime import RealtimeServer, Timing, mint
+from meshmetrics.local.schema import create_source
 
 ENVIRONMENT = (
     "MESHMETRICS_TEST_SUPABASE_URL",
@@ -105,6 +106,15 @@ def named_by_environment() -> Target | None:
         raise RuntimeError(f"set all four or none; missing: {', '.join(missing)}")
     url, database_url, service_key, jwt_secret = found
     return Target(url.rstrip("/"), database_url, service_key, jwt_secret)
+
+
+async def make_source(database_url: str) -> None:
+    """Supabase's parts in an empty database."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        await create_source(connection)
+    finally:
+        await connection.close()
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ import pytest
 from tests.protocol.conftest import Connect
 from tests.protocol.target import Target
 from tests.protocol.wire import Wire
+from tests.support import eventually
 
 COLUMNS = [
     {"name": "id", "type": "int8"},
@@ -33,6 +34,21 @@ async def insert(
     sql: asyncpg.Connection, table: str, row_id: int, state: str = "queued", payload: Any = PAYLOAD
 ) -> None:
     await sql.execute(INSERT.format(table), row_id, state, json.dumps(payload))
+
+
+async def until_polled(sql: asyncpg.Connection) -> None:
+    """All that was committed up to now has been read from the slot."""
+    lsn = await sql.fetchval("select pg_current_wal_lsn()")
+
+    async def read() -> bool:
+        done: bool = await sql.fetchval(
+            "select bool_and(confirmed_flush_lsn >= $1::pg_lsn) from pg_replication_slots"
+            " where database = current_database()",
+            lsn,
+        )
+        return done
+
+    await eventually(read, what="the log read to its end")
 
 
 def record(row_id: int, **more: Any) -> dict[str, Any]:
