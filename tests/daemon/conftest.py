@@ -1,0 +1,146 @@
+"""A daemon in this process, on a real database and the development Realtime server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from pydantic_settings import SettingsConfigDict
+
+from meshmetrics.app import Daemon
+from meshmetrics.local.realtime import RealtimeServer, Timing, mint
+from meshmetrics.pipeline.publisher import Sent
+from meshmetrics.settings import Settings
+from tests.sql.plain import assert_counted
+from tests.support import Workflow, eventually, make_project, make_workflow
+from tests.support.databases import Database
+
+JWT_SECRET = "a-secret-of-at-least-thirty-two-characters"
+KEY = mint(JWT_SECRET, role="service_role")
+
+QUICK = {
+    "http_port": 0,
+    "migrate": False,
+    "lease_ttl": 2,
+    "probe_interval": 0.2,
+    "probe_timeout": 0.4,
+    "connect_timeout": 1,
+    "backoff_cap": 0.2,
+    "sweep_min": 0.1,
+    "sweep_max": 0.5,
+    "sweep_overlap": 1,
+    "missed_after": 0.3,
+    "silent_after": 0.6,
+}
+"""Everything that takes seconds in production takes fractions of one."""
+
+
+class TestSettings(Settings):
+    """What the test says, whatever the environment does."""
+
+    __test__ = False
+    model_config = SettingsConfigDict(env_prefix="NOBODY_SETS_THIS_", env_file=None)
+
+
+@dataclass
+class Running:
+    """A daemon that runs in this process."""
+
+    daemon: Daemon
+    sent: list[Sent] = field(default_factory=list)
+
+    def value(self, name: str, **labels: str) -> float:
+        """Of a metric, without the prefix."""
+        registry = self.daemon.telemetry.registry
+        return registry.get_sample_value(f"meshmetrics_{name}", labels) or 0.0
+
+    @property
+    def up(self) -> bool:
+        """Whether the stream is up."""
+        return self.daemon.stream.up_since is not None
+
+    async def get(self, path: str, **headers: str) -> httpx.Response:
+        assert self.daemon.http is not None
+        async with httpx.AsyncClient() as client:
+            url = f"http://127.0.0.1:{self.daemon.http.port}{path}"
+            return await client.get(url, headers=headers)
+
+
+class World:
+    """The database, Realtime, one workflow; and daemons as a test starts them."""
+
+    def __init__(
+        self,
+        database: Database,
+        realtime: RealtimeServer,
+        owner: asyncpg.Connection,
+        workflow: Workflow,
+    ) -> None:
+        self.database = database
+        self.realtime = realtime
+        self.owner = owner
+        self.workflow = workflow
+
+    def settings(self, **changes: Any) -> Settings:
+        values = {
+            "supabase_url": self.realtime.url,
+            "supabase_service_role_key": KEY,
+            "database_url": self.database.worker_dsn,
+            **QUICK,
+            **changes,
+        }
+        return TestSettings.model_validate(values)
+
+    @asynccontextmanager
+    async def running(self, *, until_up: bool = True, **changes: Any) -> AsyncIterator[Running]:
+        """A daemon, with these settings over the quick ones; with its stream up, unless told
+        otherwise. It is stopped at the end, and must stop cleanly."""
+        sent: list[Sent] = []
+        running = Running(Daemon(self.settings(**changes), on_sent=sent.append), sent)
+        stop = asyncio.Event()
+        task = asyncio.create_task(running.daemon.run(stop))
+        try:
+
+            def ready() -> bool:
+                if task.done():
+                    task.result()
+                leads = running.value("lease_held") == 1
+                return running.up if until_up else leads
+
+            await eventually(ready, what="the daemon working")
+            yield running
+        finally:
+            stop.set()
+            await asyncio.wait_for(task, 10)
+
+    async def counted(self) -> bool:
+        """For `eventually`: counters and buckets equal a plain group by, and none is open."""
+        await assert_counted(self.owner)
+        return True
+
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+async def realtime(database: Database) -> AsyncIterator[RealtimeServer]:
+    """A Realtime server that is quick, and has stopped at the end whatever a test did to it."""
+    server = RealtimeServer(
+        database_dsn=database.owner_dsn, jwt_secret=JWT_SECRET, timing=Timing.quick()
+    )
+    async with AsyncExitStack() as stack:
+        await server.start()
+        stack.push_async_callback(server.stop)
+        yield server
+
+
+@pytest.fixture
+async def world(database: Database, realtime: RealtimeServer, owner: asyncpg.Connection) -> World:
+    workflow = await make_workflow(owner, await make_project(owner))
+    return World(database, realtime, owner, workflow)

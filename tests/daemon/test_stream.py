@@ -1,0 +1,300 @@
+"""Every way in which a stream is known to go wrong: the daemon notices, comes back, and has
+counted everything meanwhile. The numbers are those of the hazards of the Realtime client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from structlog.testing import capture_logs
+
+from meshmetrics.local.realtime import RealtimeServer
+from tests.daemon.conftest import Running, World
+from tests.support import eventually, finish_run, insert_run, resume_run
+
+
+async def end_a_run(world: World, status: str = "succeeded") -> None:
+    await finish_run(world.owner, await insert_run(world.owner, world.workflow), status)
+
+
+async def came_back(world: World, running: Running, sessions: float) -> None:
+    """A new session is up, and an event that it brought was counted."""
+    await eventually(lambda: running.value("stream_sessions_total") > sessions and running.up)
+    events = running.value("events_received_total")
+    await end_a_run(world)
+    await eventually(lambda: running.value("events_received_total") > events)
+    await eventually(world.counted)
+
+
+async def test_events_are_counted_as_they_come(world: World) -> None:
+    async with world.running(sweep_min=60, sweep_max=60) as running:
+        await end_a_run(world, "succeeded")
+        run = await insert_run(world.owner, world.workflow)
+        await finish_run(world.owner, run, "failed")
+        await eventually(world.counted)
+        await resume_run(world.owner, run)
+        await finish_run(world.owner, run, "succeeded")
+        await insert_run(world.owner, world.workflow, "canceled")  # inserted already ended
+        await eventually(world.counted)
+        await eventually(lambda: running.value("runs_counted_total", source="event") >= 4)
+        assert running.value("runs_counted_total", source="sweep") == 0
+
+
+async def test_runs_that_begin_send_no_event(world: World) -> None:
+    async with world.running() as running:
+        for _ in range(5):
+            await insert_run(world.owner, world.workflow)
+        await end_a_run(world)
+        await eventually(lambda: running.value("events_received_total") >= 1)
+        await eventually(world.counted)
+        assert running.value("events_received_total") == 1
+
+
+Fault = Callable[[RealtimeServer], Any]
+
+FAULTS: dict[str, Fault] = {
+    "the connection is cut": lambda server: server.disconnect(),
+    "the server closes normally": lambda server: server.disconnect(1000),
+    "the server restarts": lambda server: server.disconnect(1012),
+    "phx_close": lambda server: server.close_channels(),
+    "phx_error": lambda server: server.fail_channels(),
+    "a system error": lambda server: server.system_error(),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+async def test_the_session_is_replaced_after(world: World, fault: Fault) -> None:
+    async with world.running() as running:
+        sessions = running.value("stream_sessions_total")
+        done = fault(world.realtime)
+        if done is not None:
+            await done
+        await end_a_run(world)
+        await came_back(world, running, sessions)
+
+
+ODD: dict[str, tuple[object, str]] = {
+    "no record": ({"data": {"type": "UPDATE", "record": None}}, "event"),
+    "an empty record": ({"data": {"type": "UPDATE", "record": {}}}, "event"),
+    "an id that is none": ({"data": {"type": "UPDATE", "record": {"id": "x"}}}, "event"),
+    "an id that is a number": ({"data": {"type": "UPDATE", "record": {"id": 7}}}, "event"),
+    "no data": ({"data": None}, "frame"),
+    "an unknown shape": ({"what": ["is", "this"]}, "frame"),
+}
+
+
+@pytest.mark.parametrize(("payload", "kind"), ODD.values(), ids=ODD.keys())
+async def test_hazard_1_an_odd_event_is_logged_and_counted_and_the_rest_goes_on(
+    world: World, payload: dict[str, Any], kind: str
+) -> None:
+    async with world.running(sweep_min=60, sweep_max=60, probe_interval=60) as running:
+        await end_a_run(world)
+        await eventually(lambda: running.value("events_received_total") == 1)
+        if isinstance(payload.get("data"), dict):
+            payload = {"ids": ids_of(world), "data": {**FULL, **payload["data"]}}
+        with capture_logs() as logged:
+            world.realtime.push("postgres_changes", payload)
+            await eventually(lambda: running.value("events_odd_total", kind=kind) == 1)
+        assert [line["event"] for line in logged if line["event"] == "stream.odd"]
+        await end_a_run(world)
+        await eventually(lambda: running.value("events_received_total") == 2)
+        await eventually(world.counted)
+
+
+FULL = {
+    "schema": "public",
+    "table": "workflow_runs",
+    "commit_timestamp": "2026-11-23T18:56:33.077Z",
+    "errors": ["Error 413: Payload Too Large"],
+    "columns": [],
+}
+
+
+def ids_of(world: World) -> list[int]:
+    """The ids of all subscriptions there are, so that the client takes the event as its own."""
+    sockets = world.realtime._sockets
+    entries = [e for s in sockets for c in s.channels.values() for e in c.config.described()]
+    return [entry["id"] for entry in entries]
+
+
+@pytest.mark.parametrize(
+    "text", ["{no json", "", "[]", "null", '"x"', json.dumps({"event": "unknown"})]
+)
+async def test_a_frame_that_is_not_understood_is_logged_and_counted_and_the_rest_goes_on(
+    world: World, text: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with world.running(sweep_min=60, sweep_max=60, probe_interval=60) as running:
+        world.realtime.send_raw(text)
+        await eventually(lambda: running.value("events_odd_total", kind="frame") == 1)
+        await end_a_run(world)
+        await eventually(lambda: running.value("events_received_total") == 1)
+        await eventually(world.counted)
+    assert "Unrecognized" not in "".join(capfd.readouterr())
+
+
+async def test_hazard_3_a_long_outage_is_survived(world: World) -> None:
+    """Longer than the client's own five attempts would last with these pauses."""
+    async with world.running() as running:
+        sessions = running.value("stream_sessions_total")
+        await world.realtime.kill()
+        await eventually(lambda: running.value("stream_lost_total", reason="connect_failed") >= 7)
+        await end_a_run(world)
+        await eventually(world.counted)  # by a sweep: there is no stream
+        await world.realtime.start()
+        await came_back(world, running, sessions)
+
+
+async def test_hazard_4_a_server_that_accepts_and_closes_is_not_stormed(world: World) -> None:
+    async with world.running(backoff_cap=2) as running:
+        sessions = running.value("stream_sessions_total")
+        world.realtime.faults.close_on_connect = True
+        await world.realtime.disconnect()
+        await asyncio.sleep(1.5)
+        lost = sum(
+            s.value
+            for m in running.daemon.telemetry.registry.collect()
+            for s in m.samples
+            if s.name == "meshmetrics_stream_lost_total"
+        )
+        assert 2 <= lost <= 25
+        world.realtime.faults.close_on_connect = False
+        await came_back(world, running, sessions)
+
+
+async def test_hazard_5_a_server_that_answers_nothing_any_more_is_noticed(world: World) -> None:
+    async with world.running() as running:
+        sessions = running.value("stream_sessions_total")
+        world.realtime.faults.hang = True
+        await eventually(lambda: running.value("stream_lost_total", reason="probe_timed_out") >= 1)
+        await end_a_run(world)
+        await eventually(world.counted)
+        world.realtime.faults.hang = False
+        await came_back(world, running, sessions)
+
+
+async def test_hazard_5_unanswered_heartbeats_do_no_harm_while_the_probe_is_answered(
+    world: World,
+) -> None:
+    async with world.running() as running:
+        world.realtime.faults.ignore_heartbeats = True
+        await asyncio.sleep(0.6)
+        assert running.value("stream_sessions_total") == 1
+        assert running.up
+
+
+async def test_hazard_6_a_close_of_an_older_join_ends_the_session_instead_of_deafening_it(
+    world: World,
+) -> None:
+    async with world.running(sweep_min=60, sweep_max=60) as running:
+        [topic] = {t for s in world.realtime._sockets for t in s.channels}
+        frame = {"topic": topic, "event": "phx_close", "payload": {}, "ref": "0"}
+        world.realtime.send_raw(json.dumps(frame))
+        await came_back(world, running, 1)
+
+
+async def test_silence_with_healthy_heartbeats_is_noticed_and_the_session_replaced(
+    world: World,
+) -> None:
+    async with world.running() as running:
+        await end_a_run(world)
+        await eventually(lambda: running.value("events_received_total") == 1)
+        world.realtime.faults.silent = True
+        with capture_logs() as logged:
+
+            async def replaced() -> bool:
+                await end_a_run(world, "failed")
+                return running.value("stream_lost_total", reason="silent") >= 1
+
+            await eventually(replaced)
+            await eventually(world.counted)
+        assert "sweep.found_missed" in [line["event"] for line in logged]
+        world.realtime.faults.silent = False
+        await came_back(world, running, running.value("stream_sessions_total") - 1)
+
+
+async def test_realtime_down_from_the_start_and_back_later(world: World) -> None:
+    await world.realtime.stop()
+    async with world.running(until_up=False) as running:
+        for status in ("succeeded", "failed", "canceled"):
+            await end_a_run(world, status)
+        await eventually(world.counted)
+        assert not running.up
+        assert (await running.get("/readyz")).status_code == 503
+        await world.realtime.start()
+        await came_back(world, running, 0)
+        assert (await running.get("/readyz")).status_code == 200
+
+
+@pytest.mark.parametrize("status", [401, 403, 429])
+async def test_a_refusal_slows_the_listener_down(world: World, status: int) -> None:
+    world.realtime.faults.connect_error = (status, "go away")
+    with capture_logs() as logged:
+        async with world.running(until_up=False, backoff_cap=1) as running:
+            await eventually(lambda: [line for line in logged if line["event"] == "stream.lost"])
+            [line] = [line for line in logged if line["event"] == "stream.lost"]
+            assert line["reason"] == "connect_failed"
+            assert line["retry_in_ms"] >= 1000  # a quarter of four times the cap, at least
+            assert running.value("stream_up") == 0
+
+
+async def test_a_wrong_subscription_is_told_from_a_working_one(world: World) -> None:
+    """The join is answered ok, and then comes a system error: no change would ever arrive."""
+    await world.owner.execute("alter publication supabase_realtime drop table workflow_runs")
+    async with world.running(until_up=False) as running:
+        await eventually(lambda: running.value("stream_lost_total", reason="channel_error") >= 2)
+        await end_a_run(world)
+        await eventually(world.counted)
+        await world.owner.execute("alter publication supabase_realtime add table workflow_runs")
+        await came_back(world, running, 0)
+
+
+async def test_dropped_delayed_repeated_and_reordered_events_change_no_count(
+    world: World,
+) -> None:
+    faults = world.realtime.faults
+    faults.drop, faults.delay, faults.reorder, faults.repeat = 0.3, 0.05, 0.1, 2
+    async with world.running() as running:
+        runs = [await insert_run(world.owner, world.workflow) for _ in range(60)]
+        for number, run in enumerate(runs):
+            await finish_run(world.owner, run, "failed" if number % 3 else "succeeded")
+        for run in runs[::2]:
+            await resume_run(world.owner, run)
+            await finish_run(world.owner, run, "canceled")
+        await eventually(world.counted)
+        assert running.value("events_received_total") > 0
+
+
+async def test_a_session_leaves_no_task_behind(world: World) -> None:
+    before = asyncio.all_tasks()
+    async with world.running() as running:
+        for expected in (2, 3):
+            world.realtime.faults.hang = True
+            await eventually(lambda: not running.up)
+            world.realtime.faults.hang = False
+            await eventually(
+                lambda: running.value("stream_sessions_total") >= expected  # noqa: B023
+            )
+            await eventually(lambda: running.up)
+        one_session = {t.get_name() for t in asyncio.all_tasks() - before}
+        assert len([n for n in one_session if n == "session"]) == 1
+    ours = {
+        task
+        for task in asyncio.all_tasks() - before
+        if "realtime/_async" in str(task.get_coro()) or "meshmetrics" in str(task.get_coro())
+    }
+    await eventually(lambda: all(task.done() or "local/realtime" in str(task) for task in ours))
+
+
+async def test_a_run_that_does_not_exist_is_no_trouble(world: World) -> None:
+    async with world.running(sweep_min=60, sweep_max=60) as running:
+        payload = {"ids": ids_of(world), "data": {**FULL, "type": "UPDATE"}}
+        payload["data"]["record"] = {"id": str(uuid4()), "status": "failed"}  # type: ignore[index]
+        world.realtime.push("postgres_changes", payload)
+        await eventually(lambda: running.value("events_received_total") == 1)
+        await end_a_run(world)
+        await eventually(world.counted)
+        assert running.value("service_failures_total", service="counter") == 0
