@@ -47,6 +47,12 @@ class Daemon:
         self._leader: Leader | None = None
         self._supervisor: Supervisor | None = None
 
+    @property
+    def standing_by(self) -> bool:
+        """Whether another daemon holds the lease."""
+        lease = self._leader.lease if self._leader else None
+        return lease is not None and not lease.held
+
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then drain within `settings.shutdown` seconds.
 

@@ -99,33 +99,46 @@ class World:
 
     @asynccontextmanager
     async def running(self, *, until_up: bool = True, **changes: Any) -> AsyncIterator[Running]:
-        """A daemon, with these settings over the quick ones; with its stream up, unless told
-        otherwise. It is stopped at the end, and must stop cleanly."""
+        """A daemon, with these settings over the quick ones, that holds the lease; with its
+        stream up, unless told otherwise. It is stopped at the end, and must stop cleanly."""
+
+        def ready(running: Running) -> bool:
+            return running.up if until_up else running.value("lease_held") == 1
+
+        async with self._running(ready, **changes) as running:
+            yield running
+
+    @asynccontextmanager
+    async def running_as_standby(self) -> AsyncIterator[Running]:
+        """A daemon beside one that holds the lease."""
+        async with self._running(lambda running: running.daemon.standing_by) as running:
+            yield running
+
+    @asynccontextmanager
+    async def _running(
+        self, ready: Callable[[Running], bool], **changes: Any
+    ) -> AsyncIterator[Running]:
         sent: list[Sent] = []
         running = Running(Daemon(self.settings(**changes), on_sent=sent.append), sent)
         stop = asyncio.Event()
         task = asyncio.create_task(running.daemon.run(stop))
         try:
 
-            def ready() -> bool:
+            def is_ready() -> bool:
                 if task.done():
                     task.result()
-                leads = running.value("lease_held") == 1
-                return running.up if until_up else leads
+                return ready(running)
 
-            await eventually(ready, what="the daemon working")
+            await eventually(is_ready, what="the daemon working")
             yield running
         finally:
             stop.set()
             await asyncio.wait_for(task, 10)
 
     async def counted(self) -> bool:
-        """For `eventually`: counters and buckets equal a plain group by, and none is open."""
+        """For `eventually`: counters and buckets equal a plain group by."""
         await assert_counted(self.owner)
         return True
-
-
-Start = Callable[..., Any]
 
 
 @pytest.fixture
