@@ -13,6 +13,7 @@ import httpx
 from meshmetrics.api.app import HttpServer, Readiness, create_app
 from meshmetrics.database import await_database, open_pool
 from meshmetrics.model import Lease
+from meshmetrics.pipeline.auditor import Auditor
 from meshmetrics.pipeline.backfill import Backfill
 from meshmetrics.pipeline.counter import Counter
 from meshmetrics.pipeline.inbox import Inbox
@@ -25,7 +26,7 @@ from meshmetrics.pipeline.stream import Stream
 from meshmetrics.pipeline.sweeper import DeepSweeper, Sweeper, SweepTimes
 from meshmetrics.service import Service, Supervisor
 from meshmetrics.settings import Settings
-from meshmetrics.store import Store
+from meshmetrics.store_audit import AuditStore
 from meshmetrics.telemetry import Telemetry
 
 READY_TIMEOUT = 2.0
@@ -64,7 +65,7 @@ class Daemon:
             open_pool(dsn, size=s.pool_size, transaction_pooler=s.transaction_pooler) as pool,
             _realtime_http(s) as client,
         ):
-            store = Store(pool, transaction_pooler=s.transaction_pooler)
+            store = AuditStore(pool, transaction_pooler=s.transaction_pooler)
             self._leader = Leader(
                 store,
                 partial(self._pipeline, store, client),
@@ -87,7 +88,9 @@ class Daemon:
     def _note_failure(self, name: str) -> None:
         self.telemetry.service_failures.labels(name).inc()
 
-    def _pipeline(self, store: Store, client: httpx.AsyncClient, lease: Lease) -> Sequence[Service]:
+    def _pipeline(
+        self, store: AuditStore, client: httpx.AsyncClient, lease: Lease
+    ) -> Sequence[Service]:
         """What the holder of the lease runs. Stopped in the reverse order: no new hints, then
         count what the inbox holds, then send what is pending."""
         s, telemetry = self.settings, self.telemetry
@@ -119,6 +122,7 @@ class Daemon:
         deep = DeepSweeper(
             store, counter, telemetry, interval=s.deep_sweep_interval, batch=s.sweep_batch
         )
+        auditor = Auditor(store, counter, telemetry, interval=s.audit_interval, batch=s.audit_batch)
         times = SweepTimes(
             shortest=s.sweep_min,
             longest=s.sweep_max,
@@ -150,9 +154,9 @@ class Daemon:
             ),
             backoff_cap=s.backoff_cap,
         )
-        return [publisher, counter, maintainer, backfill, deep, sweeper, listener]
+        return [publisher, counter, maintainer, auditor, backfill, deep, sweeper, listener]
 
-    async def _readiness(self, store: Store) -> Readiness:
+    async def _readiness(self, store: AuditStore) -> Readiness:
         """Whether database, lease and, for the one that works, the stream are as they should."""
         parts = {"database": await _database_state(store)}
         lease = self._leader.lease if self._leader else None
@@ -173,7 +177,7 @@ class Daemon:
         return Readiness(not failing and not bad & set(parts.values()), parts)
 
 
-async def _database_state(store: Store) -> str:
+async def _database_state(store: AuditStore) -> str:
     try:
         async with asyncio.timeout(READY_TIMEOUT):
             await store.now()

@@ -158,6 +158,13 @@ class Settings(DatabaseSettings):
         default=20_000, ge=1, le=1_000_000, description="Ledger rows in one such slice"
     )
 
+    audit_interval: float = _seconds(
+        3600, 0.1, 604_800, "From the start of one background audit to the next, at least"
+    )
+    audit_batch: int = Field(
+        default=10_000, ge=1, le=1_000_000, description="Runs an audit compares in one step"
+    )
+
     broadcasts_per_second: float = Field(
         default=50, ge=1, le=10_000, description="Most messages a second over all projects"
     )

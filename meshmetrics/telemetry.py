@@ -56,6 +56,16 @@ class Telemetry:
         self.pruned_buckets = self._counter("pruned_buckets", "Buckets that aged out")
         self.retired_runs = self._counter("retired_runs", "Ledger rows whose run is gone")
 
+        # Auditing
+        self.drift = self._gauge(
+            "drift", "Differences that the last audit found and that were not pending", "kind"
+        )
+        self.set_aside = self._gauge("set_aside_runs", "Runs that cannot be counted at present")
+        self.audit_seconds = self._gauge("audit_seconds", "How long the last audit took")
+        self.last_audit = self._gauge(
+            "last_audit_timestamp_seconds", "When the last finished audit began"
+        )
+
         # Broadcasting
         self.broadcast_messages = self._counter("broadcast_messages", "Messages sent to Realtime")
         self.broadcast_requests = self._counter(
@@ -82,8 +92,8 @@ class Telemetry:
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"meshmetrics_{name}", text, labels, registry=self.registry)
 
-    def _gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(f"meshmetrics_{name}", text, registry=self.registry)
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"meshmetrics_{name}", text, labels, registry=self.registry)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"meshmetrics_{name}", text, buckets=buckets, registry=self.registry)

@@ -21,7 +21,7 @@ from meshmetrics.telemetry import Telemetry
 log = structlog.get_logger()
 
 T = TypeVar("T")
-Source = Literal["event", "sweep", "backfill"]
+Source = Literal["event", "sweep", "backfill", "audit"]
 
 _SYSTEMIC = ("0A", "25", "26", "28", "3D", "3F", "42")
 """Classes of SQLSTATE that say something about the database or our rights, not about a run."""

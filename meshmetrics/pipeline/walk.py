@@ -12,6 +12,8 @@ from meshmetrics.pipeline.counter import Counter, Source
 from meshmetrics.store import Store
 
 FIRST_ID = UUID(int=0)
+BEGINNING = Position(datetime(1, 1, 2, tzinfo=UTC), FIRST_ID)
+"""Earlier than every run."""
 FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
 """Later than every run, those included whose writer set updated_at himself."""
 
