@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import structlog
 
-from meshmetrics.model import Position
+from meshmetrics.model import Checkpoint, Position
 from meshmetrics.pipeline.counter import Counter
 from meshmetrics.pipeline.walk import walk
 from meshmetrics.service import Service
@@ -23,7 +24,8 @@ class Backfill(Service):
     """Walks everything updated before the sweeps' checkpoint; what is later is the sweeps'.
 
     It is done once no transaction under way can still add a run behind it. Live runs wait for
-    one of its batches at most: the counting lock is granted in the order it is asked for.
+    one of its batches at most: the counting lock is granted in the order it is asked for. Several
+    may walk at once, the daemon's and the command line's: they share one checkpoint.
     """
 
     name = "backfill"
@@ -38,9 +40,11 @@ class Backfill(Service):
         batch: int,
         overlap: float,
         settle_pause: float = 5.0,
+        on_progress: Callable[[int, Position], None] | None = None,
     ) -> None:
         """`overlap`: as for sweeps, in seconds. `settle_pause`: seconds between looks at whether
-        old transactions have ended."""
+        old transactions have ended. `on_progress` is told after each step how many runs were
+        looked at so far, and how far the walk came."""
         super().__init__()
         self._store = store
         self._counter = counter
@@ -48,6 +52,7 @@ class Backfill(Service):
         self._batch = batch
         self._overlap = timedelta(seconds=overlap)
         self._settle_pause = settle_pause
+        self._on_progress = on_progress
         self._reported = 0.0
         self._scanned = 0
 
@@ -69,23 +74,34 @@ class Backfill(Service):
         while True:
             settled = await self._store.settled_until(self._overlap)
             limit = min(until, settled)
-            async for step in walk(
-                self._store, self._counter, position, limit, self._batch, "backfill"
-            ):
-                position = step.reached
-                self._report(step.scanned, position)
-                done = step.last and limit == until
-                await self._store.advance_checkpoint("backfill", position, done=done)
-                if done:
-                    return True
-                if self.stopping.is_set():
-                    return False
-            if await self.pause(self._settle_pause):
+            checkpoint = await self._walk_until(position, limit, last=limit == until)
+            if checkpoint.done:
+                return True
+            if self.stopping.is_set():
                 return False
+            if checkpoint.position != position:
+                position = checkpoint.position
+            elif await self.pause(self._settle_pause):
+                return False
+
+    async def _walk_until(self, start: Position, limit: datetime, *, last: bool) -> Checkpoint:
+        """Walk to `limit`, until stopped, or until somebody else who does the same has come
+        further; return where the walk as a whole stands."""
+        checkpoint = Checkpoint(start, done=False)
+        async for step in walk(self._store, self._counter, start, limit, self._batch, "backfill"):
+            self._report(step.scanned, step.reached)
+            done = step.last and last
+            await self._store.advance_checkpoint("backfill", step.reached, done=done)
+            checkpoint = await self._store.read_checkpoint("backfill")
+            if checkpoint.done or checkpoint.position != step.reached or self.stopping.is_set():
+                break
+        return checkpoint
 
     def _report(self, scanned: int, position: Position) -> None:
         self._scanned += scanned
         self._telemetry.backfilled.inc(scanned)
+        if self._on_progress is not None:
+            self._on_progress(self._scanned, position)
         now = time.monotonic()
         if scanned and now - self._reported >= REPORT_SECONDS:
             self._reported = now
