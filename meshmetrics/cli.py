@@ -82,6 +82,42 @@ class Migrate(BaseModel):
             sys.stdout.write(line + "\n")
 
 
+class Demo(BaseModel):
+    """Run everything on this machine, with simulated workflows, and watch their runs counted."""
+
+    seconds: float | None = Field(
+        default=None, gt=0, description="stop after so many seconds of runs; else at Ctrl-C"
+    )
+    rate: float = Field(default=5.0, gt=0, le=1000, description="runs begun a second")
+    seed: int = Field(default=1, description="the same seed makes the same projects and past")
+    headless: CliToggleFlag[bool] = Field(default=False, description="lines instead of a screen")
+    json_: CliToggleFlag[bool] = Field(
+        default=False, alias="json", description="headless, ending with one line of JSON"
+    )
+
+    def cli_cmd(self) -> None:
+        try:
+            from meshmetrics.local import demo
+        except ModuleNotFoundError as error:
+            _exit(
+                f"the demo needs the extra `local` ({error.name} is not installed):"
+                " pip install 'meshmetrics[local]'",
+                EXIT_FAILED,
+            )
+        options = demo.Options(
+            seconds=self.seconds,
+            rate=self.rate,
+            seed=self.seed,
+            headless=self.headless,
+            json=self.json_,
+        )
+        try:
+            status = demo.main(options)
+        except demo.DemoFailedError as error:
+            _exit(str(error), EXIT_FAILED)
+        raise SystemExit(status)
+
+
 class Cli(BaseSettings):
     """Live, exact success and failure rates for MeshHook's workflows."""
 
@@ -91,6 +127,7 @@ class Cli(BaseSettings):
 
     run: CliSubCommand[Run] = Field(description=Run.__doc__)
     migrate: CliSubCommand[Migrate] = Field(description=Migrate.__doc__)
+    demo: CliSubCommand[Demo] = Field(description=Demo.__doc__)
 
     @classmethod
     def settings_customise_sources(

@@ -1,0 +1,151 @@
+"""The demo's screen: pure functions from a View to what rich draws.
+
+Readable without colours: outcomes have shapes of their own, and only the terminal's named colours
+are used, which its owner chose to be readable on its background.
+"""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from meshmetrics.local.demo_table import SHAPES, project_table
+from meshmetrics.local.demo_text import milliseconds, seconds
+from meshmetrics.local.demo_view import View
+
+SIDE_BY_SIDE = 156
+"""Columns from which the projects stand side by side."""
+LABEL = 9
+
+
+def screen(view: View, width: int, height: int) -> RenderableType:
+    """Everything, for a terminal of that size; what matters least goes first where it is low."""
+    beside = width >= SIDE_BY_SIDE
+    heights = [len(project.rows) + 1 for project in view.projects]
+    tables = max(heights) if beside else sum(heights)
+    header, figures, keys = _header(view), _figures(view), _keys(view)
+    room = height - len(header) - tables - len(figures) - len(keys)
+    places = _places(view)
+    places = places[: max(0, room)]
+    room -= len(places)
+    gaps = [""] * 4 if room >= 5 else [""] * max(0, min(room, 4))
+    parts: list[RenderableType] = [*header]
+
+    def gap() -> None:
+        if gaps:
+            parts.append(Text(gaps.pop()))
+
+    gap()
+    if beside:
+        row = Table.grid(expand=True, padding=(0, 2))
+        for _ in view.projects:
+            row.add_column(ratio=1)
+        each = (width - 2) // len(view.projects)
+        row.add_row(*(project_table(project, each) for project in view.projects))
+        parts.append(row)
+    else:
+        for number, project in enumerate(view.projects):
+            if number:
+                gap()
+            parts.append(project_table(project, width))
+    gap()
+    parts += figures
+    gap()
+    return Group(*parts, *places, *keys)
+
+
+def _header(view: View) -> list[Text]:
+    places = view.places
+    legend = [part for name, shape in SHAPES.items() for part in ("  ", shape, f" {name}")]
+    title = _line(("meshmetrics demo", "bold"), f" {_clock(view)} · the last 24 hours:", *legend)
+    ports = " · ".join(
+        f"{name} :{address.rpartition(':')[2].partition('/')[0]}"
+        for name, address in (
+            ("Postgres", places.postgres),
+            ("Realtime", places.realtime),
+            ("daemon", places.daemon),
+        )
+    )
+    return [title, _line(f"All on this machine: {ports}", style="dim")]
+
+
+def _figures(view: View) -> list[Text]:
+    daemon = view.daemon
+    if not view.realtime_up:
+        stream: tuple[str, str] = ("○ stopped: sweeps take over", "bold red")
+    elif daemon.stream_up:
+        stream = ("● up", "green")
+    else:
+        stream = ("○ down: sweeps take over", "bold red")
+    sweep = "" if view.since_sweep is None else f", last {seconds(view.since_sweep)} ago"
+    if view.drift is None:
+        drift: tuple[str, str] = ("first audit under way", "dim")
+    elif view.drift:
+        drift = (f"{view.drift:,} ✕", "bold red")
+    else:
+        drift = ("0", "bold green")
+    audit = "" if view.drift is None else f"  all counts audited {seconds(view.since_audit)} ago"
+    return [
+        _labelled(
+            "runs",
+            "finished ",
+            (f"{view.finished:,}", "bold"),
+            " → counted ",
+            (f"{view.counted:,}", "bold"),
+            " → on subscribers' screens ",
+            (f"{view.shown:,}", "bold"),
+            f"  {view.per_second:.1f}/s",
+        ),
+        _labelled(
+            "delay",
+            "commit → broadcast  p50 ",
+            (milliseconds(view.p50), "bold"),
+            "  p99 ",
+            (milliseconds(view.p99), "bold"),
+            f"  (last minute)  {view.broadcasts:,} broadcasts",
+        ),
+        _labelled(
+            "stream",
+            stream,
+            f"  {daemon.events:,} events, {daemon.by_sweep:,} runs by sweep{sweep}",
+        ),
+        _labelled("drift", drift, audit),
+    ]
+
+
+def _places(view: View) -> list[Text]:
+    """The most useful first."""
+    places = view.places
+    return [
+        _labelled("look", f"curl {places.daemon}/readyz", ("  or /healthz, /metrics", "dim")),
+        _labelled("", f"psql {places.postgres}"),
+        _labelled("", f"tail -f {places.log}"),
+        *(
+            _labelled("", f"{project.topic}", ("  private channel", "dim"))
+            for project in view.projects
+        ),
+    ]
+
+
+def _keys(view: View) -> list[Text]:
+    if view.note:
+        return [_line(view.note, style="bold")]
+    if not view.keys:
+        return [_line("Ctrl-C stops everything", style="dim")]
+    verb = "stops" if view.realtime_up else "starts"
+    what = "Realtime: sweeps take over" if view.realtime_up else "Realtime: the stream heals"
+    return [_line(("r", "bold"), f" {verb} {what}   ", ("q", "bold"), " stops everything")]
+
+
+def _labelled(label: str, *parts: str | tuple[str, str]) -> Text:
+    return _line((f"{label:<{LABEL}}", "dim"), *parts)
+
+
+def _line(*parts: str | tuple[str, str], style: str = "") -> Text:
+    return Text.assemble(*parts, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _clock(view: View) -> str:
+    minutes, rest = divmod(int(view.elapsed), 60)
+    return f"{minutes}:{rest:02}"

@@ -1,0 +1,119 @@
+"""All that the demo runs: Postgres with a past, Realtime, and the daemon."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+
+from meshmetrics.local.demo_daemon import DaemonProcess
+from meshmetrics.local.demo_stats import Totals
+from meshmetrics.local.engine import Engine
+from meshmetrics.local.postgres import EmbeddedPostgres, free_port
+from meshmetrics.local.realtime import RealtimeServer, mint
+from meshmetrics.local.schema import create_source
+from meshmetrics.migrate import migrate
+
+DAYS = 30
+DAEMON_LOGIN = "meshmetrics_demo"
+API_LOGIN = "authenticator"
+"""Whom the API logs in as, before it takes a user's role."""
+TEN_YEARS = 10 * 365 * 86_400
+BACKOFF_CAP = 5
+"""Seconds, not the daemon's half minute: whoever stops Realtime here wants to see it heal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What runs, and how to reach it."""
+
+    directory: Path
+    postgres: EmbeddedPostgres
+    realtime: RealtimeServer
+    daemon: DaemonProcess
+    jwt_secret: str
+    owner: asyncpg.Connection
+    """A connection that sees everything."""
+    before: Mapping[UUID, Totals]
+    """How the runs of each workflow version ended, by MeshHook's own table, before the engine."""
+
+    @property
+    def api_dsn(self) -> str:
+        return self.postgres.dsn(user=API_LOGIN)
+
+    @property
+    def daemon_dsn(self) -> str:
+        return self.postgres.dsn(user=DAEMON_LOGIN)
+
+    async def counted(self) -> int:
+        """How many runs are in the counters."""
+        counted: int = await self.owner.fetchval(
+            "select coalesce(sum(success_count + failure_count + canceled_count), 0)::bigint"
+            " from public.workflow_run_metrics"
+        )
+        return counted
+
+
+@asynccontextmanager
+async def stack(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stack]:
+    """Start everything, with the past that the engine makes of `seed`; stop it in reverse order.
+
+    `say` is told what is being done, before it is; what it raises ends the start. Raises
+    PostgresNotFoundError, PostgresFailedError, DaemonFailedError.
+    """
+    async with AsyncExitStack() as stopping:
+        directory = Path(tempfile.mkdtemp(prefix="meshmetrics-demo-"))
+        stopping.callback(shutil.rmtree, directory, ignore_errors=True)
+        say("Starting Postgres")
+        postgres = await stopping.enter_async_context(EmbeddedPostgres())
+        owner = await asyncpg.connect(postgres.dsn())
+        stopping.callback(owner.terminate)
+        say("Making MeshHook's tables")
+        await create_source(owner)
+        say(f"Making two projects and {DAYS} days of runs")
+        await Engine(postgres.dsn(), seed=seed).populate(DAYS)
+        say("Installing meshmetrics into the database")
+        await migrate(postgres.dsn())
+        await owner.execute(f"create role {DAEMON_LOGIN} login in role meshmetrics_worker")
+        say("Starting Realtime and the daemon")
+        secret = secrets.token_urlsafe(32)
+        # A port that is still free when the server was stopped and is started again.
+        realtime = RealtimeServer(database_dsn=postgres.dsn(), jwt_secret=secret, port=free_port())
+        await realtime.start()
+        stopping.push_async_callback(realtime.stop)
+        daemon = DaemonProcess(
+            {
+                "SUPABASE_URL": realtime.url,
+                "SUPABASE_SERVICE_ROLE_KEY": mint(secret, "service_role", expires_in=TEN_YEARS),
+                "SUPABASE_JWT_SECRET": secret,
+                "DATABASE_URL": postgres.dsn(user=DAEMON_LOGIN),
+                "MESHMETRICS_MIGRATE": "false",
+                "MESHMETRICS_HTTP_PORT": "0",
+                "MESHMETRICS_LOG_FORMAT": "json",
+                "MESHMETRICS_BACKOFF_CAP": str(BACKOFF_CAP),
+            },
+            directory,
+        )
+        stopping.push_async_callback(daemon.stop)
+        await daemon.start()
+        before = await _ended(owner)
+        yield Stack(directory, postgres, realtime, daemon, secret, owner, before)
+
+
+async def _ended(owner: asyncpg.Connection) -> dict[UUID, Totals]:
+    rows = await owner.fetch(
+        "select workflow_id, count(*) filter (where status = 'succeeded') as success,"
+        " count(*) filter (where status = 'failed') as failure,"
+        " count(*) filter (where status = 'canceled') as canceled"
+        " from public.workflow_runs group by workflow_id"
+    )
+    return {
+        row["workflow_id"]: Totals(row["success"], row["failure"], row["canceled"]) for row in rows
+    }
