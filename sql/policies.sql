@@ -10,6 +10,11 @@ create policy "members read" on public.workflow_run_buckets
   for select to authenticated
   using (project_id in (select public.user_project_ids()));
 
+drop policy if exists "members read" on public.workflow_run_project_buckets;
+create policy "members read" on public.workflow_run_project_buckets
+  for select to authenticated
+  using (project_id in (select public.user_project_ids()));
+
 -- The broadcast channel metrics:<project_id>: members receive; only the service sends.
 drop policy if exists "meshmetrics: members receive" on realtime.messages;
 create policy "meshmetrics: members receive" on realtime.messages

@@ -166,10 +166,8 @@ begin
     from quarters
     group by 1, 2
   ),
-  buckets as (
-    insert into public.workflow_run_buckets as b
-      (workflow_id, project_id, grain, bucket_start, success_count, failure_count, canceled_count)
-    select g.workflow_id, p.project_id, g.grain, g.bucket_start, g.success, g.failure, g.canceled
+  spans as materialized (
+    select p.project_id, g.*
     from (
       select 'minute' as grain, * from minutes
       union all
@@ -179,8 +177,26 @@ begin
     ) g
     join places p on p.workflow_id = g.workflow_id
     where (g.success, g.failure, g.canceled) <> (0, 0, 0)
-    order by g.workflow_id, g.grain, g.bucket_start
+  ),
+  buckets as (
+    insert into public.workflow_run_buckets as b
+      (workflow_id, project_id, grain, bucket_start, success_count, failure_count, canceled_count)
+    select s.workflow_id, s.project_id, s.grain, s.bucket_start, s.success, s.failure, s.canceled
+    from spans s
+    order by s.workflow_id, s.grain, s.bucket_start
     on conflict (workflow_id, grain, bucket_start) do update
+    set success_count = b.success_count + excluded.success_count,
+        failure_count = b.failure_count + excluded.failure_count,
+        canceled_count = b.canceled_count + excluded.canceled_count
+  ),
+  project_buckets as (
+    insert into public.workflow_run_project_buckets as b
+      (project_id, grain, bucket_start, success_count, failure_count, canceled_count)
+    select s.project_id, s.grain, s.bucket_start, sum(s.success), sum(s.failure), sum(s.canceled)
+    from spans s
+    group by s.project_id, s.grain, s.bucket_start
+    order by s.project_id, s.grain, s.bucket_start
+    on conflict (project_id, grain, bucket_start, deleted_workflow_id) do update
     set success_count = b.success_count + excluded.success_count,
         failure_count = b.failure_count + excluded.failure_count,
         canceled_count = b.canceled_count + excluded.canceled_count

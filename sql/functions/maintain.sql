@@ -115,6 +115,13 @@ begin
   )
   select count(*) into pruned_buckets from pruned;
 
+  -- No lock is needed here: but for counting, which waits outside, only deletions write the
+  -- buckets of projects, and those only insert.
+  delete from public.workflow_run_project_buckets b
+  using (select distinct m.project_id from public.workflow_run_metrics m) p, meshmetrics.kept_from k
+  where b.project_id = p.project_id and b.grain = k.grain and b.bucket_start < k.since;
+  perform meshmetrics.fold_deleted_workflows(max_scanned);
+
   delete from meshmetrics.set_aside_runs a
   where not exists (select from public.workflow_runs r where r.id = a.run_id);
 end;

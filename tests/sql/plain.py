@@ -38,6 +38,23 @@ where r.status in ('succeeded', 'failed', 'canceled')
 group by 1
 """
 
+# The project's own buckets against the sums of its workflows' buckets: what differs.
+PROJECT_BUCKETS = """
+select project_id, grain, bucket_start,
+       sum(success_count) as success, sum(failure_count) as failure, sum(canceled_count) as canceled
+from (
+  select project_id, grain, bucket_start, success_count, failure_count, canceled_count
+  from public.workflow_run_project_buckets
+  union all
+  select project_id, grain, bucket_start, -success_count, -failure_count, -canceled_count
+  from public.workflow_run_buckets
+) b
+join meshmetrics.kept_from k using (grain)
+where bucket_start >= k.since
+group by 1, 2, 3
+having (sum(success_count), sum(failure_count), sum(canceled_count)) <> (0, 0, 0)
+"""
+
 COUNTS = ("success_count", "failure_count", "canceled_count")
 
 Key = tuple[Any, ...]
@@ -74,7 +91,13 @@ async def counted_counters(connection: asyncpg.Connection) -> dict[Key, tuple[An
     return {row["workflow_id"]: tuple(row)[1:] for row in rows}
 
 
+async def assert_projects_add_up(connection: asyncpg.Connection) -> None:
+    """The buckets of each project are the sums of those of its workflows."""
+    assert [tuple(row) for row in await connection.fetch(PROJECT_BUCKETS)] == []
+
+
 async def assert_counted(connection: asyncpg.Connection) -> None:
-    """Counters and buckets of every grain equal the plain `group by`."""
+    """Counters and buckets of every grain equal the plain `group by`; projects add up."""
+    await assert_projects_add_up(connection)
     assert await counted_counters(connection) == await plain_counters(connection)
     assert await counted_buckets(connection) == await plain_buckets(connection)

@@ -20,6 +20,7 @@ DEFINERS = {
     "condition",
     "count_runs",
     "estimate_runs",
+    "forget_workflows",
     "last_audit",
     "maintain",
     "read_checkpoint",
