@@ -14,10 +14,51 @@ $$;
 revoke all on schema meshmetrics from public, anon, authenticated, service_role, meshmetrics_worker;
 revoke all on all tables in schema meshmetrics from public, anon, authenticated, service_role, meshmetrics_worker;
 revoke all on all functions in schema meshmetrics from public, anon, authenticated, service_role, meshmetrics_worker;
-revoke all on public.workflow_run_metrics, public.workflow_run_buckets
-  from public, anon, authenticated, service_role, meshmetrics_worker;
+revoke all on
+  public.workflow_run_metrics, public.workflow_run_buckets, public.workflow_run_project_buckets
+from public, anon, authenticated, service_role, meshmetrics_worker;
 
-grant select on public.workflow_run_metrics, public.workflow_run_buckets to authenticated, service_role;
+grant select on
+  public.workflow_run_metrics, public.workflow_run_buckets, public.workflow_run_project_buckets
+to authenticated, service_role;
+
+-- What tenants read through: as themselves, so that the policies decide.
+revoke all on function
+  public.workflow_metrics_bucket(timestamptz, timestamptz, text),
+  public.workflow_metrics_edges(timestamptz, timestamptz, text, text),
+  public.workflow_metrics_kept(text),
+  public.workflow_metrics_members(uuid[], uuid[], text, text),
+  public.workflow_metrics_period(timestamptz, timestamptz),
+  public.workflow_metrics_pieces(timestamptz[], timestamptz[]),
+  public.workflow_metrics_refuse(text, text, text),
+  public.workflow_metrics_series(timestamptz, timestamptz, text, text, uuid[], uuid[], text),
+  public.workflow_metrics_summary(
+    timestamptz, timestamptz, uuid[], uuid[], text, text, text, boolean, bigint, text, boolean,
+    integer, double precision, text, uuid
+  ),
+  public.workflow_metrics_sums(timestamptz[], timestamptz[], uuid[], uuid[]),
+  public.workflow_metrics_totals(timestamptz, timestamptz, uuid[], uuid[], text, text),
+  public.workflow_metrics_wilson(bigint, bigint),
+  public.workflow_metrics_workflow(uuid, timestamptz, timestamptz, text)
+from public, anon, authenticated, service_role, meshmetrics_worker;
+grant execute on function
+  public.workflow_metrics_bucket(timestamptz, timestamptz, text),
+  public.workflow_metrics_edges(timestamptz, timestamptz, text, text),
+  public.workflow_metrics_kept(text),
+  public.workflow_metrics_members(uuid[], uuid[], text, text),
+  public.workflow_metrics_period(timestamptz, timestamptz),
+  public.workflow_metrics_pieces(timestamptz[], timestamptz[]),
+  public.workflow_metrics_refuse(text, text, text),
+  public.workflow_metrics_series(timestamptz, timestamptz, text, text, uuid[], uuid[], text),
+  public.workflow_metrics_summary(
+    timestamptz, timestamptz, uuid[], uuid[], text, text, text, boolean, bigint, text, boolean,
+    integer, double precision, text, uuid
+  ),
+  public.workflow_metrics_sums(timestamptz[], timestamptz[], uuid[], uuid[]),
+  public.workflow_metrics_totals(timestamptz, timestamptz, uuid[], uuid[], text, text),
+  public.workflow_metrics_wilson(bigint, bigint),
+  public.workflow_metrics_workflow(uuid, timestamptz, timestamptz, text)
+to authenticated, service_role;
 
 -- The worker executes the worker's functions, and can do nothing else.
 grant usage on schema meshmetrics to meshmetrics_worker;

@@ -1,0 +1,47 @@
+-- The workflow versions that the caller may see and that are asked for (null: all): of these
+-- projects; of these workflows, of which any version's id may be given; whose name or slug in any
+-- version contains `search`. version_mode 'all': all versions of such a workflow; 'one': only the
+-- very versions given.
+create or replace function public.workflow_metrics_members(
+  project_ids uuid[],
+  workflow_ids uuid[],
+  search text,
+  version_mode text
+)
+returns table (workflow_id uuid, project_id uuid, slug text, version integer, name text)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set jit = off
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  -- Only to lead to the rows by index: who may see them, the policies say.
+  projects constant uuid[] := coalesce(project_ids, array(select public.user_project_ids()));
+begin
+  if version_mode is null or version_mode not in ('all', 'one') then
+    perform public.workflow_metrics_refuse('version_mode', version_mode, 'all or one');
+  end if;
+  return query
+  with visible as materialized (
+    select d.id, d.project_id, d.slug, d.version, d.name
+    from public.workflow_definitions d
+    where d.project_id = any (projects)
+  ),
+  wanted as (
+    select v.project_id, v.slug
+    from visible v
+    where (workflow_ids is null or v.id = any (workflow_ids))
+      and (
+        search is null
+        or position(lower(search) in lower(v.name)) > 0
+        or position(lower(search) in lower(v.slug)) > 0
+      )
+  )
+  select v.id, v.project_id, v.slug, v.version, v.name
+  from visible v
+  where (v.project_id, v.slug) in (select w.project_id, w.slug from wanted w)
+    and (version_mode = 'all' or workflow_ids is null or v.id = any (workflow_ids));
+end;
+$$;

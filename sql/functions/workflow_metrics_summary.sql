@@ -1,0 +1,207 @@
+-- A row for each of the wanted workflows, with or without runs: its finished runs in a period, the
+-- rates with their 95 % intervals, the period of the same length before, and the change against it.
+-- group_by 'workflow': its versions are added up; 'version': a row for each version. `matching` is
+-- how many rows there are behind the filters, whatever page is asked for.
+--
+-- only_failing: rows with a failed run. min_runs: rows with so many succeeded and failed runs.
+-- sort_by: one of the columns listed below; descending or not, rows without a value come last. The
+-- default is worst first by the least failure rate that the runs prove, so that one failed run of
+-- one does not stand above a workflow that fails every third time.
+--
+-- Pages: give sort_number, sort_text and workflow_id of the last row as after_number, after_text,
+-- after_id. The parameters not named are those of workflow_metrics_members, the columns not
+-- explained those of workflow_metrics_totals; workflow_id, version and name are of the newest version.
+create or replace function public.workflow_metrics_summary(
+  from_at timestamptz,
+  to_at timestamptz,
+  project_ids uuid[] default null,
+  workflow_ids uuid[] default null,
+  search text default null,
+  version_mode text default 'all',
+  group_by text default 'workflow',
+  only_failing boolean default false,
+  min_runs bigint default 0,
+  sort_by text default 'failure_rate_low',
+  descending boolean default true,
+  max_rows integer default 50,
+  after_number double precision default null,
+  after_text text default null,
+  after_id uuid default null
+)
+returns table (
+  project_id uuid,
+  slug text,
+  workflow_id uuid,
+  version integer,
+  versions integer,
+  name text,
+  success_count bigint,
+  failure_count bigint,
+  canceled_count bigint,
+  success_rate double precision,
+  success_rate_low double precision,
+  success_rate_high double precision,
+  failure_rate double precision,
+  failure_rate_low double precision,
+  failure_rate_high double precision,
+  previous_success_count bigint,
+  previous_failure_count bigint,
+  previous_canceled_count bigint,
+  previous_success_rate double precision,
+  success_rate_change double precision,
+  last_success_at timestamptz,
+  last_failure_at timestamptz,
+  sort_number double precision,
+  sort_text text,
+  matching bigint
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set jit = off
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  columns constant text[] := array[
+    'name', 'slug', 'version', 'runs', 'success_count', 'failure_count', 'canceled_count',
+    'success_rate', 'success_rate_low', 'failure_rate', 'failure_rate_low', 'success_rate_change',
+    'last_success_at', 'last_failure_at'
+  ];
+  most constant integer := 500;
+  period record;
+begin
+  if sort_by is null or sort_by <> all (columns) then
+    perform public.workflow_metrics_refuse('sort_by', sort_by, array_to_string(columns, ', '));
+  end if;
+  if group_by is null or group_by not in ('workflow', 'version') then
+    perform public.workflow_metrics_refuse('group_by', group_by, 'workflow or version');
+  end if;
+  if max_rows is null or max_rows not between 1 and most then
+    perform public.workflow_metrics_refuse('max_rows', max_rows::text, '1 to ' || most);
+  end if;
+  select p.* into period from public.workflow_metrics_period(from_at, to_at) p;
+
+  return query
+  with members as materialized (
+    select m.*, case when group_by = 'version' then m.version end as apart
+    from public.workflow_metrics_members(project_ids, workflow_ids, search, version_mode) m
+  ),
+  pieces as materialized (
+    select c.n = 2 as current, c.grain, c.lower_at, c.upper_at, c.sign
+    from public.workflow_metrics_pieces(
+      array[period.previous_starts_at, period.starts_at], array[period.starts_at, period.ends_at]
+    ) c
+  ),
+  counted as (
+    select
+      m.*, s.*, r.last_success_at, r.last_failure_at
+    from members m
+    left join lateral (
+      select c.last_success_at, c.last_failure_at
+      from public.workflow_run_metrics c
+      where c.workflow_id = m.workflow_id
+      offset 0
+    ) r on true
+    cross join lateral (
+      select
+        sum(x.success) filter (where x.current) as success,
+        sum(x.failure) filter (where x.current) as failure,
+        sum(x.canceled) filter (where x.current) as canceled,
+        sum(x.success) filter (where not x.current) as success_before,
+        sum(x.failure) filter (where not x.current) as failure_before,
+        sum(x.canceled) filter (where not x.current) as canceled_before
+      from (
+        select p.current, p.sign * b.success as success, p.sign * b.failure as failure, p.sign * b.canceled as canceled
+        from pieces p
+        cross join lateral (
+          select
+            sum(b.success_count) as success, sum(b.failure_count) as failure,
+            sum(b.canceled_count) as canceled
+          from public.workflow_run_buckets b
+          where b.workflow_id = m.workflow_id and b.grain = p.grain
+            and b.bucket_start >= p.lower_at and b.bucket_start < p.upper_at
+        ) b
+      ) x
+    ) s
+  ),
+  grouped as (
+    select
+      c.project_id, c.slug,
+      (array_agg(c.workflow_id order by c.version desc))[1] as workflow_id,
+      max(c.version) as version,
+      count(*)::integer as versions,
+      (array_agg(c.name order by c.version desc))[1] as name,
+      coalesce(sum(c.success), 0)::bigint as success,
+      coalesce(sum(c.failure), 0)::bigint as failure,
+      coalesce(sum(c.canceled), 0)::bigint as canceled,
+      coalesce(sum(c.success_before), 0)::bigint as success_before,
+      coalesce(sum(c.failure_before), 0)::bigint as failure_before,
+      coalesce(sum(c.canceled_before), 0)::bigint as canceled_before,
+      max(c.last_success_at) as last_success_at,
+      max(c.last_failure_at) as last_failure_at
+    from counted c
+    group by c.project_id, c.slug, c.apart
+  ),
+  rated as (
+    select
+      g.*, w.low, w.high,
+      g.success::double precision / nullif(g.success + g.failure, 0) as rate,
+      g.success_before::double precision / nullif(g.success_before + g.failure_before, 0) as rate_before
+    from grouped g
+    cross join lateral public.workflow_metrics_wilson(g.success, g.success + g.failure) w
+    where (not only_failing or g.failure > 0) and g.success + g.failure >= coalesce(min_runs, 0)
+  ),
+  keyed as (
+    select
+      r.*,
+      coalesce(
+        case when descending then -1 else 1 end * case sort_by
+          when 'version' then r.version
+          when 'runs' then r.success + r.failure + r.canceled
+          when 'success_count' then r.success
+          when 'failure_count' then r.failure
+          when 'canceled_count' then r.canceled
+          when 'success_rate' then r.rate
+          when 'success_rate_low' then r.low
+          when 'failure_rate' then 1 - r.rate
+          when 'failure_rate_low' then 1 - r.high
+          when 'success_rate_change' then r.rate - r.rate_before
+          when 'last_success_at' then extract(epoch from r.last_success_at)::double precision
+          when 'last_failure_at' then extract(epoch from r.last_failure_at)::double precision
+          when 'name' then 0
+          when 'slug' then 0
+        end,
+        'infinity'
+      ) as sort_number,
+      case sort_by when 'name' then lower(r.name) when 'slug' then lower(r.slug) else '' end
+        collate "C" as sort_text,
+      count(*) over () as matching
+    from rated r
+  )
+  select
+    k.project_id, k.slug, k.workflow_id, k.version, k.versions, k.name,
+    k.success, k.failure, k.canceled,
+    k.rate, k.low, k.high, 1 - k.rate, 1 - k.high, 1 - k.low,
+    k.success_before, k.failure_before, k.canceled_before, k.rate_before, k.rate - k.rate_before,
+    k.last_success_at, k.last_failure_at,
+    k.sort_number, k.sort_text, k.matching
+  from keyed k
+  where after_id is null
+    or k.sort_number > after_number
+    or (
+      k.sort_number = after_number
+      and (
+        case when descending then k.sort_text < after_text collate "C" else k.sort_text > after_text collate "C" end
+        or (k.sort_text = after_text collate "C" and k.workflow_id > after_id)
+      )
+    )
+  order by
+    k.sort_number,
+    case when descending then k.sort_text end desc,
+    case when not descending then k.sort_text end,
+    k.workflow_id
+  limit max_rows;
+end;
+$$;
