@@ -33,9 +33,10 @@ class Stack:
 
 
 @asynccontextmanager
-async def database(*, workflows: int) -> AsyncIterator[Stack]:
-    """MeshHook's database with one project of `workflows` workflows and no runs."""
-    async with EmbeddedPostgres(settings=SETTINGS) as server:
+async def database(*, workflows: int, durable: bool = False) -> AsyncIterator[Stack]:
+    """MeshHook's database with one project of `workflows` workflows and no runs. `durable`: with
+    commits that wait for the disk, as in production."""
+    async with EmbeddedPostgres(settings=SETTINGS, durable=durable) as server:
         dsn = server.dsn()
         owner = await asyncpg.connect(dsn)
         try:
