@@ -84,22 +84,16 @@ async def sql(session_target: Target) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def tide(session_target: Target) -> AsyncIterator[Wire]:
-    """Watches a table that nobody else uses."""
-    async with wire(session_target) as watcher:
-        entry = {"event": "INSERT", "schema": "public", "table": "protocol_tide"}
-        await watcher.subscribe("realtime:tide", session_target.service_key, entry)
-        yield watcher
-
-
 @pytest_asyncio.fixture(loop_scope="session")
-async def row_id(tide: Wire, sql: asyncpg.Connection) -> int:
+async def row_id(target: Target, sql: asyncpg.Connection) -> int:
     """The id of a row that no other test makes. All changes of earlier tests have gone out."""
     number = next(NAMES)
-    await tide.heartbeat()
-    await sql.execute("insert into public.protocol_tide values ($1)", number)
-    assert (await tide.change())["record"]["id"] == number
+    entry = {"event": "INSERT", "schema": "public", "table": "protocol_tide"}
+    async with wire(target) as watcher:
+        await watcher.subscribe("realtime:tide", target.service_key, entry)
+        await sql.execute("insert into public.protocol_tide values ($1)", number)
+        while (await watcher.change())["record"]["id"] != number:
+            pass
     return number
 
 

@@ -186,3 +186,21 @@ async def test_a_refused_join_takes_its_time(target: Target) -> None:
         await client.send("phoenix", "heartbeat", {})
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(client.next(), 0.3)
+
+
+async def test_a_connection_that_does_not_get_rid_of_its_frames_is_cut_off(target: Target) -> None:
+    timing = replace(Timing.quick(), refused_join=20.0)
+    limits = Limits(waiting_frames=10)
+    async with (
+        serving(target.database_url, timing=timing, limits=limits) as own,
+        wire(own) as stuck,
+        wire(own) as sender,
+    ):
+        await stuck.join("realtime:w")
+        await sender.join("realtime:w")
+        await stuck.send("realtime:", "phx_join", {})
+        cut = asyncio.create_task(stuck.closed())
+        while not cut.done():
+            await sender.send("realtime:w", "broadcast", message({}))
+            await sender.heartbeat()
+        assert cut.result() == 1006

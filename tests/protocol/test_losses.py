@@ -126,12 +126,23 @@ async def test_what_is_committed_while_a_cold_server_starts_to_poll_is_lost(
     async with serving(target.database_url, timing=timing) as cold, wire(cold) as client:
         config = {"postgres_changes": [entry("protocol_open")]}
         payload = {"config": config, "access_token": cold.service_key}
+        slots = await count_slots(sql)
         await client.send("realtime:c", "phx_join", payload)
         assert (await client.reply())[0] == "ok"
+
+        async def slot_made() -> bool:
+            return await count_slots(sql) > slots
+
+        await eventually(slot_made)
         await insert(sql, "protocol_open", row_id)
         assert (await client.payload("system"))["status"] == "ok"
         await insert(sql, "protocol_open", -row_id)
         assert (await client.change())["record"]["id"] == -row_id
+
+
+async def count_slots(sql: asyncpg.Connection) -> int:
+    count: int = await sql.fetchval("select count(*) from pg_replication_slots")
+    return count
 
 
 async def test_a_server_that_stops_says_so(target: Target) -> None:

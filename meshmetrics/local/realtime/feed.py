@@ -45,7 +45,7 @@ class Feed:
         self.faults = faults
         self.rate = RateCounter(limits.events_per_second, limits.average_over)
         self._poller: _Poller | None = None
-        self._finished: set[_Poller] = set()
+        self._pollers: set[_Poller] = set()
 
     async def subscribe(
         self, subscriber: Subscriber, subscriptions: tuple[Subscription, ...]
@@ -55,10 +55,9 @@ class Feed:
         poller = self._poller
         cold = poller is None or poller.done
         if poller is None or poller.done:
-            self.unsubscribe(subscriber)
-            self._finished = {p for p in self._finished if not p.done}
+            self._pollers = {p for p in self._pollers if not p.done}
             poller = self._poller = _Poller(self)
-            self._finished.add(poller)
+            self._pollers.add(poller)
         await poller.ready.wait()
         if cold:
             await asyncio.sleep(self.timing.cold_start)
@@ -75,9 +74,9 @@ class Feed:
         return len(self._poller.subscribers) if self._poller and not self._poller.done else 0
 
     async def close(self) -> None:
-        for poller in self._finished:
+        for poller in self._pollers:
             await poller.stop()
-        self._finished.clear()
+        self._pollers.clear()
         self._poller = None
 
 
