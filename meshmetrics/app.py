@@ -63,7 +63,7 @@ class Daemon:
         dsn = s.database_url.get_secret_value()
         async with (
             open_pool(dsn, size=s.pool_size, transaction_pooler=s.transaction_pooler) as pool,
-            _realtime_http(s) as client,
+            realtime_http(s) as client,
         ):
             store = AuditStore(pool, transaction_pooler=s.transaction_pooler)
             self._leader = Leader(
@@ -186,7 +186,7 @@ async def _database_state(store: AuditStore) -> str:
     return "ok"
 
 
-def _realtime_http(settings: Settings) -> httpx.AsyncClient:
+def realtime_http(settings: Settings) -> httpx.AsyncClient:
     """The client of Realtime's HTTP API. One connection does: requests go one after another."""
     key = settings.supabase_service_role_key.get_secret_value()
     return httpx.AsyncClient(

@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import threading
-from typing import NoReturn
+from collections.abc import Coroutine
+from typing import Any, NoReturn
 
 import structlog
 from pydantic import BaseModel, Field
@@ -82,6 +83,48 @@ class Migrate(BaseModel):
             sys.stdout.write(line + "\n")
 
 
+class Verify(BaseModel):
+    """Prove the counts: compare runs, ledger, buckets and counters. Exit status 1 on drift."""
+
+    repair: CliToggleFlag[bool] = Field(default=False, description="mend what is wrong")
+    json_: CliToggleFlag[bool] = Field(default=False, alias="json", description="print JSON")
+    patience: float = Field(
+        default=10.0,
+        ge=0,
+        description="seconds that a run which looks wrong may take to be counted after all",
+    )
+
+    def cli_cmd(self) -> None:
+        from meshmetrics import screen
+
+        settings = _quiet_settings()
+        work = screen.show_verify(
+            settings, mend=self.repair, as_json=self.json_, patience=self.patience
+        )
+        _run_once(work)
+
+
+class Backfill(BaseModel):
+    """Count the runs from before meshmetrics; beside a running daemon, or before the first one."""
+
+    def cli_cmd(self) -> None:
+        from meshmetrics import screen
+
+        _run_once(screen.show_backfill(_quiet_settings()))
+
+
+class Doctor(BaseModel):
+    """Examine settings, database and Realtime, and say how to mend what is wrong."""
+
+    json_: CliToggleFlag[bool] = Field(default=False, alias="json", description="print JSON")
+
+    def cli_cmd(self) -> None:
+        from meshmetrics import screen
+
+        logs.configure(level="error")
+        _run_once(screen.show_doctor(as_json=self.json_))
+
+
 class Demo(BaseModel):
     """Run everything on this machine, with simulated workflows, and watch their runs counted."""
 
@@ -127,6 +170,9 @@ class Cli(BaseSettings):
 
     run: CliSubCommand[Run] = Field(description=Run.__doc__)
     migrate: CliSubCommand[Migrate] = Field(description=Migrate.__doc__)
+    backfill: CliSubCommand[Backfill] = Field(description=Backfill.__doc__)
+    verify: CliSubCommand[Verify] = Field(description=Verify.__doc__)
+    doctor: CliSubCommand[Doctor] = Field(description=Doctor.__doc__)
     demo: CliSubCommand[Demo] = Field(description=Demo.__doc__)
 
     @classmethod
@@ -172,6 +218,26 @@ async def _run(settings: Settings) -> None:
     log.info("daemon.started", pid=os.getpid())
     await Daemon(settings).run(stop)
     log.info("daemon.stopped")
+
+
+def _run_once(work: Coroutine[Any, Any, int]) -> NoReturn:
+    """Run a command to its end, and exit with the status it returns."""
+    from meshmetrics.operate.connecting import CommandError
+
+    try:
+        status = asyncio.run(work)
+    except CommandError as error:
+        _exit(str(error), EXIT_FAILED)
+    except KeyboardInterrupt:
+        _exit("stopped", EXIT_FAILED)
+    raise SystemExit(status)
+
+
+def _quiet_settings() -> Settings:
+    """All settings, and logs that say only what is amiss: the command has its own output."""
+    settings = _settings(Settings)
+    logs.configure(level="warning", style=settings.log_format, secrets=settings.secrets())
+    return settings
 
 
 def _settings(kind: type[S]) -> S:

@@ -93,6 +93,11 @@ class Schema:
     def index(self) -> str:
         return (self.directory / "source" / "index.sql").read_text()
 
+    @cached_property
+    def checksums(self) -> dict[int, str]:
+        """What an up-to-date database has on record, by version; 0 is all that is replayed."""
+        return {m.version: m.checksum for m in self.migrations} | {0: _checksum(self.replayed)}
+
     def script(self) -> str:
         """The whole as one script for psql or the Supabase CLI, with what `migrate` records."""
         parts = ["begin;", f"{_LOCK};", f"{_PATIENCE};", _LEDGER]

@@ -112,6 +112,7 @@ class Difference:
 
     kind: Literal["run", "bucket", "counter", "set_aside"]
     pending: bool
+    project_id: UUID | None  # of a bucket without workflow: the project's own
     workflow_id: UUID | None
     run_id: UUID | None
     grain: Grain | None
@@ -123,16 +124,18 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Part of a workflow's life for an audit to look at: whole UTC days; None is an open end."""
+    """Part of a workflow's or project's life for an audit to look at: whole UTC days; None is an
+    open end."""
 
-    workflow_id: UUID
+    kind: Literal["workflow", "project"]
+    id: UUID
     after: datetime | None
     before: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
-class WorkflowDifference:
-    """A bucket or the counters of one workflow that are not what the ledger says."""
+class SliceDifference:
+    """A bucket that is not the sum that it should be, or the counters of a workflow."""
 
     kind: Literal["bucket", "counter"]
     grain: Grain | None
@@ -142,8 +145,8 @@ class WorkflowDifference:
 
 
 @dataclass(frozen=True, slots=True)
-class RepairedWorkflow:
-    """What one call of `repair_workflow` set right."""
+class RepairedSlice:
+    """What was set right of a slice."""
 
     buckets: int
     counters: bool

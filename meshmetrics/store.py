@@ -166,8 +166,8 @@ class Store:
         async with self._connection() as connection, connection.transaction():
             await connection.execute("set local statement_timeout = 0")
             rows = await connection.fetch(
-                "select kind, pending, workflow_id, run_id, grain, bucket_start, expected, found,"
-                " alike from meshmetrics.audit($1, $2, $3)",
+                "select kind, pending, project_id, workflow_id, run_id, grain, bucket_start,"
+                " expected, found, alike from meshmetrics.audit($1, $2, $3)",
                 after,
                 before,
                 limit,

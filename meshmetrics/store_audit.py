@@ -8,21 +8,29 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from meshmetrics.model import AuditRecord, Position, RepairedWorkflow, Slice, WorkflowDifference
+from meshmetrics.model import AuditRecord, RepairedSlice, Slice, SliceDifference
 from meshmetrics.store import Store
+
+_AUDIT = {
+    "workflow": "select kind, grain, bucket_start, expected, found"
+    " from meshmetrics.audit_workflow($1, $2, $3)",
+    "project": "select kind, grain, bucket_start, expected, found"
+    " from meshmetrics.audit_project($1, $2, $3)",
+}
+_REPAIR = {
+    "workflow": "select buckets, counters, passed_over"
+    " from meshmetrics.repair_workflow($1, $2, $3)",
+    "project": "select buckets, false as counters, false as passed_over"
+    " from meshmetrics.repair_project($1, $2, $3)",
+}
 
 
 class AuditStore(Store):
     """The store, and the functions of audits, repairs and the doctor: a method for each."""
 
-    async def estimate_runs(self, after: Position, until: datetime) -> int:
-        """About how many runs lie behind `after` and were updated before `until`; at once."""
-        row = await self._row(
-            "select meshmetrics.estimate_runs($1, $2, $3) as n",
-            after.updated_at,
-            after.run_id,
-            until,
-        )
+    async def estimate_runs(self, after: datetime, until: datetime) -> int:
+        """About how many runs were updated from `after` to before `until`; at once."""
+        row = await self._row("select meshmetrics.estimate_runs($1, $2) as n", after, until)
         return int(row["n"])
 
     async def audit_runs(self, run_ids: Sequence[UUID]) -> dict[UUID, bool]:
@@ -35,34 +43,24 @@ class AuditStore(Store):
         return {row["run_id"]: row["pending"] for row in rows}
 
     async def audit_slices(self, max_runs: int) -> tuple[Slice, ...]:
-        """All workflows' lives, cut into slices of about `max_runs` runs."""
+        """All workflows' and then all projects' lives, in slices of about `max_runs` runs."""
         async with self._connection() as connection:
             rows = await connection.fetch(
-                "select workflow_id, after, before from meshmetrics.audit_slices($1)", max_runs
+                "select kind, id, after, before from meshmetrics.audit_slices($1)", max_runs
             )
         return tuple(Slice(**dict(row)) for row in rows)
 
-    async def audit_workflow(self, part: Slice) -> tuple[WorkflowDifference, ...]:
-        """Compare one workflow's buckets with the ledger, and its counters with its buckets."""
+    async def audit_slice(self, part: Slice) -> tuple[SliceDifference, ...]:
+        """Compare a workflow's buckets with the ledger and its counters with its buckets, or a
+        project's buckets with its workflows'."""
         async with self._connection() as connection:
-            rows = await connection.fetch(
-                "select kind, grain, bucket_start, expected, found"
-                " from meshmetrics.audit_workflow($1, $2, $3)",
-                part.workflow_id,
-                part.after,
-                part.before,
-            )
-        return tuple(WorkflowDifference(**dict(row)) for row in rows)
+            rows = await connection.fetch(_AUDIT[part.kind], part.id, part.after, part.before)
+        return tuple(SliceDifference(**dict(row)) for row in rows)
 
-    async def repair_workflow(self, part: Slice) -> RepairedWorkflow:
-        """Set right what `audit_workflow` would find. Counting waits meanwhile."""
-        row = await self._row(
-            "select buckets, counters, passed_over from meshmetrics.repair_workflow($1, $2, $3)",
-            part.workflow_id,
-            part.after,
-            part.before,
-        )
-        return RepairedWorkflow(**dict(row))
+    async def repair_slice(self, part: Slice) -> RepairedSlice:
+        """Set right what `audit_slice` would find. Counting waits meanwhile."""
+        row = await self._row(_REPAIR[part.kind], part.id, part.after, part.before)
+        return RepairedSlice(**dict(row))
 
     async def retry_set_aside(self) -> int:
         """Have all runs set aside looked at again; return how many there are."""

@@ -77,10 +77,12 @@ grant execute on function
   meshmetrics.audit_runs(uuid[]),
   meshmetrics.audit_slices(integer),
   meshmetrics.audit_workflow(uuid, timestamptz, timestamptz),
+  meshmetrics.audit_project(uuid, timestamptz, timestamptz),
+  meshmetrics.repair_project(uuid, timestamptz, timestamptz),
   meshmetrics.repair_workflow(uuid, timestamptz, timestamptz),
   meshmetrics.retry_set_aside(),
   meshmetrics.record_audit(text, timestamptz, bigint, bigint, bigint, bigint),
   meshmetrics.last_audit(text),
-  meshmetrics.estimate_runs(timestamptz, uuid, timestamptz),
+  meshmetrics.estimate_runs(timestamptz, timestamptz),
   meshmetrics.condition()
 to meshmetrics_worker;

@@ -84,7 +84,7 @@ class Auditor(Service):
         started_at = await self._store.now()
         began = time.monotonic()
         found = _Found()
-        if not (await self._audit_runs(found) and await self._audit_workflows(found)):
+        if not (await self._audit_runs(found) and await self._audit_buckets(found)):
             return
         aside = (await self._store.condition())["set_aside"]
         record = AuditRecord(started_at, found.runs, found.buckets, found.counters, aside)
@@ -136,11 +136,11 @@ class Auditor(Service):
             await self._counter.count(wrong, source="audit")
         return True
 
-    async def _audit_workflows(self, found: _Found) -> bool:
-        """Whether all workflows were looked at."""
+    async def _audit_buckets(self, found: _Found) -> bool:
+        """Whether all workflows and projects were looked at."""
         for part in await self._store.audit_slices(self._batch):
             began = time.monotonic()
-            differences = await self._store.audit_workflow(part)
+            differences = await self._store.audit_slice(part)
             buckets = sum(d.kind == "bucket" for d in differences)
             # The counters come with each slice of a workflow: those of the last one count.
             counters = len(differences) - buckets if part.before is None else 0
@@ -151,7 +151,7 @@ class Auditor(Service):
                 self._telemetry.drift.labels("counter").set(found.counters)
                 log.error(
                     "audit.drift",
-                    workflow_id=str(part.workflow_id),
+                    **{f"{part.kind}_id": str(part.id)},
                     buckets=buckets,
                     counters=counters,
                     expected=differences[0].expected,

@@ -81,7 +81,7 @@ class Session:
 
         Always raises: SessionEndedError, or CancelledError.
         """
-        client = await self._make_client()
+        client = await make_client(self._url, self._key, self._http)
         channel = self._make_channel(client)
         step = self._times.step
         try:
@@ -93,23 +93,7 @@ class Session:
                 await asyncio.wait({self._ended}, timeout=self._times.probe_interval)
                 await self._within(self._times.probe_timeout, "probe", self._probe(channel))
         finally:
-            await _close(client, channel)
-
-    async def _make_client(self) -> AsyncClient:
-        # The Realtime client is the one that Supabase's async client makes, as for any user of
-        # the library; of its options only those that keep it from reconnecting are not default.
-        # An Authorization header keeps it from looking for a signed-in user.
-        return await acreate_client(
-            self._url,
-            self._key,
-            AsyncClientOptions(
-                headers={"Authorization": f"Bearer {self._key}"},
-                auto_refresh_token=False,
-                persist_session=False,
-                httpx_client=self._http,
-                realtime={"auto_reconnect": False, "max_retries": 1},
-            ),
-        )
+            await close(client, channel)
 
     def _make_channel(self, client: AsyncClient) -> AsyncRealtimeChannel:
         channel = client.channel(
@@ -198,7 +182,27 @@ def _commit_time(data: Any) -> float | None:
         return None
 
 
-async def _close(client: AsyncClient, channel: AsyncRealtimeChannel) -> None:
+async def make_client(url: str, key: str, http: httpx.AsyncClient) -> AsyncClient:
+    """A client whose Realtime part never reconnects by itself.
+
+    The Realtime client is the one that Supabase's async client makes, as for any user of the
+    library; of its options only those that keep it from reconnecting are not default. An
+    Authorization header keeps it from looking for a signed-in user.
+    """
+    return await acreate_client(
+        url,
+        key,
+        AsyncClientOptions(
+            headers={"Authorization": f"Bearer {key}"},
+            auto_refresh_token=False,
+            persist_session=False,
+            httpx_client=http,
+            realtime={"auto_reconnect": False, "max_retries": 1},
+        ),
+    )
+
+
+async def close(client: AsyncClient, channel: AsyncRealtimeChannel) -> None:
     """Close the client, and whatever it leaves running when its server does not answer.
 
     The client has no public way to do the latter; its version is pinned, and a test looks for

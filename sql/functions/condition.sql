@@ -1,5 +1,5 @@
--- How things stand, for `meshmetrics doctor`: what was migrated, how far the walks got, who works,
--- and what was set aside. What it tells of the catalogue anybody may see.
+-- How things stand, for `meshmetrics doctor`: what was migrated, whether the catalogue is as the
+-- migration left it, what the caller may do, how far the walks got, and who works.
 create or replace function meshmetrics.condition()
 returns jsonb
 language sql
@@ -8,30 +8,58 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object(
+    'server_version', current_setting('server_version_num')::integer,
+    'wal_level', current_setting('wal_level'),
     'migrations', (select jsonb_object_agg(m.version, m.checksum) from meshmetrics.migrations m),
     'sees_transactions', pg_has_role(current_user, 'pg_read_all_stats', 'usage'),
-    'lease', (
-      select jsonb_build_object(
-        'holder', l.holder_name,
-        'running', l.expires_at > clock_timestamp(),
-        'seconds_ago', extract(epoch from clock_timestamp() - l.renewed_at)
-      )
-      from meshmetrics.lease l
+    'not_executable', ( -- by whoever calls; current_user is this function's owner
+      select coalesce(jsonb_agg(p.proname order by p.proname), '[]')
+      from pg_proc p
+      where p.pronamespace = 'meshmetrics'::regnamespace
+        and has_function_privilege('meshmetrics_worker', p.oid, 'execute')
+        and not has_function_privilege(session_user, p.oid, 'execute')
     ),
-    'backfill_done', (select c.done from meshmetrics.checkpoint c where c.name = 'backfill'),
-    'set_aside', (
-      select count(*) from meshmetrics.set_aside_runs a
-      where exists (select from public.workflow_runs r where r.id = a.run_id)
+    'tenants_read', (
+      has_table_privilege('authenticated', 'public.workflow_run_metrics', 'select')
+      and has_table_privilege('authenticated', 'public.workflow_run_buckets', 'select')
     ),
-    'tables_without_row_security', (
+    'without_row_security', (
       select coalesce(jsonb_agg(c.oid::regclass::text order by c.relname), '[]')
       from pg_class c
       join pg_namespace n on n.oid = c.relnamespace
       where c.relkind in ('r', 'p') and not c.relrowsecurity
         and (
           n.nspname = 'meshmetrics'
-          or (n.nspname = 'public' and c.relname in ('workflow_run_metrics', 'workflow_run_buckets'))
+          or (n.nspname = 'public' and c.relname like 'workflow\_run\_%' and c.relname <> 'workflow_runs')
         )
+    ),
+    'channel_policy', exists (
+      select from pg_policies p
+      where p.schemaname = 'realtime' and p.tablename = 'messages'
+        and p.policyname = 'meshmetrics: members receive'
+    ),
+    'published', exists (
+      select from pg_publication_tables t
+      join pg_publication p on p.pubname = t.pubname and p.pubinsert and p.pubupdate
+      where t.pubname = 'supabase_realtime'
+        and t.schemaname = 'public' and t.tablename = 'workflow_runs'
+    ),
+    'index_valid', ( -- null: there is none
+      select i.indisvalid from pg_index i
+      where i.indexrelid = to_regclass('public.workflow_runs_updated_at_id')
+    ),
+    'backfill_done', (select c.done from meshmetrics.checkpoint c where c.name = 'backfill'),
+    'lease', (
+      select jsonb_build_object(
+        'holder', l.holder_name,
+        'running', l.expires_at > clock_timestamp(),
+        'seconds_ago', extract(epoch from clock_timestamp() - l.renewed_at)::float
+      )
+      from meshmetrics.lease l
+    ),
+    'set_aside', (
+      select count(*) from meshmetrics.set_aside_runs a
+      where exists (select from public.workflow_runs r where r.id = a.run_id)
     )
   );
 $$;

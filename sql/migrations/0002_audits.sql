@@ -14,6 +14,3 @@ create index audits_finished_at on meshmetrics.audits (kind, finished_at);
 comment on table meshmetrics.audits is
   'Audits that were finished. cycle: the daemon''s, slice by slice. snapshot: `meshmetrics verify`, all at one moment.';
 alter table meshmetrics.audits enable row level security;
-
--- It tells more now, and a function's columns cannot be replaced.
-drop function if exists meshmetrics.audit(timestamptz, timestamptz, integer);

@@ -13,6 +13,7 @@ GOLDEN = Path(__file__).with_name("privileges.golden.txt")
 DEFINERS = {
     "advance_checkpoint",
     "audit",
+    "audit_project",
     "audit_runs",
     "audit_slices",
     "audit_workflow",
@@ -26,6 +27,7 @@ DEFINERS = {
     "read_checkpoint",
     "record_audit",
     "release_lease",
+    "repair_project",
     "repair_workflow",
     "retry_set_aside",
     "set_aside_run",

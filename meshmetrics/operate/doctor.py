@@ -1,0 +1,180 @@
+"""Examines settings, database and Realtime, and says of each whether it is well or how to mend it.
+
+Reads only, but for one broadcast to a topic of its own. No text holds a secret.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from meshmetrics.migrate import Schema, packaged_schema
+from meshmetrics.operate import doctor_realtime
+from meshmetrics.operate.check import Check
+from meshmetrics.operate.connecting import CommandError, connected
+from meshmetrics.settings import Settings, SettingsError, load_settings, unknown_settings
+from meshmetrics.store_audit import AuditStore
+
+OLDEST_POSTGRES = 150000
+SKEW_SECONDS = 2.0
+
+
+async def examine(on_check: Callable[[Check], None] = lambda _: None) -> list[Check]:
+    """All checks in order; `on_check` is told of each as it is done."""
+    checks: list[Check] = []
+
+    def add(check: Check) -> None:
+        checks.append(check)
+        on_check(check)
+
+    settings = _settings(add)
+    if settings is None:
+        for name in ("database", "realtime"):
+            add(Check(name, "skipped", "not examined without right settings"))
+        return checks
+    try:
+        async with connected(settings) as store:
+            for check in database_checks(await store.condition(), packaged_schema()):
+                add(check)
+            add(await _clock(store))
+    except CommandError as error:
+        add(Check("database", "wrong", error.what, error.mend))
+    for line in await doctor_realtime.checks(settings):
+        add(line)
+    return checks
+
+
+def _settings(add: Callable[[Check], None]) -> Settings | None:
+    try:
+        settings = load_settings(Settings)
+    except SettingsError as error:
+        for line in str(error).splitlines():
+            what, _, takes = line.partition(": ")
+            add(Check("settings", "wrong", what, takes))
+        return None
+    for line in unknown_settings():
+        add(Check("settings", "note", line))
+    add(Check("settings", "ok", "complete"))
+    return settings
+
+
+def database_checks(found: dict[str, Any], schema: Schema) -> Iterator[Check]:
+    """What the condition of a database (condition.sql) says, a check each."""
+    version = found["server_version"]
+    yield _check(
+        "database version",
+        version >= OLDEST_POSTGRES,
+        f"Postgres {version // 10000}.{version % 10000}",
+        "upgrade to Postgres 15 or newer",
+    )
+    yield _migrations(found["migrations"], schema)
+    missing = found["not_executable"]
+    yield _check(
+        "grants",
+        not missing,
+        f"may not execute {', '.join(missing)}" if missing else "the daemon may do its work",
+        "grant meshmetrics_worker to the role in DATABASE_URL",
+    )
+    open_tables = found["without_row_security"]
+    yield _check(
+        "privacy",
+        not open_tables and found["channel_policy"] and found["tenants_read"],
+        "tenants see their own projects"
+        if not open_tables and found["channel_policy"] and found["tenants_read"]
+        else "row-level security, grants or the channel's policy are not as they were migrated",
+        "run `meshmetrics migrate --print` and apply it again: policies.sql and privileges.sql",
+    )
+    yield _check(
+        "publication",
+        found["published"] and found["wal_level"] == "logical",
+        "workflow_runs is published with inserts and updates"
+        if found["published"] and found["wal_level"] == "logical"
+        else f"no changes reach Realtime (wal_level {found['wal_level']})",
+        "alter publication supabase_realtime add table public.workflow_runs;"
+        " with wal_level = logical",
+    )
+    yield _check(
+        "index",
+        found["index_valid"] is True,
+        {None: "workflow_runs_updated_at_id is missing", False: "the index is invalid"}.get(
+            found["index_valid"], "present and valid"
+        ),
+        "run `meshmetrics migrate`: it builds the index without holding up writes",
+    )
+    yield _note(
+        "long transactions",
+        found["sees_transactions"],
+        "seen: sweeps wait for them",
+        "not seen: the sweeps' overlap applies",
+        "grant pg_read_all_stats to the owner of meshmetrics' functions,"
+        " or keep MESHMETRICS_SWEEP_OVERLAP above the longest transaction",
+    )
+    yield _note(
+        "back-fill",
+        found["backfill_done"],
+        "done",
+        "not done yet",
+        "let the daemon work, or run `meshmetrics backfill`",
+    )
+    yield _note(
+        "set aside",
+        not found["set_aside"],
+        "no run",
+        f"{found['set_aside']} runs cannot be counted",
+        "`meshmetrics verify` lists them and says why",
+    )
+    yield _daemon(found["lease"])
+
+
+def _migrations(applied: dict[str, str] | None, schema: Schema) -> Check:
+    wanted = schema.checksums
+    there = {int(version): checksum for version, checksum in (applied or {}).items()}
+    mend = "run `meshmetrics migrate`"
+    if newer := sorted(there.keys() - wanted.keys()):
+        text = f"the database is at migration {newer[-1]:04}, newer than this meshmetrics"
+        return Check("migrations", "wrong", text, "install the newer meshmetrics")
+    if missing := sorted(wanted.keys() - there.keys()):
+        return Check("migrations", "wrong", f"{missing[0]:04} is not applied", mend)
+    if there != wanted:
+        changed = min(v for v in wanted if there[v] != wanted[v])
+        what = f"{changed:04} was changed" if changed else "functions are of another version"
+        return Check("migrations", "wrong", what, mend)
+    return Check("migrations", "ok", f"up to date ({max(wanted):04})")
+
+
+def _daemon(lease: dict[str, Any] | None) -> Check:
+    if lease is None:
+        return Check("daemon", "note", "none has ever worked here", "start `meshmetrics run`")
+    ago = f"{lease['seconds_ago']:,.0f} s ago"
+    if lease["running"]:
+        return Check("daemon", "ok", f"{lease['holder']} works; last sign of life {ago}")
+    return Check(
+        "daemon", "note", f"none works; the last was seen {ago}", "start `meshmetrics run`"
+    )
+
+
+async def _clock(store: AuditStore) -> Check:
+    """The difference between the database's clock and ours, by the quickest of a few answers."""
+    looks = []
+    for _ in range(5):
+        began, before = time.monotonic(), datetime.now(UTC)
+        theirs = await store.now()
+        took = time.monotonic() - began
+        looks.append((took, abs((theirs - before).total_seconds() - took / 2)))
+    took, skew = min(looks)
+    return _check(
+        "clock",
+        skew <= max(SKEW_SECONDS, took),
+        f"{skew * 1000:,.0f} ms from the database's",
+        "synchronise this machine's clock (NTP): tokens and latencies depend on it",
+    )
+
+
+def _check(name: str, well: bool, text: str, mend: str) -> Check:
+    return Check(name, "ok", text) if well else Check(name, "wrong", text, mend)
+
+
+def _note(name: str, well: bool, good: str, bad: str, mend: str) -> Check:
+    return Check(name, "ok", good) if well else Check(name, "note", bad, mend)

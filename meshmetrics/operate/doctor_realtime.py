@@ -1,0 +1,134 @@
+"""Whether Realtime can be reached, would tell us of changes, and passes our broadcasts on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from uuid import uuid4
+
+import httpx
+from realtime import AsyncRealtimeChannel, RealtimeSubscribeStates
+
+from meshmetrics.app import realtime_http
+from meshmetrics.logs import describe, redactor
+from meshmetrics.operate.check import Check
+from meshmetrics.pipeline import client_log
+from meshmetrics.pipeline.broadcast import request
+from meshmetrics.pipeline.session import (
+    Session,
+    SessionEndedError,
+    SessionTimes,
+    close,
+    make_client,
+)
+from meshmetrics.settings import Settings
+
+CANARY_SECONDS = 10.0
+KEYS = "SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY name the project and its secret key"
+
+
+async def checks(settings: Settings) -> list[Check]:
+    """The stream of changes, and a broadcast that must come back."""
+    client_log.install()
+    async with httpx.AsyncClient() as http:
+        stream = await _stream(settings, http)
+        if stream.state != "ok":
+            return [stream, Check("broadcast", "skipped", "Realtime cannot be used")]
+        return [stream, await _canary(settings, http)]
+
+
+async def _stream(settings: Settings, http: httpx.AsyncClient) -> Check:
+    """A session as the daemon has one, until changes flow."""
+    text = ""
+    for private in (False, True):  # some projects allow private channels only
+        up = asyncio.Event()
+        session = Session(
+            settings.supabase_url,
+            settings.supabase_service_role_key.get_secret_value(),
+            http,
+            private=private,
+            times=SessionTimes(step=settings.connect_timeout),
+            on_hint=lambda *_: None,
+            on_odd=lambda _: None,
+        )
+        began = time.monotonic()
+        running = asyncio.create_task(session.run(up.set))
+        waiting = asyncio.create_task(up.wait())
+        await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        took = time.monotonic() - began
+        waiting.cancel()
+        running.cancel()
+        (result,) = await asyncio.gather(running, return_exceptions=True)
+        if up.is_set():
+            return Check("realtime", "ok", f"changes flow after {took * 1000:,.0f} ms")
+        said = str(result) if isinstance(result, SessionEndedError) else repr(result)
+        text = redactor(settings.secrets())(said)[:200]
+        if "PrivateOnly" not in text:
+            break
+    return Check("realtime", "wrong", f"no stream of changes: {text}", KEYS)
+
+
+async def _canary(settings: Settings, http: httpx.AsyncClient) -> Check:
+    """A private broadcast over HTTP, as the daemon sends them, to a topic that nobody else has."""
+    topic = f"metrics:{uuid4()}"
+    back = asyncio.Event()
+    key = settings.supabase_service_role_key.get_secret_value()
+    try:
+        async with asyncio.timeout(CANARY_SECONDS):
+            client = await make_client(settings.supabase_url, key, http)
+            channel = client.channel(
+                topic,
+                {
+                    "config": {
+                        "broadcast": {"ack": False, "self": False},
+                        "presence": {"key": "", "enabled": False},
+                        "private": True,
+                    }
+                },
+            )
+            channel.on_broadcast("canary", lambda _: back.set())
+            try:
+                await client.realtime.connect()
+                await _joined(channel)
+                began = time.monotonic()
+                status = await _send(settings, topic)
+                if not 200 <= status < 300:
+                    return Check("broadcast", "wrong", f"refused with HTTP {status}", KEYS)
+                await back.wait()
+                took = time.monotonic() - began
+            finally:
+                await close(client, channel)
+    except TimeoutError:
+        mend = "is the key the secret one, and are the policies on realtime.messages in place?"
+        text = f"a canary did not come back within {CANARY_SECONDS:.0f} s"
+        return Check("broadcast", "wrong", text, mend)
+    except Exception as error:
+        return Check("broadcast", "wrong", redactor(settings.secrets())(describe(error)), KEYS)
+    return Check("broadcast", "ok", f"a canary came back after {took * 1000:,.0f} ms")
+
+
+async def _joined(channel: AsyncRealtimeChannel) -> None:
+    """Join. Raises ConnectionError with what Realtime said."""
+    joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def state(now: RealtimeSubscribeStates, error: Exception | None) -> None:
+        if joined.done():
+            return
+        if now == RealtimeSubscribeStates.SUBSCRIBED:
+            joined.set_result(None)
+        else:
+            joined.set_exception(ConnectionError(f"{now.value.lower()} {error or ''}"))
+
+    await channel.subscribe(state)
+    await joined
+
+
+async def _send(settings: Settings, topic: str) -> int:
+    text = f'{{"topic":"{topic}","event":"canary","private":true,"payload":{{}}}}'
+    async with realtime_http(settings) as client:
+        response = await client.post(
+            f"{settings.supabase_url}/realtime/v1/api/broadcast",
+            content=request([text]),
+            headers={"Content-Type": "application/json"},
+        )
+    return response.status_code
