@@ -88,7 +88,7 @@ async def test_a_bad_new_token_closes_the_channel(
     open_wire: Connect, target: Target, version: int, topic: str, kind: str
 ) -> None:
     token, words = {
-        "expired": (target.token(expires_in=-89), "Token has expired 89 seconds ago"),
+        "expired": (target.token(expires_in=-89), r"Token has expired \d+ seconds ago"),
         "malformed": ("abc", "The token provided is not a valid JWT"),
         "forged": (
             target.token(secret="not the server's, but long enough too"),
@@ -99,8 +99,8 @@ async def test_a_bad_new_token_closes_the_channel(
     join = await client.join(topic)
     await client.send(topic, "access_token", {"access_token": token}, join_ref=join)
     told = await client.payload("system")
-    assert told["message"].replace("90", "89") == words
-    assert {**told, "message": words} == trouble(topic, words)
+    assert re.fullmatch(words, told["message"])
+    assert told == trouble(topic, told["message"])
     await client.expect(topic, "phx_close", {}, join, join_ref=join)
     await client.heartbeat()
 
