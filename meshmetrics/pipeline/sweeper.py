@@ -22,6 +22,8 @@ from meshmetrics.telemetry import Telemetry
 log = structlog.get_logger()
 
 DEEP = timedelta(hours=25)
+JUDGE_SECONDS = 1.0
+"""How often the stream is judged between sweeps, by what quick sweeps have counted meanwhile."""
 REST = 4
 """A sweep is followed by a pause of so many times its length at least, so that sweeping never
 becomes the database's main work."""
@@ -154,13 +156,12 @@ class Sweeper(Service):
         clock = time.monotonic
         while not self.stopping.is_set():
             wanted = self._wanted.is_set()
-            pause = min(self._pause, self._times.shortest) if wanted else self._pause
-            due = ended + max(pause, at_least)
+            due = ended + max(0.0 if wanted else self._pause, at_least)
             now = clock()
             if now >= due:
                 return
             deadline = self._inbox.next_deadline
-            wake = due if deadline is None else min(due, deadline)
+            wake = min(due, now + JUDGE_SECONDS, due if deadline is None else deadline)
             # Once a sweep is wanted only stopping cuts the wait short, and `stop` sets both.
             await wait_for_event(self.stopping if wanted else self._wanted, max(0.0, wake - now))
             self._judge()

@@ -75,11 +75,14 @@ def environment(settings: Settings | None = None, **variables: str) -> dict[str,
 
 @asynccontextmanager
 async def process(
-    directory: Path, env: Mapping[str, str], *arguments: str
+    directory: Path,
+    env: Mapping[str, str],
+    *arguments: str,
+    program: tuple[str, ...] = ("-m", "meshmetrics"),
 ) -> AsyncIterator[Process]:
     """Start it in an empty directory; kill it at the end if it still runs."""
     started = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "meshmetrics", *arguments,
+        sys.executable, *program, *arguments,
         cwd=directory, env=dict(env), stderr=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Literal
 
+import asyncpg
 import pytest
 
 from tests.daemon.conftest import World
 from tests.support import eventually, finish_run, insert_run
 from tests.support.pgbouncer import pgbouncer
+
+
+async def hammer(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn, statement_cache_size=0)
+    try:
+        while True:
+            await connection.execute("select 1")
+    finally:
+        connection.terminate()
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])
@@ -22,11 +33,16 @@ async def test_the_daemon_works_behind_a_pooler(
         pgbouncer(world.database, mode, pool_size=size) as dsn,
         world.running(database_url=dsn, pooler=mode) as running,
     ):
+        # Others share the pooler, so that two statements of ours in a row meet different servers.
+        others = [asyncio.create_task(hammer(dsn)) for _ in range(3)]
         for status in ("succeeded", "failed", "canceled") * 5:
             await finish_run(world.owner, await insert_run(world.owner, world.workflow), status)
         await eventually(world.counted)
         await eventually(lambda: running.value("runs_counted_total", source="event") >= 1)
         await eventually(lambda: running.value("sweeps_total", kind="regular") >= 5)
         assert (await running.get("/readyz")).status_code == 200
+        for other in others:
+            assert not other.done()
+            other.cancel()
         for name in ("listener", "sweeper", "counter", "publisher", "leader", "backfill"):
             assert running.value("service_failures_total", service=name) == 0

@@ -137,26 +137,50 @@ async def test_a_database_that_answers_nothing_does_not_keep_it_alive(
             await world.owner.execute("rollback")
 
 
+BLOCKED = """
+import time, meshmetrics.app, meshmetrics.cli
+async def run(self, stop):
+    await stop.wait()
+    time.sleep(60)
+meshmetrics.app.Daemon.run = run
+meshmetrics.cli.main(["run"])
+"""
+
+
+async def test_even_with_its_event_loop_blocked_it_ends_in_time(
+    world: World, tmp_path: Path
+) -> None:
+    env = environment(world.settings(), PYTHONPATH=ROOT, MESHMETRICS_SHUTDOWN="1")
+    async with process(tmp_path, env, program=("-c", BLOCKED)) as running:
+        await running.has_logged("daemon.started")
+        running.process.terminate()
+        assert await running.ended(within=5.0) == 1
+
+
 async def get(running: Process, path: str, **headers: str) -> httpx.Response:
     port = (await running.has_logged("http.listening"))["port"]
     async with httpx.AsyncClient() as client:
         return await client.get(f"http://127.0.0.1:{port}{path}", headers=headers)
 
 
-async def test_no_log_line_and_no_metric_holds_a_secret(world: World, tmp_path: Path) -> None:
+async def test_no_log_line_and_no_metric_holds_a_secret_or_a_row(
+    world: World, tmp_path: Path
+) -> None:
     settings = world.settings(metrics_token="the-metrics-token")
     env = environment(settings, PYTHONPATH=ROOT, MESHMETRICS_LOG_LEVEL="debug")
     async with process(tmp_path, env, "run") as running:
         await running.has_logged("stream.session_started")
         await finish_run(world.owner, await insert_run(world.owner, world.workflow))
         await running.has_logged("run.counted")
+        world.realtime.push("postgres_changes", {"record": "what a row holds"})
+        await running.has_logged("stream.odd")
         metrics = await get(running, "/metrics", Authorization="Bearer the-metrics-token")
         assert (await get(running, "/metrics")).status_code == 401
         running.process.terminate()
         await running.ended()
     assert 'meshmetrics_runs_counted_total{source="event"}' in metrics.text
     for text in (running.everything(), metrics.text):
-        for secret in settings.secrets():
+        for secret in [*settings.secrets(), "what a row holds"]:
             assert secret not in text
     assert {line["level"] for line in running.lines} <= {"debug", "info", "warning"}
 

@@ -32,6 +32,8 @@ class Realtime:
         self.answers: list[int | Exception] = []
         self.poison: UUID | None = None
         """A project that no request may mention."""
+        self.meanwhile: Callable[[], None] | None = None
+        """Done once while a request is under way."""
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         assert request.url == "http://realtime.test/realtime/v1/api/broadcast"
@@ -39,6 +41,9 @@ class Realtime:
         for one in messages:
             assert one["topic"] == f"metrics:{one['payload']['project_id']}"
             assert one["private"] is True
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
         answer = self.answers.pop(0) if self.answers else 202
         if isinstance(answer, Exception):
             raise answer
@@ -134,13 +139,30 @@ async def test_many_projects_travel_in_one_request_within_the_budget() -> None:
 async def test_a_project_with_much_to_say_does_not_keep_others_waiting() -> None:
     realtime = Realtime()
     loud, soft = uuid4(), uuid4()
-    async with publishing(realtime, per_second=10, project_per_second=1000) as publisher:
-        many = [change(1, *map(delta, range(100)), project_id=loud) for _ in range(150)]
+    async with publishing(realtime, per_second=2, project_per_second=1000) as publisher:
+        many = [change(1, *map(delta, range(100)), project_id=loud) for _ in range(60)]
         told(publisher, *many)
         told(publisher, change(1, project_id=soft))
-        await eventually(lambda: sum(len(m["workflows"]) for m in realtime.messages) == 151)
+        await eventually(lambda: sum(len(m["workflows"]) for m in realtime.messages) == 61)
     assert realtime.projects.index(str(soft)) == 1
     assert realtime.projects.count(str(loud)) >= 3
+
+
+async def test_a_change_that_came_while_a_request_failed_is_merged_behind_what_that_held() -> None:
+    realtime = Realtime()
+    workflow, project, minute = uuid4(), uuid4(), delta(0, success=1)
+    realtime.answers = [500]
+    async with publishing(realtime) as publisher:
+
+        def meanwhile() -> None:
+            told(publisher, change(2, minute, workflow_id=workflow, project_id=project))
+
+        realtime.meanwhile = meanwhile
+        told(publisher, change(1, minute, workflow_id=workflow, project_id=project))
+        await eventually(lambda: realtime.requests)
+    [[sent]] = [message["workflows"] for message in realtime.messages]
+    assert (sent["base_revision"], sent["revision"]) == (0, 2)
+    assert [d["success"] for d in sent["deltas"]] == [2]
 
 
 @pytest.mark.parametrize(

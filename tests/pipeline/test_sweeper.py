@@ -22,7 +22,14 @@ from meshmetrics.pipeline.sweeper import DeepSweeper, Sweeper, SweepTimes
 from meshmetrics.telemetry import Telemetry
 from tests.pipeline.conftest import FaultyStore, all_counted, working
 from tests.sql.plain import assert_counted
-from tests.support import Workflow, eventually, finish_run, insert_run
+from tests.support import (
+    Workflow,
+    eventually,
+    finish_run,
+    insert_run,
+    make_project,
+    make_workflow,
+)
 
 TIMES = SweepTimes(shortest=0.02, longest=60.0, overlap=5.0, missed_after=0.1, silent_after=0.05)
 
@@ -167,6 +174,19 @@ async def test_a_run_whose_event_comes_while_the_sweep_counts_it_is_not_missed(
         await insert_run(owner, workflow, "succeeded")
         b.wanted.set()
         await eventually(lambda: all_counted(owner))
+        await asyncio.sleep(0.2)
+    assert b.value("sweep_found_missed_total") == 0
+
+
+async def test_a_run_that_cannot_be_counted_is_not_missed(
+    b: Bench, owner: asyncpg.Connection, workflow: Workflow
+) -> None:
+    other = await make_workflow(owner, await make_project(owner))
+    b.stream_up()
+    async with b.sweeping():
+        await insert_run(owner, workflow, "succeeded", project_id=other.project_id)
+        b.wanted.set()
+        await eventually(lambda: b.value("runs_set_aside_total") == 1)
         await asyncio.sleep(0.2)
     assert b.value("sweep_found_missed_total") == 0
 

@@ -1,0 +1,123 @@
+"""Quick sweeps: runs are counted before their events come, and nothing is looked at for nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from meshmetrics.pipeline import quick_sweeper
+from meshmetrics.pipeline.counter import Counter
+from meshmetrics.pipeline.inbox import Arrival, Inbox
+from meshmetrics.pipeline.quick_sweeper import QuickSweeper
+from meshmetrics.telemetry import Telemetry
+from tests.pipeline.conftest import FaultyStore, all_counted, working
+from tests.support import Workflow, eventually, finish_run, insert_run
+
+
+def looks(telemetry: Telemetry) -> float:
+    return telemetry.registry.get_sample_value("meshmetrics_sweeps_total", {"kind": "quick"}) or 0.0
+
+
+@asynccontextmanager
+async def flowing(
+    faulty: FaultyStore,
+    counter: Counter,
+    inbox: Inbox,
+    telemetry: Telemetry,
+    owner: asyncpg.Connection,
+    workflow: Workflow,
+) -> AsyncIterator[None]:
+    """Quick sweeps under way, because one run's event came."""
+    quick = QuickSweeper(
+        faulty, counter, inbox, telemetry, interval=0.02, missed_after=0.1, batch=100
+    )
+    async with working(counter, quick):
+        first = await insert_run(owner, workflow, "succeeded")
+        inbox.put(first, Arrival(time.monotonic(), None))
+        await eventually(lambda: looks(telemetry) >= 1)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def short_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quick_sweeper, "FLOWING_SECONDS", 1.0)
+
+
+async def test_while_runs_flow_the_next_ones_are_counted_without_their_events(
+    faulty: FaultyStore,
+    counter: Counter,
+    inbox: Inbox,
+    telemetry: Telemetry,
+    owner: asyncpg.Connection,
+    workflow: Workflow,
+) -> None:
+    async with flowing(faulty, counter, inbox, telemetry, owner, workflow):
+        for status in ("failed", "canceled", "succeeded"):
+            await finish_run(owner, await insert_run(owner, workflow), status)
+            await eventually(lambda: all_counted(owner), within=5)
+
+
+async def test_when_nothing_flows_any_more_nothing_is_looked_at(
+    faulty: FaultyStore,
+    counter: Counter,
+    inbox: Inbox,
+    telemetry: Telemetry,
+    owner: asyncpg.Connection,
+    workflow: Workflow,
+) -> None:
+    async with flowing(faulty, counter, inbox, telemetry, owner, workflow):
+        await eventually(lambda: not counter.counted.is_set())
+
+        async def settled() -> bool:
+            before = looks(telemetry)
+            await asyncio.sleep(0.3)
+            return looks(telemetry) == before
+
+        await eventually(settled, within=10)
+        # And it begins again with the next event.
+        before = looks(telemetry)
+        again = await insert_run(owner, workflow, "failed")
+        inbox.put(again, Arrival(time.monotonic(), None))
+        await eventually(lambda: looks(telemetry) > before)
+
+
+async def test_what_it_counted_is_missed_if_no_event_tells_of_it(
+    faulty: FaultyStore,
+    counter: Counter,
+    inbox: Inbox,
+    telemetry: Telemetry,
+    owner: asyncpg.Connection,
+    workflow: Workflow,
+) -> None:
+    async with flowing(faulty, counter, inbox, telemetry, owner, workflow):
+        told, untold = [await insert_run(owner, workflow, "failed") for _ in range(2)]
+        await eventually(lambda: all_counted(owner))
+        inbox.put(told, Arrival(time.monotonic(), None))
+        await eventually(lambda: inbox.next_deadline and time.monotonic() > inbox.next_deadline)
+        assert inbox.missed(time.monotonic()) == 1
+        assert untold not in faulty.calls[-1] or len(faulty.calls) > 1
+
+
+async def test_a_database_that_is_away_for_a_moment_is_waited_for(
+    faulty: FaultyStore,
+    counter: Counter,
+    inbox: Inbox,
+    telemetry: Telemetry,
+    owner: asyncpg.Connection,
+    workflow: Workflow,
+) -> None:
+    async with flowing(faulty, counter, inbox, telemetry, owner, workflow):
+        await owner.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+        run = await insert_run(owner, workflow, "failed")
+        inbox.put(run, Arrival(time.monotonic(), None))
+        await eventually(lambda: all_counted(owner))
+        before = looks(telemetry)
+        await eventually(lambda: looks(telemetry) > before)
