@@ -15,12 +15,14 @@ stable
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   present constant timestamptz := now();
 begin
   return query
-  with minutes as (
+  -- materialized: each step works with the results of the one before, not with its expressions.
+  with minutes as materialized (
     select
       p.number, p.a, p.b,
       case when x.a - x.a0 > x.a0 + '15 minutes' - x.a or (x.a > x.a0 and x.a0 + '15 minutes' > present)
@@ -35,7 +37,7 @@ begin
         date_bin('15 minutes', p.b, '2000-01-01 00:00:00+00') as b0
     ) x
   ),
-  quarters as (
+  quarters as materialized (
     select
       m.*,
       case when m.qa - x.a0 > interval '12 hours' or (m.qa > x.a0 and x.a0 + '1 day' > present)
@@ -45,7 +47,7 @@ begin
     from minutes m
     cross join lateral (select date_trunc('day', m.qa) as a0, date_trunc('day', m.qb) as b0) x
   ),
-  ends as (
+  ends as materialized (
     select
       q.*,
       q.b - q.a <= greatest(q.a, q.qa) - least(q.a, q.qa) + greatest(q.b, q.qb) - least(q.b, q.qb)

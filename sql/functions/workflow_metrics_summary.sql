@@ -1,7 +1,7 @@
 -- A row for each of the wanted workflows, with or without runs: its finished runs in a period, the
 -- rates with their 95 % intervals, the period of the same length before, and the change against it.
 -- group_by 'workflow': its versions are added up; 'version': a row for each version. `matching` is
--- how many rows there are behind the filters, whatever page is asked for.
+-- how many rows pass the filters, `remaining` how many of them this page and all later ones have.
 --
 -- only_failing: rows with a failed run. min_runs: rows with so many succeeded and failed runs.
 -- sort_by: one of the columns listed below; descending or not, rows without a value come last. The
@@ -48,12 +48,15 @@ returns table (
   previous_failure_count bigint,
   previous_canceled_count bigint,
   previous_success_rate double precision,
+  previous_success_rate_low double precision,
+  previous_success_rate_high double precision,
   success_rate_change double precision,
   last_success_at timestamptz,
   last_failure_at timestamptz,
   sort_number double precision,
   sort_text text,
-  matching bigint
+  matching bigint,
+  remaining bigint
 )
 language plpgsql
 stable
@@ -184,10 +187,14 @@ begin
     k.project_id, k.slug, k.workflow_id, k.version, k.versions, k.name,
     k.success, k.failure, k.canceled,
     k.rate, k.low, k.high, 1 - k.rate, 1 - k.high, 1 - k.low,
-    k.success_before, k.failure_before, k.canceled_before, k.rate_before, k.rate - k.rate_before,
+    k.success_before, k.failure_before, k.canceled_before,
+    k.rate_before, v.low, v.high, k.rate - k.rate_before,
     k.last_success_at, k.last_failure_at,
-    k.sort_number, k.sort_text, k.matching
+    k.sort_number, k.sort_text, k.matching, count(*) over ()
   from keyed k
+  cross join lateral public.workflow_metrics_wilson(
+    k.success_before, k.success_before + k.failure_before
+  ) v
   where after_id is null
     or k.sort_number > after_number
     or (

@@ -27,12 +27,15 @@ returns table (
   previous_failure_count bigint,
   previous_canceled_count bigint,
   previous_success_rate double precision,
+  previous_success_rate_low double precision,
+  previous_success_rate_high double precision,
   success_rate_change double precision
 )
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   period record;
@@ -58,7 +61,7 @@ begin
     c.success_count, c.failure_count, c.canceled_count,
     r.rate, w.low, w.high,
     b.success_count, b.failure_count, b.canceled_count,
-    r.rate_before, r.rate - r.rate_before
+    r.rate_before, v.low, v.high, r.rate - r.rate_before
   from sums c
   join sums b on b.n = 1
   cross join lateral (
@@ -67,6 +70,7 @@ begin
       b.success_count::double precision / nullif(b.success_count + b.failure_count, 0) as rate_before
   ) r
   cross join lateral public.workflow_metrics_wilson(c.success_count, c.success_count + c.failure_count) w
+  cross join lateral public.workflow_metrics_wilson(b.success_count, b.success_count + b.failure_count) v
   where c.n = 2;
 end;
 $$;

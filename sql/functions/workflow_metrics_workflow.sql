@@ -20,6 +20,9 @@ returns table (
   total_success_count bigint,
   total_failure_count bigint,
   total_canceled_count bigint,
+  total_success_rate double precision,
+  total_success_rate_low double precision,
+  total_success_rate_high double precision,
   last_success_at timestamptz,
   last_failure_at timestamptz,
   last_updated timestamptz,
@@ -37,6 +40,8 @@ returns table (
   previous_failure_count bigint,
   previous_canceled_count bigint,
   previous_success_rate double precision,
+  previous_success_rate_low double precision,
+  previous_success_rate_high double precision,
   success_rate_change double precision
 )
 language plpgsql
@@ -75,14 +80,18 @@ begin
   )
   select
     l.project_id, l.slug, l.workflow_id, l.version, (select count(*)::integer from members), l.name,
-    c.success, c.failure, c.canceled, c.last_success_at, c.last_failure_at, c.last_updated, c.revision,
+    c.success, c.failure, c.canceled,
+    c.success::double precision / nullif(c.success + c.failure, 0), w.low, w.high,
+    c.last_success_at, c.last_failure_at, c.last_updated, c.revision,
     t.starts_at, t.ends_at, t.previous_starts_at,
     t.success_count, t.failure_count, t.canceled_count,
     t.success_rate, t.success_rate_low, t.success_rate_high,
     t.previous_success_count, t.previous_failure_count, t.previous_canceled_count,
-    t.previous_success_rate, t.success_rate_change
+    t.previous_success_rate, t.previous_success_rate_low, t.previous_success_rate_high,
+    t.success_rate_change
   from newest l
   cross join counters c
+  cross join lateral public.workflow_metrics_wilson(c.success, c.success + c.failure) w
   cross join lateral public.workflow_metrics_totals(
     from_at, to_at, array[place], array[wanted_id], null, version_mode
   ) t;
