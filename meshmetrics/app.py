@@ -11,6 +11,7 @@ from importlib.metadata import version
 import httpx
 
 from meshmetrics.api.app import HttpServer, Readiness, create_app
+from meshmetrics.api.wiring import metrics_api
 from meshmetrics.database import await_database, open_pool
 from meshmetrics.model import Lease
 from meshmetrics.pipeline.auditor import Auditor
@@ -65,6 +66,7 @@ class Daemon:
             open_pool(dsn, size=s.pool_size, transaction_pooler=s.transaction_pooler) as pool,
             realtime_http(s) as client,
         ):
+            metrics_api(s) as api,
             store = AuditStore(pool, transaction_pooler=s.transaction_pooler)
             self._leader = Leader(
                 store,
@@ -76,7 +78,11 @@ class Daemon:
             )
             token = s.metrics_token.get_secret_value() if s.metrics_token else None
             app = create_app(
-                partial(self._readiness, store), self.telemetry.registry, metrics_token=token
+                partial(self._readiness, store),
+                self.telemetry,
+                metrics_token=token,
+                metrics_api=api,
+                cors_origins=s.cors_origins.split(",") if s.cors_origins else (),
             )
             self.http = HttpServer(app, s.http_host, s.http_port)
             # Stopped in the reverse order: the server says until the end how things stand.

@@ -88,6 +88,23 @@ class Settings(DatabaseSettings):
         default=None,
         description="If set, `/metrics` wants it as bearer token; 8 characters or more",
     )
+    cors_origins: Annotated[str, AfterValidator(checks.origins)] | None = Field(
+        default=None,
+        json_schema_extra={"takes": "origins such as `https://app.example.com`, commas between"},
+        description="Whose pages may call the REST API from a browser; none by default",
+    )
+    api_pool_size: int = Field(
+        default=4, ge=1, le=100, description="Most database connections the REST API opens"
+    )
+    api_statement_timeout: float = _seconds(
+        5, 0.1, 60, "How long one query of the REST API may take"
+    )
+    api_requests_per_second: float = Field(
+        default=20, ge=0.1, le=10_000, description="Requests a second each caller may go on sending"
+    )
+    api_burst: int = Field(
+        default=100, ge=1, le=100_000, description="Requests each caller may send at once"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least urgent lines that are logged"
     )

@@ -71,3 +71,14 @@ def bearer_token(token: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[!-~]{8,}", token.get_secret_value()):
         raise _wrong("is too short, or has characters that a header cannot carry")
     return token
+
+
+def origins(text: str) -> str:
+    """Origins as browsers send them, commas between; without spaces."""
+    found = [part.strip() for part in text.split(",") if part.strip()]
+    for origin in found:
+        if not re.fullmatch(
+            r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?", origin
+        ):
+            raise _wrong("is no list of origins: scheme, host and port, in lower case, no path")
+    return ",".join(found)

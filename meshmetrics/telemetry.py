@@ -85,6 +85,15 @@ class Telemetry:
             FAST,
         )
 
+        # The REST API
+        self.http_seconds = self._histogram(
+            "http_request_seconds", "Time of one request", FAST, "method", "route", "status"
+        )
+        self.http_in_flight = self._gauge("http_requests_in_flight", "Requests being answered")
+        self.http_errors = self._counter(
+            "http_errors", "Requests that failed through no fault of the caller's", "route"
+        )
+
         # The process
         self.lease_held = self._gauge("lease_held", "1 while this daemon is the one that works")
         self.service_failures = self._counter("service_failures", "Services that failed", "service")
@@ -95,5 +104,9 @@ class Telemetry:
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"meshmetrics_{name}", text, labels, registry=self.registry)
 
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(f"meshmetrics_{name}", text, buckets=buckets, registry=self.registry)
+    def _histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], *labels: str
+    ) -> Histogram:
+        return Histogram(
+            f"meshmetrics_{name}", text, labels, buckets=buckets, registry=self.registry
+        )

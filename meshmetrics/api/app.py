@@ -6,20 +6,30 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from typing import Any
 
 import structlog
 import uvicorn
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
-from prometheus_client import CollectorRegistry
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from meshmetrics.api.frame import frame
+from meshmetrics.api.metrics import MetricsApi, router
 from meshmetrics.service import FatalError, Service
+from meshmetrics.telemetry import Telemetry
 
 log = structlog.get_logger()
+
+DESCRIPTION = """\
+How reliable MeshHook's workflows are: how many runs succeeded and failed, now and over time.
+
+Every request carries a user's Supabase access token, and sees what that user may see. Times are
+RFC 3339. A rate is success / (success + failure); it comes with its 95 % interval (Wilson).\
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +42,38 @@ class Readiness:
 
 def create_app(
     readiness: Callable[[], Awaitable[Readiness]],
-    registry: CollectorRegistry,
+    telemetry: Telemetry,
     *,
     metrics_token: str | None = None,
+    metrics_api: MetricsApi | None = None,
+    cors_origins: Sequence[str] = (),
 ) -> FastAPI:
-    """The application. `metrics_token`: what `/metrics` wants as bearer token, if anything."""
-    app = FastAPI(title="meshmetrics", version=version("meshmetrics"))
+    """The application. `metrics_token`: what `/metrics` wants as bearer token, if anything.
+    `metrics_api`: what the REST API needs; without it there is none."""
+    app = FastAPI(
+        title="meshmetrics",
+        version=version("meshmetrics"),
+        description=DESCRIPTION,
+        openapi_url=None,  # all of it comes from `frame`
+        docs_url=None,
+        redoc_url=None,
+    )
+    frame(app, telemetry, cors_origins=cors_origins)
+    if metrics_api is not None:
+        app.state.metrics_api = metrics_api
+        app.include_router(router)
 
     @app.get("/healthz", tags=["operation"])
     async def healthz() -> dict[str, str]:
         """Answers as long as the process lives."""
         return {"status": "ok"}
 
-    @app.get("/readyz", tags=["operation"])
+    @app.get(
+        "/readyz",
+        tags=["operation"],
+        response_model=dict[str, Any],
+        responses={503: {"description": "Not ready", "model": dict[str, Any]}},
+    )
     async def readyz() -> JSONResponse:
         """200 if everything works, 503 if not; either way what works and what does not."""
         state = await readiness()
@@ -54,14 +83,19 @@ def create_app(
             headers={"Cache-Control": "no-store"},
         )
 
-    @app.get("/metrics", tags=["operation"])
+    @app.get(
+        "/metrics",
+        tags=["operation"],
+        response_class=PlainTextResponse,
+        responses={401: {"description": "Another token is needed", "content": {}}},
+    )
     async def metrics(request: Request) -> Response:
         """Prometheus' text format."""
         if metrics_token is not None:
             given = request.headers.get("authorization", "")
             if not secrets.compare_digest(given.encode(), f"Bearer {metrics_token}".encode()):
                 return Response(status_code=401, headers={"WWW-Authenticate": "Bearer"})
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(telemetry.registry), media_type=CONTENT_TYPE_LATEST)
 
     return app
 

@@ -1,0 +1,260 @@
+"""The operations that read the metrics."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+from uuid import UUID
+
+import asyncpg
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel
+
+from meshmetrics.api import export
+from meshmetrics.api.auth import Authenticator, Caller
+from meshmetrics.api.cursors import Cursor, Cursors
+from meshmetrics.api.limits import CallerBudget
+from meshmetrics.api.parameters import (
+    HistoryParameters,
+    SummaryParameters,
+    TableParameters,
+    WorkflowParameters,
+)
+from meshmetrics.api.problems import Problem, responses
+from meshmetrics.api.reader import Page, Reader, Wanted
+from meshmetrics.api.schemas import (
+    Counts,
+    History,
+    Period,
+    Point,
+    Row,
+    Summary,
+    Totals,
+    Workflow,
+)
+
+EXPORT_PAGE = 500
+
+_bearer = HTTPBearer(
+    bearerFormat="JWT", description="The user's Supabase access token", auto_error=False
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsApi:
+    """What the operations need: `app.state.metrics_api`."""
+
+    authenticator: Authenticator
+    reader: Reader
+    cursors: Cursors
+    budget: CallerBudget
+
+
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "Nothing has changed since the answer with the `ETag` given"}
+}
+
+router = APIRouter(
+    prefix="/api/metrics",
+    tags=["metrics"],
+    dependencies=[Depends(_bearer)],
+    responses=responses(401, 422, 429, 500, 503),
+)
+
+
+def _api(request: Request) -> MetricsApi:
+    api: MetricsApi = request.app.state.metrics_api
+    return api
+
+
+Api = Annotated[MetricsApi, Depends(_api)]
+
+
+async def _caller(request: Request, api: Api) -> Caller:
+    found = await api.authenticator.caller(request.headers.get("authorization"))
+    request.state.caller = str(found.user_id)
+    api.budget.take(found.user_id)
+    return found
+
+
+Signed = Annotated[Caller, Depends(_caller)]
+
+
+@router.get("/workflows/summary", response_model=Summary, responses=NOT_MODIFIED)
+async def workflows_summary(
+    request: Request, api: Api, who: Signed, asked: Annotated[SummaryParameters, Query()]
+) -> Response:
+    """All workflows together, and a row for each: worst first, unless sorted otherwise."""
+    question = asked.question(who.user_id)
+    wanted, after = asked.wanted(), None
+    if asked.cursor is not None:
+        cursor = api.cursors.read(asked.cursor, question)
+        after = cursor.after
+        wanted = replace(wanted, from_at=cursor.from_at, to_at=cursor.to_at)
+    async with api.reader.reading(who) as reading:
+        totals = await reading.totals(wanted)
+        rows = await reading.summary(wanted, asked.page(asked.limit, after))
+    following = None
+    if rows and rows[0]["remaining"] > len(rows):
+        following = api.cursors.write(
+            Cursor(wanted.from_at, wanted.to_at, _key(rows[-1])), question
+        )
+    answer = Summary(
+        **_comparison(totals),
+        workflows=totals["workflows"],
+        matching=rows[0]["matching"] if rows else 0,
+        rows=[_row(row) for row in rows],
+        next=following,
+    )
+    return _cached(request, answer)
+
+
+@router.get("/workflows/history", response_model=History, responses=NOT_MODIFIED)
+async def workflows_history(
+    request: Request, api: Api, who: Signed, asked: Annotated[HistoryParameters, Query()]
+) -> Response:
+    """All workflows together, over time."""
+    wanted = asked.wanted()
+    async with api.reader.reading(who) as reading:
+        totals = await reading.totals(wanted)
+        series = await reading.series(wanted, asked.bucket, asked.tz)
+    answer = History(
+        **_comparison(totals), **_series(series, asked.tz), workflows=totals["workflows"]
+    )
+    return _cached(request, answer)
+
+
+@router.get(
+    "/workflows/export.csv",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "The table of `summary`, all pages; a period is as rounded there",
+            "content": {"text/csv": {"schema": {"type": "string"}}},
+        }
+    },
+)
+async def workflows_export(
+    api: Api, who: Signed, asked: Annotated[TableParameters, Query()]
+) -> StreamingResponse:
+    """The whole table as CSV (UTF-8, comma, CRLF). A text that a spreadsheet would take for a
+    formula has a `'` before it."""
+    pages = _pages(api.reader, who, asked.wanted(), asked.page(EXPORT_PAGE, None))
+    first = await anext(pages)  # what is wrong with the question is said before the answer begins
+
+    async def body() -> AsyncIterator[bytes]:
+        yield export.head() + export.lines(first)
+        async for rows in pages:
+            yield export.lines(rows)
+
+    return StreamingResponse(
+        body(),
+        media_type="text/csv; charset=utf-8",
+        headers={
+            "Content-Disposition": 'attachment; filename="workflows.csv"',
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
+
+
+@router.get(
+    "/workflow/{workflow_id}",
+    response_model=Workflow,
+    responses={**NOT_MODIFIED, **responses(404)},
+)
+async def workflow(
+    request: Request,
+    api: Api,
+    who: Signed,
+    workflow_id: UUID,
+    asked: Annotated[WorkflowParameters, Query()],
+) -> Response:
+    """One workflow, of which any version's id may be given: since ever, in a period, before
+    it, and over time. Another tenant's workflow is as unknown as one that does not exist."""
+    from_at, to_at = asked.period()
+    async with api.reader.reading(who) as reading:
+        row = await reading.workflow(workflow_id, from_at, to_at, asked.versions)
+        if row is None:
+            raise Problem(404, "there is no such workflow, or it is not yours")
+        wanted = Wanted(from_at, to_at, [row["project_id"]], [workflow_id], versions=asked.versions)
+        series = await reading.series(wanted, asked.bucket, asked.tz)
+    answer = Workflow(
+        **_comparison(row),
+        **_series(series, asked.tz),
+        workflow_id=row["latest_id"],
+        totals=_totals(row),
+        **{name: row[name] for name in ("project_id", "slug", "name", "version", "versions")},
+    )
+    return _cached(request, answer)
+
+
+async def _pages(
+    reader: Reader, who: Caller, wanted: Wanted, page: Page
+) -> AsyncIterator[list[asyncpg.Record]]:
+    """The table page by page, at least one: a slow client holds up no transaction."""
+    while True:
+        async with reader.reading(who) as reading:
+            rows = await reading.summary(wanted, page)
+        yield rows
+        if not rows or rows[0]["remaining"] == len(rows):
+            return
+        page = replace(page, after=_key(rows[-1]))
+
+
+def _key(row: asyncpg.Record) -> tuple[float, str, UUID]:
+    return row["sort_number"], row["sort_text"], row["workflow_id"]
+
+
+def _comparison(row: asyncpg.Record) -> dict[str, Any]:
+    current = {name: row[name] for name in Counts.model_fields}
+    previous = {name: row["previous_" + name] for name in Counts.model_fields}
+    starts_at = row["starts_at"]
+    return {
+        "period": Period.model_validate({"from": starts_at, "to": row["ends_at"], **current}),
+        "previous": Period.model_validate(
+            {"from": row["previous_starts_at"], "to": starts_at, **previous}
+        ),
+        "success_rate_change": row["success_rate_change"],
+    }
+
+
+def _series(rows: list[asyncpg.Record], tz: str) -> dict[str, Any]:
+    points = [
+        Point.model_construct(
+            start=row["starts_at"],
+            end=row["ends_at"],
+            partial=row["partial"],
+            **{name: row[name] for name in Counts.model_fields},
+        )
+        for row in rows
+    ]
+    return {"tz": tz, "bucket": rows[0]["bucket"], "series": points}
+
+
+def _totals(row: asyncpg.Record) -> Totals:
+    counts = {name: row["total_" + name] for name in Counts.model_fields}
+    others = Totals.model_fields.keys() - counts.keys()
+    return Totals(**counts, **{name: row[name] for name in others})
+
+
+def _row(row: asyncpg.Record) -> Row:
+    previous = {name: row["previous_" + name] for name in Counts.model_fields}
+    fields = {name: row[name] for name in Row.model_fields if name != "previous"}
+    return Row.model_construct(previous=Counts.model_construct(**previous), **fields)
+
+
+def _cached(request: Request, answer: BaseModel) -> Response:
+    """The answer with its ETag, or 304 where the client has it already."""
+    body = answer.model_dump_json().encode()
+    tag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    given = request.headers.get("if-none-match", "")
+    known = {part.strip().removeprefix("W/") for part in given.split(",")}
+    if tag in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)

@@ -1,0 +1,127 @@
+"""What the REST API's operations answer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, computed_field
+
+MIN_RUNS = 5
+"""Fewer succeeded and failed runs than this are too few to show a rate by itself."""
+
+
+class Counts(BaseModel):
+    """Finished runs, and what share of them succeeded."""
+
+    success_count: int
+    failure_count: int
+    canceled_count: int = Field(description="In no rate")
+    success_rate: float | None = Field(
+        description="success / (success + failure); null without such runs"
+    )
+    success_rate_low: float | None = Field(description="Lower Wilson 95 % bound of the rate")
+    success_rate_high: float | None = Field(description="Upper Wilson 95 % bound of the rate")
+
+    @computed_field(  # type: ignore[prop-decorator] # mypy knows no decorated properties
+        description=f"Whether there are {MIN_RUNS} runs or more, so that the rate may stand alone"
+    )
+    @property
+    def enough_runs(self) -> bool:
+        return self.success_count + self.failure_count >= MIN_RUNS
+
+
+class Period(Counts):
+    """The finished runs of a period."""
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    from_: datetime = Field(
+        alias="from",
+        description="Begin of what is counted here: `from` rounded down to what is still kept"
+        " (minutes for 2 days, quarters of an hour for 400, then whole UTC days)",
+    )
+    to: datetime = Field(description="End of what is counted here, rounded up likewise")
+
+
+class Comparison(BaseModel):
+    """A period, and the one of the same length before it."""
+
+    period: Period
+    previous: Period
+    success_rate_change: float | None = Field(
+        description="Rate less previous rate: 0.02 is two percentage points; null without both"
+    )
+
+
+class Point(Counts):
+    """One bucket of a series."""
+
+    start: datetime
+    end: datetime
+    partial: bool = Field(description="The period holds only a part of this hour, day or week")
+
+
+class Series(BaseModel):
+    """A period over time, empty buckets included. The points add up to the period."""
+
+    tz: str
+    bucket: Literal["minute", "quarter", "hour", "day", "week"]
+    series: list[Point]
+
+
+class History(Comparison, Series):
+    """All workflows asked for, together."""
+
+    workflows: int = Field(description="How many workflows that are")
+
+
+class Totals(Counts):
+    """All finished runs since ever."""
+
+    last_success_at: datetime | None
+    last_failure_at: datetime | None
+    last_updated: datetime | None = Field(description="When these counters last changed")
+    revision: int = Field(description="Grows whenever one of the counters changes")
+
+
+class Workflow(Comparison, Series):
+    """One workflow."""
+
+    workflow_id: UUID = Field(description="Of the newest version counted here")
+    project_id: UUID
+    slug: str
+    name: str
+    version: int = Field(description="The newest version counted here")
+    versions: int = Field(description="How many versions are counted here")
+    totals: Totals
+
+
+class Row(Counts):
+    """One workflow, or one version of it, in the table."""
+
+    workflow_id: UUID = Field(description="Of the newest version counted in this row")
+    project_id: UUID
+    slug: str
+    name: str
+    version: int
+    versions: int = Field(description="How many versions are added up in this row")
+    failure_rate: float | None
+    failure_rate_low: float | None
+    failure_rate_high: float | None
+    previous: Counts
+    success_rate_change: float | None
+    last_success_at: datetime | None
+    last_failure_at: datetime | None
+
+
+class Summary(Comparison):
+    """All workflows asked for, together and one by one."""
+
+    workflows: int = Field(
+        description="How many workflows `period` adds up: before `failing` and `min_runs`"
+    )
+    matching: int = Field(description="How many rows all pages together have")
+    rows: list[Row]
+    next: str | None = Field(description="`cursor` of the next page; null on the last")
