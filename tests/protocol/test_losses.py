@@ -175,6 +175,19 @@ async def test_a_server_comes_back_on_its_port(
             assert (await client.change())["record"]["id"] == -row_id
 
 
+async def test_a_port_that_is_taken_and_an_address_that_is_not_loopback_are_refused(
+    target: Target,
+) -> None:
+    with pytest.raises(OSError, match="address already in use"):
+        async with serving(target.database_url, port=target.server.port):
+            pass
+    with pytest.raises(ValueError, match="loopback only"):
+        async with serving(target.database_url, host="0.0.0.0"):
+            pass
+    with pytest.raises(RuntimeError, match="runs already"):
+        await target.server.start()
+
+
 async def test_it_starts_and_waits_while_postgres_is_down(
     mortal: EmbeddedPostgres, row_id: int
 ) -> None:

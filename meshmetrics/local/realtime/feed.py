@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from meshmetrics.local.pgoutput import DecodeError, Decoder, RowChange
+from meshmetrics.local.pgoutput import DecodeError, Decoder
 from meshmetrics.local.realtime.catalogue import PUBLICATION
 from meshmetrics.local.realtime.changes import Share, Subscriber, share_out
 from meshmetrics.local.realtime.database import UNREACHABLE, Database
@@ -158,18 +158,24 @@ class _Poller:
                     connection, changes, dict(self.subscribers), feed.limits.record_bytes
                 )
             feed.rate.add(sum(len(share.ids) for _, shares in shared for share in shares))
-            for change, shares in shared:
-                self._deliver(change, shares)
+            for _change, shares in shared:
+                self._deliver(shares)
         return len(decoded)
 
-    def _deliver(self, _change: RowChange, shares: list[Share]) -> None:
-        loop = asyncio.get_running_loop()
+    def _deliver(self, shares: list[Share]) -> None:
         for after in self._feed.faults.copies():
             if after <= 0:
                 self._send(shares)
             else:
-                handle = loop.call_later(after, self._send, shares)
-                self._later = {h for h in self._later if h.when() > loop.time()} | {handle}
+                self._send_later(after, shares)
+
+    def _send_later(self, after: float, shares: list[Share]) -> None:
+        def send() -> None:
+            self._later.discard(handle)
+            self._send(shares)
+
+        handle = asyncio.get_running_loop().call_later(after, send)
+        self._later.add(handle)
 
     def _send(self, shares: list[Share]) -> None:
         for share in shares:

@@ -73,7 +73,12 @@ class RealtimeServer:
         return self._shared.feed.subscriber_count if self._shared else 0
 
     async def start(self) -> None:
-        """Listen, on the port of before if there was one. Postgres may be down."""
+        """Listen, on the port of before if there was one. Postgres may be down.
+
+        Raises OSError when the port is taken, RuntimeError when it runs already.
+        """
+        if self._runner is not None:
+            raise RuntimeError("it runs already")
         database = Database(self._dsn)
         hub = Hub(self.limits)
         shared = self._shared = Shared(
@@ -97,11 +102,14 @@ class RealtimeServer:
         app.router.add_get("/realtime/v1/websocket", handshake.connect)
         app.router.add_post("/realtime/v1/api/broadcast", broadcast.batch)
         app.router.add_post("/realtime/v1/api/broadcast/{topic}/events/{event}", broadcast.single)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, self.host, self.port, reuse_address=True)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        runner = self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self.host, self.port, reuse_address=True).start()
+        except OSError:
+            await self._end()
+            raise
+        self.port = runner.addresses[0][1]
 
     async def stop(self) -> None:
         """Close every connection with 1012 and stop listening."""
