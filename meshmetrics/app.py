@@ -22,6 +22,7 @@ from meshmetrics.pipeline.lease import Leader
 from meshmetrics.pipeline.listener import Listener
 from meshmetrics.pipeline.maintainer import Maintainer
 from meshmetrics.pipeline.publisher import Publisher, Sent
+from meshmetrics.pipeline.quick_sweeper import QuickSweeper
 from meshmetrics.pipeline.session import SessionTimes
 from meshmetrics.pipeline.stream import Stream
 from meshmetrics.pipeline.sweeper import DeepSweeper, Sweeper, SweepTimes
@@ -65,8 +66,8 @@ class Daemon:
         async with (
             open_pool(dsn, size=s.pool_size, transaction_pooler=s.transaction_pooler) as pool,
             realtime_http(s) as client,
-        ):
             metrics_api(s) as api,
+        ):
             store = AuditStore(pool, transaction_pooler=s.transaction_pooler)
             self._leader = Leader(
                 store,
@@ -146,6 +147,15 @@ class Daemon:
             times=times,
             batch=s.sweep_batch,
         )
+        quick = QuickSweeper(
+            store,
+            counter,
+            inbox,
+            telemetry,
+            interval=s.sweep_quick,
+            missed_after=s.missed_after,
+            batch=s.sweep_batch,
+        )
         listener = Listener(
             s.supabase_url,
             s.supabase_service_role_key.get_secret_value(),
@@ -160,7 +170,12 @@ class Daemon:
             ),
             backoff_cap=s.backoff_cap,
         )
-        return [publisher, counter, maintainer, auditor, backfill, deep, sweeper, listener]
+        quickly = [quick] if s.sweep_quick else []
+        return [
+            *(publisher, counter, maintainer, auditor, backfill, deep, sweeper),
+            *quickly,
+            listener,
+        ]
 
     async def _readiness(self, store: AuditStore) -> Readiness:
         """Whether database, lease and, for the one that works, the stream are as they should."""

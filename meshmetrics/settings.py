@@ -147,6 +147,9 @@ class Settings(DatabaseSettings):
 
     sweep_min: float = _seconds(1, 0.05, 60, "Pause between sweeps while the stream misses runs")
     sweep_max: float = _seconds(30, 0.05, 3600, "Pause between sweeps while the stream is whole")
+    sweep_quick: float = _seconds(
+        0.1, 0, 60, "Pause between looks at the last second, while runs are flowing; 0: none"
+    )
     sweep_overlap: float = _seconds(
         600,
         1,

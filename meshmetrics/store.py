@@ -184,7 +184,10 @@ def is_transient(error: BaseException) -> bool:
         # 53 resources, 55 state (locks), 57 operator intervention, 58 system error.
         state = error.sqlstate or ""
         return state[:2] in {"08", "40", "53", "55", "57", "58"} or state == "25006"
-    return isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError))
+    # InternalClientError: a connection that was cut in the middle of something.
+    return isinstance(
+        error, (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+    )
 
 
 def _changes(document: str) -> tuple[Change, ...]:

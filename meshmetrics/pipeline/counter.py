@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -62,6 +63,8 @@ class Counter(Service):
         self._batch = batch
         self._retry_base = retry_base
         self._retry_cap = retry_cap
+        self.counted = asyncio.Event()
+        """Set at every count that changed something, for whoever clears it."""
 
     def stop(self) -> None:
         """Wake up, count what the inbox holds, and return."""
@@ -125,6 +128,8 @@ class Counter(Service):
 
     def _hand_on(self, counted: Counted, source: Source, committed: float | None) -> None:
         self._telemetry.runs_counted.labels(source).inc(counted.runs)
+        if counted.runs:
+            self.counted.set()
         for item in counted.set_aside:
             self._telemetry.runs_set_aside.inc()
             log.warning("run.set_aside", run_id=str(item.run_id), reason=item.reason)
@@ -167,7 +172,11 @@ class Counter(Service):
 
 
 def _systemic(error: Exception) -> bool:
-    """Whether no run is to blame, so that bisecting would only set all of them aside."""
-    if is_transient(error):
+    """Whether no run is to blame, so that bisecting would only set all of them aside.
+
+    Only what the database says of the data can be a run's fault: with any other error it may even
+    have been counted.
+    """
+    if is_transient(error) or not isinstance(error, asyncpg.PostgresError):
         return True
-    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in _SYSTEMIC
+    return (error.sqlstate or "")[:2] in _SYSTEMIC

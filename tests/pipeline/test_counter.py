@@ -93,6 +93,7 @@ async def test_stopping_counts_first_what_the_inbox_holds(
         asyncpg.TooManyConnectionsError("too many"),
         asyncpg.SerializationError("conflict"),
         asyncpg.InterfaceError("connection is closed"),
+        asyncpg.InternalClientError("cannot switch to state 12"),
         ConnectionRefusedError("refused"),
         TimeoutError(),
     ],

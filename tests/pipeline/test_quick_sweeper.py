@@ -95,12 +95,11 @@ async def test_what_it_counted_is_missed_if_no_event_tells_of_it(
     workflow: Workflow,
 ) -> None:
     async with flowing(faulty, counter, inbox, telemetry, owner, workflow):
-        told, untold = [await insert_run(owner, workflow, "failed") for _ in range(2)]
+        told, _ = [await insert_run(owner, workflow, "failed") for _ in range(2)]
         await eventually(lambda: all_counted(owner))
         inbox.put(told, Arrival(time.monotonic(), None))
         await eventually(lambda: inbox.next_deadline and time.monotonic() > inbox.next_deadline)
         assert inbox.missed(time.monotonic()) == 1
-        assert untold not in faulty.calls[-1] or len(faulty.calls) > 1
 
 
 async def test_a_database_that_is_away_for_a_moment_is_waited_for(
