@@ -33,12 +33,7 @@ from meshmetrics.settings import Settings
 SHOWN = 20
 """Differences in the table; --json has a thousand of each kind."""
 LISTED = 1000
-MARKS = {
-    "ok": "[green]ok[/]",
-    "note": "[yellow]note[/]",
-    "wrong": "[red]wrong[/]",
-    "skipped": "[dim]skip[/]",
-}
+STYLES = {"ok": "green", "note": "yellow", "wrong": "red", "skipped": "dim"}
 
 
 async def show_verify(settings: Settings, *, mend: bool, as_json: bool, patience: float) -> int:
@@ -133,7 +128,8 @@ async def show_backfill(settings: Settings) -> int:
     task = bar.add_task("runs", total=None, rate="")
 
     def start(total: int) -> None:
-        bar.update(task, total=total)
+        bar.start()
+        bar.reset(task, total=total)
 
     def progress(scanned: int) -> None:
         elapsed = bar.tasks[task].elapsed or 0.0
@@ -143,10 +139,12 @@ async def show_backfill(settings: Settings) -> int:
 
     async with connected(settings) as store:
         since = await store.now()
-        with bar:
+        try:
             ended = await backfill(store, settings, stop, on_start=start, on_progress=progress)
             if ended.done:
                 bar.update(task, completed=ended.scanned, total=ended.scanned)
+        finally:
+            bar.stop()
         if ended.scanned:
             await announce(store, settings, since)
     if ended.done and not ended.scanned:
@@ -164,10 +162,11 @@ async def show_doctor(*, as_json: bool) -> int:
 
     def show(check: Check) -> None:
         if not as_json:
-            mark, name = MARKS[check.state], escape(check.name)
-            screen.print(f"{mark:>14}  [bold]{name}[/]  {escape(check.text)}", soft_wrap=True)
+            style, state = STYLES[check.state], f"{check.state:<7}"
+            line = f"[{style}]{state}[/]  {escape(check.name):<18}  {escape(check.text)}"
+            screen.print(line, soft_wrap=True)
             if check.mend:
-                screen.print(f"       [dim]→ {escape(check.mend)}[/]", soft_wrap=True)
+                screen.print(f"{'':27}  [dim]→ {escape(check.mend)}[/]", soft_wrap=True)
 
     checks = await examine(show)
     wrong = sum(check.state == "wrong" for check in checks)
