@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from realtime import AsyncRealtimeClient
 from structlog.testing import capture_logs
 
 from meshmetrics.local.realtime import RealtimeServer, Timing
@@ -324,8 +325,18 @@ async def test_dropped_delayed_repeated_and_reordered_events_change_no_count(
         assert running.value("events_received_total") > 0
 
 
-async def test_a_session_that_ended_leaves_no_task_behind(world: World) -> None:
+@pytest.mark.parametrize("closes", [True, False], ids=["closed", "not to be closed"])
+async def test_a_session_that_ended_leaves_no_task_behind(
+    world: World, closes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not even one whose server did not answer any more: its probe and its heartbeat wait."""
+    if not closes:  # as over a line that is cut: the closing handshake never ends
+
+        async def close(_: AsyncRealtimeClient) -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(AsyncRealtimeClient, "close", close)
+        monkeypatch.setattr("meshmetrics.pipeline.session.CLOSE_SECONDS", 0.1)
     async with world.running() as running:
         world.realtime.faults.hang = True
         await eventually(lambda: running.value("stream_lost_total", reason="probe_timed_out") >= 1)
