@@ -12,7 +12,7 @@ from meshmetrics.local.demo_view import ProjectTable, WorkflowRow
 SHAPES = {"success": ("●", "green"), "failure": ("✕", "bold red"), "canceled": ("○", "dim")}
 BAR = 10
 """Cells of the bar: one for each 10 % of the rate."""
-FIXED = 72
+FIXED = 73
 """Columns of a table that are not its strip of outcomes."""
 
 
@@ -26,7 +26,7 @@ def project_table(project: ProjectTable, width: int) -> Table:
     for title, columns in (
         ("0 — 100 %", BAR),
         ("latest", strip),
-        ("runs", 5),
+        ("runs", 6),
         ("failed", 6),
         ("last ✕", 6),
     ):
