@@ -1,5 +1,11 @@
 """Every way in which a stream is known to go wrong: the daemon notices, comes back, and has
-counted everything meanwhile. The numbers are those of the hazards of the Realtime client."""
+counted everything meanwhile.
+
+The numbers are those of the known hazards of the Realtime client. Those without a test of their
+own: 2 (async callbacks are never awaited) and 7 (channels made in callbacks) would break every
+test here; 8 (a broadcast gives no sign of delivery) is why test_publisher.py tests HTTP; 9 and
+10 (rows and keys in log lines) are in test_process.py and in the odd events below; 11 is a speed.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +16,14 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import pytest
 from realtime import AsyncRealtimeClient
 from structlog.testing import capture_logs
 
 from meshmetrics.local.realtime import RealtimeServer, Timing
-from meshmetrics.pipeline.session import Session, SessionTimes
+from meshmetrics.pipeline.session import Session, SessionEndedError, SessionTimes
 from tests.daemon.conftest import JWT_SECRET, KEY, Running, World
 from tests.support import eventually, finish_run, insert_run, resume_run
 from tests.support.databases import Database
@@ -307,6 +314,37 @@ async def test_only_realtimes_word_that_changes_flow_counts_as_up(database: Data
             task.cancel()
             await asyncio.wait({task})
             await server.stop()
+
+
+async def test_where_only_private_topics_are_allowed_the_next_session_is_private(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A setting of Supabase's Realtime, which the development server does not have."""
+    run = Session.run
+
+    async def refuse_public(session: Session, on_up: Callable[[], None]) -> None:
+        if not session._private:
+            reason = '{"reason": "PrivateOnly: This project only allows private channels"}'
+            raise SessionEndedError("channel_error", reason)
+        await run(session, on_up)
+
+    monkeypatch.setattr(Session, "run", refuse_public)
+    async with world.running() as running:
+        await came_back(world, running, 0)
+        assert running.value("stream_lost_total", reason="channel_error") == 1
+
+
+async def test_more_hints_than_the_inbox_holds_are_found_by_a_sweep(world: World) -> None:
+    async with world.running(inbox_capacity=100, sweep_min=60, sweep_max=60) as running:
+        async with world.owner.transaction():
+            # Nobody counts meanwhile, and the engine writes on.
+            await world.owner.execute("select meshmetrics.counting_lock()")
+            engine = await asyncpg.connect(world.database.owner_dsn)
+            for _ in range(300):
+                await finish_run(engine, await insert_run(engine, world.workflow))
+            await engine.close()
+            await eventually(lambda: running.value("inbox_overflows_total") > 0)
+        await eventually(world.counted)
 
 
 async def test_dropped_delayed_repeated_and_reordered_events_change_no_count(
