@@ -36,7 +36,6 @@ async def running() -> AsyncIterator[Running]:
             await asyncio.gather(*watching, return_exceptions=True)
 
 
-# The client itself reads them when its connection is cut.
 async def test_while_realtime_is_stopped_sweeps_count_and_members_still_see_it() -> None:
     async with running() as demo:
 
