@@ -71,7 +71,7 @@ class Running:
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         assert self.daemon.http is not None
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=30) as client:
             url = f"http://127.0.0.1:{self.daemon.http.port}{path}"
             return await client.get(url, headers=headers)
 

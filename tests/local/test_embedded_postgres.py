@@ -168,5 +168,5 @@ async def test_it_dies_with_its_owner_and_leaves_nothing(death: signal.Signals) 
     with owned_elsewhere() as (owner, pid, directory):
         assert not gone(pid)
         os.killpg(owner.pid, death)  # as Ctrl-C does: all of the terminal's group
-        await eventually(lambda: gone(pid), what="postgres gone")
-        await eventually(lambda: not directory.exists(), what="directory gone")
+        await eventually(lambda: gone(pid), 30, what="postgres gone")
+        await eventually(lambda: not directory.exists(), 30, what="directory gone")

@@ -51,7 +51,7 @@ async def test_it_gets_changes_with_filter_and_select(
     await client.event("status", id=1, status="SUBSCRIBED")
     system = await client.event("system", id=1)
     assert system["payload"]["message"] == "Subscribed to PostgreSQL"
-    await insert(sql, "protocol_open", row_id + 1_000_000)
+    await insert(sql, "protocol_open", -row_id)
     await insert(sql, "protocol_open", row_id)
     payload = (await client.event("change", id=1))["payload"]
     assert (payload["eventType"], payload["new"]) == ("INSERT", {"id": row_id, "state": "queued"})
