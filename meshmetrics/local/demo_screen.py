@@ -38,7 +38,7 @@ def screen(view: View, width: int, height: int) -> RenderableType:
 
     gap()
     if beside:
-        row = Table.grid(expand=True, padding=(0, 2))
+        row = Table.grid(expand=True, padding=(0, 1, 0, 0))
         for _ in view.projects:
             row.add_column(ratio=1)
         each = (width - 2) // len(view.projects)
@@ -73,19 +73,17 @@ def _header(view: View) -> list[Text]:
 def _figures(view: View) -> list[Text]:
     daemon = view.daemon
     if not view.realtime_up:
-        stream: tuple[str, str] = ("○ stopped: sweeps take over", "bold red")
+        stream = ("○ stopped", "bold red")
     elif daemon.stream_up:
         stream = ("● up", "green")
     else:
-        stream = ("○ down: sweeps take over", "bold red")
-    sweep = "" if view.since_sweep is None else f", last {seconds(view.since_sweep)} ago"
+        stream = ("○ down", "bold red")
+    sweep = "" if view.since_sweep is None else f" (full {seconds(view.since_sweep)} ago)"
     if view.drift is None:
-        drift: tuple[str, str] = ("first audit under way", "dim")
-    elif view.drift:
-        drift = (f"{view.drift:,} ✕", "bold red")
+        drift, audit = ("first audit under way", "dim"), ""
     else:
-        drift = ("0", "bold green")
-    audit = "" if view.drift is None else f"  all counts audited {seconds(view.since_audit)} ago"
+        drift = (f"{view.drift:,} ✕", "bold red") if view.drift else ("0", "bold green")
+        audit = f"  all counts audited {seconds(view.since_audit)} ago"
     return [
         _labelled(
             "runs",
@@ -93,22 +91,23 @@ def _figures(view: View) -> list[Text]:
             (f"{view.finished:,}", "bold"),
             " → counted ",
             (f"{view.counted:,}", "bold"),
-            " → on subscribers' screens ",
+            " → seen by subscribers ",
             (f"{view.shown:,}", "bold"),
             f"  {view.per_second:.1f}/s",
         ),
         _labelled(
             "delay",
-            "commit → broadcast  p50 ",
+            "commit → broadcast p50 ",
             (milliseconds(view.p50), "bold"),
-            "  p99 ",
+            ", p99 ",
             (milliseconds(view.p99), "bold"),
-            f"  (last minute)  {view.broadcasts:,} broadcasts",
+            " in the last minute",
         ),
         _labelled(
             "stream",
             stream,
-            f"  {daemon.events:,} events, {daemon.by_sweep:,} runs by sweep{sweep}",
+            f"  {daemon.events:,} events, {daemon.by_sweep:,} by sweeps{sweep},"
+            f" {view.broadcasts:,} broadcasts",
         ),
         _labelled("drift", drift, audit),
     ]

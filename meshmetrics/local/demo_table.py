@@ -12,7 +12,7 @@ from meshmetrics.local.demo_view import ProjectTable, WorkflowRow
 SHAPES = {"success": ("●", "green"), "failure": ("✕", "bold red"), "canceled": ("○", "dim")}
 BAR = 10
 """Cells of the bar: one for each 10 % of the rate."""
-FIXED = 72
+FIXED = 73
 """Columns of a table that are not its strip of outcomes."""
 
 
@@ -26,7 +26,7 @@ def project_table(project: ProjectTable, width: int) -> Table:
     for title, columns in (
         ("0 — 100 %", BAR),
         ("latest", strip),
-        ("runs", 5),
+        ("runs", 6),
         ("failed", 6),
         ("last ✕", 6),
     ):
@@ -54,7 +54,7 @@ def _rate(row: WorkflowRow) -> Text:
 
 
 def _bar(row: WorkflowRow) -> Text:
-    """Full up to the interval's lower end, shaded up to its upper one."""
+    """Solid up to the interval's lower end, broken up to its upper one."""
     if row.totals.success + row.totals.failure < MIN_RUNS:
         return Text("·" * BAR, "dim")
     low, high = wilson(row.totals.success, row.totals.failure)
@@ -62,7 +62,7 @@ def _bar(row: WorkflowRow) -> Text:
     shaded = max(round(high * BAR) - full, 0)
     colour = "green" if low >= 0.9 else "red" if high < 0.75 else "default"
     return Text.assemble(
-        ("█" * full, colour), ("▒" * shaded, colour), ("·" * (BAR - full - shaded), "dim")
+        ("━" * full, colour), ("╍" * shaded, colour), ("·" * (BAR - full - shaded), "dim")
     )
 
 

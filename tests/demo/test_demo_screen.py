@@ -1,0 +1,147 @@
+"""What the screen looks like, at any size and with any figures."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from rich.console import Console
+
+from meshmetrics.local.demo_daemon import DaemonFigures
+from meshmetrics.local.demo_display import LinesDisplay
+from meshmetrics.local.demo_screen import screen
+from meshmetrics.local.demo_stats import Totals
+from meshmetrics.local.demo_text import seconds, share
+from meshmetrics.local.demo_view import Places, ProjectTable, View, WorkflowRow
+from meshmetrics.local.engine_workflows import simulated_projects
+
+LATEST = ("success", "failure", "canceled") * 12
+LARGE = View(
+    elapsed=4000.0,
+    places=Places(
+        "postgresql://postgres@127.0.0.1:65535/postgres",
+        "http://127.0.0.1:65535",
+        "http://127.0.0.1:65535",
+        "/tmp/meshmetrics-demo-abcdefgh/daemon.log",
+    ),
+    projects=tuple(
+        ProjectTable(
+            project.name,
+            f"metrics:{project.id}",
+            True,
+            tuple(
+                WorkflowRow(workflow.name, Totals(98_000, 1000, 999), LATEST, timedelta(minutes=59))
+                for workflow in project.workflows
+            ),
+        )
+        for project in simulated_projects(1)
+    ),
+    finished=99_999,
+    counted=99_999,
+    shown=99_999,
+    per_second=99.9,
+    broadcasts=9999,
+    p50=12_345.0,
+    p99=12_345.0,
+    daemon=DaemonFigures(True, 99_999, 9999, 99, 30.0),
+    since_sweep=29.0,
+    drift=0,
+    since_audit=9.0,
+    keys=True,
+)
+
+
+def drawn(view: View, width: int, height: int) -> list[str]:
+    """The lines as a terminal without colours shows them."""
+    out = io.StringIO()
+    console = Console(file=out, width=width, height=height, color_system=None)
+    console.print(screen(view, width, height))
+    return out.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(80, 24), (80, 50), (100, 32), (155, 40), (160, 24), (160, 50), (200, 60)]
+)
+def test_nothing_is_cut_or_wrapped(width: int, height: int) -> None:
+    lines = drawn(LARGE, width, height)
+    assert len(lines) <= height
+    assert max(len(line) for line in lines) <= width
+    assert not [line for line in lines if "…" in line]
+    text = "\n".join(lines)
+    for project in LARGE.projects:
+        for row in project.rows:
+            assert row.name in text
+    assert "curl http://127.0.0.1:65535/readyz" in text
+    assert "q stops everything" in lines[-1]
+
+
+def test_a_narrow_terminal_cuts_and_does_not_wrap() -> None:
+    lines = drawn(LARGE, 60, 24)
+    assert len(lines) <= 24
+    assert max(len(line) for line in lines) <= 60
+
+
+def test_there_is_more_where_there_is_room() -> None:
+    assert "private channel" not in "\n".join(drawn(LARGE, 80, 24))
+    text = "\n".join(drawn(LARGE, 80, 50))
+    for project in LARGE.projects:
+        assert f"{project.topic}  private channel" in text
+
+
+def test_projects_stand_side_by_side_where_they_can() -> None:
+    names = [project.name for project in LARGE.projects]
+    assert not any(all(name in line for name in names) for line in drawn(LARGE, 120, 50))
+    assert any(all(name in line for name in names) for line in drawn(LARGE, 160, 50))
+
+
+def one_row(totals: Totals, since_failure: timedelta | None = None) -> str:
+    row = WorkflowRow("Sync", totals, ("success", "failure", "canceled"), since_failure)
+    view = replace(LARGE, projects=(ProjectTable("Project", "metrics:x", True, (row,)),))
+    return next(line for line in drawn(view, 80, 40) if line.startswith("Sync"))
+
+
+def test_a_row_says_rate_interval_outcomes_and_counts() -> None:
+    assert one_row(Totals(8, 2, 1), timedelta(seconds=90)).split() == [
+        *("Sync", "80.0", "%", "49.0–94.3", "━━━━━╍╍╍╍·", "●✕○", "11", "2", "1", "min")  # noqa: RUF001
+    ]
+
+
+def test_few_runs_are_no_percentage() -> None:
+    line = one_row(Totals(2, 2, 100))
+    assert "not enough runs" in line
+    assert "%" not in line
+
+
+def test_a_share_is_never_rounded_to_a_whole_that_it_is_not() -> None:
+    assert [share(value) for value in (1.0, 0.9999, 0.0001, 0.0)] == ["100", "99.9", "0.1", "0.0"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(-1, "0 s"), (59.9, "59 s"), (60, "1 min"), (3599, "59 min"), (90_000, "1 d"), (7200, "2 h")],
+)
+def test_a_duration_is_told_in_its_largest_unit(value: float, text: str) -> None:
+    assert seconds(value) == text
+
+
+def test_what_is_wrong_shows_without_colours() -> None:
+    text = "\n".join(drawn(replace(LARGE, drift=3), 80, 24))
+    assert "drift    3 ✕" in text
+    down = replace(LARGE, daemon=replace(LARGE.daemon, stream_up=False))
+    assert "○ down" in "\n".join(drawn(down, 80, 24))
+    stopped = "\n".join(drawn(replace(LARGE, realtime_up=False), 80, 24))
+    assert "○ stopped" in stopped
+    assert "r starts Realtime" in stopped
+
+
+def test_lines_are_for_where_no_screen_is() -> None:
+    out = io.StringIO()
+    display = LinesDisplay(out)
+    for elapsed in (0.0, 4.9, 5.1, 9.0, 10.0):
+        display.show(replace(LARGE, elapsed=elapsed))
+    lines = out.getvalue().splitlines()
+    assert [line for line in lines if line.startswith("look: psql postgresql://")]
+    assert [line.split()[0] for line in lines if "finished" in line] == ["5", "10"]
+    assert "\x1b" not in out.getvalue()
