@@ -39,7 +39,7 @@ from meshmetrics.api.schemas import (
 
 EXPORT_PAGE = 500
 
-_bearer = HTTPBearer(
+bearer = HTTPBearer(
     bearerFormat="JWT", description="The user's Supabase access token", auto_error=False
 )
 
@@ -61,7 +61,7 @@ NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
 router = APIRouter(
     prefix="/api/metrics",
     tags=["metrics"],
-    dependencies=[Depends(_bearer)],
+    dependencies=[Depends(bearer)],
     responses=responses(401, 422, 429, 500, 503),
 )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-BEGINNING = datetime(1900, 1, 1, tzinfo=None).astimezone()  # noqa: DTZ001 (before everything)
+BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
 DAY = timedelta(hours=24)
 BREACH = ("rate", "count", "consecutive")
 
@@ -69,7 +69,9 @@ class Alert:
 
     def window(self, now: datetime) -> list[Run]:
         """The runs that are looked at."""
-        after = sorted((r for r in self.runs if r.at > self.epoch), key=lambda r: (r.at, not r.good))
+        after = sorted(
+            (r for r in self.runs if r.at > self.epoch), key=lambda r: (r.at, not r.good)
+        )
         inside = [r for r in after if r.at >= now - self.rule.window]
         last = after[-self.rule.window_min_runs :] if self.rule.window_min_runs else []
         return last if len(last) > len(inside) else inside
@@ -121,7 +123,9 @@ class Alert:
             self.state = "flapping" if self.incident.flapping else "firing"
 
     def open(self, now: datetime, cause: str, seen: list[Run], end: datetime) -> None:
-        after = sorted((r for r in self.runs if r.at > self.epoch), key=lambda r: (r.at, not r.good))
+        after = sorted(
+            (r for r in self.runs if r.at > self.epoch), key=lambda r: (r.at, not r.good)
+        )
         begin = min(r.at for r in [*seen, *after[-max(self.rule.consecutive, 1) :]])
         begin = min(begin, now - self.rule.window) if self.extended(now) is False else begin
         inside = [r for r in self.runs if begin <= r.at <= end and r.at > self.epoch]
@@ -129,7 +133,9 @@ class Alert:
         old = [
             i
             for i in self.past
-            if i.reason == "recovered" and i.closed_at and now - i.closed_at < self.rule.reopen_within
+            if i.reason == "recovered"
+            and i.closed_at
+            and now - i.closed_at < self.rule.reopen_within
         ]
         self.state = "firing"
         if not old:
@@ -155,7 +161,9 @@ class Alert:
     def closing(self, seen: list[Run]) -> str | None:
         it, rule = self.incident, self.rule
         assert it is not None
-        then = [r for r in self.runs if it.opened_from <= r.at <= it.opened_until and r.at > self.epoch]
+        then = [
+            r for r in self.runs if it.opened_from <= r.at <= it.opened_until and r.at > self.epoch
+        ]
         counts = sum(r.good for r in then), sum(not r.good for r in then)
         if counts != it.opened and self.judge(then, self.in_row(it.opened_until)) not in BREACH:
             return "corrected"

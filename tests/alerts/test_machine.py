@@ -56,7 +56,7 @@ async def test_rules_move_as_the_plain_model_says(
     plain = Alert(rule)
     # It ends before now: what lies in the future is no matter here.
     now = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=47)
-    ids = []
+    ids: list[Any] = []
     for kind, number, good in steps:
         if kind == "pause":
             now += timedelta(minutes=15 * number)

@@ -62,7 +62,8 @@ from (
        aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
   where {OURS} and c.relkind in ('r', 'v', 'p')
   union all
-  select 'column', c.oid::regclass::text || '.' || t.attname, a.grantee, a.privilege_type, c.relowner
+  select 'column', c.oid::regclass::text || '.' || t.attname, a.grantee, a.privilege_type,
+         c.relowner
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
     join pg_attribute t on t.attrelid = c.oid,
        aclexplode(t.attacl) a
