@@ -119,6 +119,8 @@ async def change_rule(api: Api, who: Signed, rule_id: UUID, change: dict[str, An
     async with rows_of(api.reader, who) as rows:
         old = await rows.one(RULES, rule_id)
         kept = {name: old[name] for name in RuleFields.model_fields}
+        if change.get("metric", old["metric"]) != old["metric"]:  # another scale
+            change = {"threshold": None, "comparison": None, "recovery_threshold": None, **change}
         try:
             whole = RuleFields.model_validate({**kept, **change})
         except ValidationError as error:

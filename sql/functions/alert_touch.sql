@@ -8,9 +8,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   new.updated_at := now();
-  if tg_table_name = 'workflow_alert_channels' and new.sealed_secret is distinct from old.sealed_secret then
-    new.sealed_old_secret := old.sealed_secret;
-    new.old_secret_until := now() + interval '24 hours';
+  if tg_table_name = 'workflow_alert_channels' then
+    if new.sealed_secret is distinct from old.sealed_secret then
+      new.sealed_old_secret := old.sealed_secret;
+      new.old_secret_until := now() + interval '24 hours';
+    end if;
   end if;
   return new;
 end;
