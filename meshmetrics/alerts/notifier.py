@@ -131,17 +131,19 @@ class Notifier(Service):
         result = "sent" if outcome.sent else "dead" if outcome.retry_in is None else "retry"
         self._telemetry.alert_deliveries.labels(message.channel_kind, result).inc()
         self._telemetry.alert_delivery_seconds.observe(outcome.took_ms / 1000)
-        say = log.info if outcome.sent else log.warning
-        say(
-            "alert.delivered" if outcome.sent else "alert.not_delivered",
-            message_id=str(message.message_id),
-            channel_id=str(message.channel_id),
-            notices=len(message.deliveries),
-            attempt=message.attempt,
-            status=outcome.status,
-            result=result,
-            took_ms=outcome.took_ms,
-        )
+        fields = {
+            "message_id": str(message.message_id),
+            "channel_id": str(message.channel_id),
+            "notices": len(message.deliveries),
+            "attempt": message.attempt,
+            "status": outcome.status,
+            "result": result,
+            "took_ms": outcome.took_ms,
+        }
+        if outcome.sent:
+            log.info("alert.delivered", **fields)
+        else:
+            log.warning("alert.not_delivered", **fields)
 
     async def attempt(self, message: AlertMessage) -> AlertOutcome:
         """One attempt, and what is to become of the message."""

@@ -59,7 +59,7 @@ router = APIRouter(
     prefix="/api/alerts",
     tags=["alerts"],
     dependencies=[Depends(bearer)],
-    responses=responses(401, 404, 409, 422, 429, 500, 503),
+    responses=responses(401, 404, 409, 422, 429, 431, 500, 503),
 )
 
 

@@ -217,8 +217,10 @@ async def test_a_dead_delivery_is_replayed_and_a_sent_one_is_not(
     await owner.execute("update public.workflow_alert_deliveries set status = 'dead'")
     path = f"deliveries/{tests[0]['id']}/replay"
     await made(client, headers, path)
-    asked = "select count(*) from public.workflow_alert_deliveries where replay_requested_at is not null"
-    assert await owner.fetchval(asked) == 1
+    asked = await owner.fetch(
+        "select id from public.workflow_alert_deliveries where replay_requested_at is not null"
+    )
+    assert [str(row["id"]) for row in asked] == [tests[0]["id"]]
     await owner.execute("update public.workflow_alert_deliveries set status = 'sent'")
     assert (await client.post(f"/api/alerts/{path}", headers=headers)).status_code == 409
     seen: list[str] = []

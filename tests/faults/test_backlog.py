@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
 import pytest
 
@@ -15,8 +17,12 @@ SECONDS = scaled(90, 1800)
 
 @pytest.fixture
 async def backlog(world: World, workflows: list[Workflow]) -> None:
-    """Runs of the last 30 days, written without MeshHook's foreign key checks: they would take
-    longer than all the rest."""
+    """Runs of the last 30 days, written without MeshHook's foreign key checks and those of its
+    indexes that nobody uses here: they would take longer than all the rest."""
+    await world.owner.execute(
+        "drop index public.workflow_runs_project_id, public.workflow_runs_workflow_id,"
+        " public.workflow_runs_status, public.workflow_runs_project_id_started_at"
+    )
     async with world.owner.transaction():
         await world.owner.execute("set local session_replication_role = replica")
         await world.owner.execute(
@@ -44,6 +50,7 @@ async def backfilled(owner: asyncpg.Connection) -> bool:
     return done
 
 
+@pytest.mark.timeout(4 * SECONDS)
 @pytest.mark.usefixtures("backlog")
 async def test_a_million_runs_are_counted_in_the_background_while_live_ones_go_first(
     world: World,
@@ -54,7 +61,7 @@ async def test_a_million_runs_are_counted_in_the_background_while_live_ones_go_f
         while not await backfilled(world.owner):
             await counted_by(dsn, world.workflow, within=20)
             live += 1
-            assert live < 10_000
-        assert live >= 3  # while it was under way
+            await asyncio.sleep(0.2)
+        assert live >= 3  # counted while it was under way
         await eventually(lambda: running.value("backfill_done") == 1, SECONDS)
         await exact(dsn, within=SECONDS)

@@ -38,6 +38,7 @@ async def takeover(*daemons: Daemon) -> tuple[Daemon, Daemon]:
     return (one, other) if one.logged("lease.taken") else (other, one)
 
 
+@pytest.mark.timeout(30 + 10 * ROUNDS)
 async def test_killed_at_random_moments_under_load_it_loses_nothing(
     world: World, zygote: Zygote, workflows: list[Workflow]
 ) -> None:

@@ -75,7 +75,7 @@ async def test_backends_that_are_terminated_in_the_middle_of_a_batch_lose_nothin
                     " where datname = current_database() and application_name = 'meshmetrics'"
                     " and state = 'active' and query like '%count_runs%'"
                 )
-                return terminated >= scaled(20, 500)
+                return bool(terminated >= scaled(20, 500))
 
             await eventually(terminate, scaled(40, 600), what="enough backends terminated")
         await exact(dsn)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -69,7 +70,7 @@ async def past(owner: asyncpg.Connection, moment: datetime) -> bool:
     return bool(at > moment)
 
 
-async def all_in_ledger(owner: asyncpg.Connection, runs: list[object]) -> bool:
+async def all_in_ledger(owner: asyncpg.Connection, runs: list[UUID]) -> bool:
     there = await owner.fetchval(
         "select count(*) from meshmetrics.counted_runs where run_id = any ($1)", runs
     )
