@@ -59,7 +59,7 @@ router = APIRouter(
     prefix="/api/alerts",
     tags=["alerts"],
     dependencies=[Depends(bearer)],
-    responses=responses(401, 404, 409, 422, 429, 431, 500, 503),
+    responses=responses(400, 401, 404, 409, 422, 429, 431, 500, 503),
 )
 
 
@@ -70,7 +70,15 @@ def _alerts(request: Request) -> AlertsApi:
 
 Alerts = Annotated[AlertsApi, Depends(_alerts)]
 Project = Annotated[UUID | None, Query(description="Only this project's")]
-Limit = Annotated[int, Query(ge=1, le=200)]
+Limit = Annotated[int, Query(ge=1, le=200, description="Most rows of a page")]
+RuleId = Annotated[UUID | None, Query(description="Only this rule's")]
+ChannelId = Annotated[UUID | None, Query(description="Only this channel's")]
+IncidentId = Annotated[UUID | None, Query(description="Only this incident's")]
+Open = Annotated[Literal["open", "closed"] | None, Query(description="Only these")]
+Status = Annotated[
+    Literal["pending", "held", "sending", "sent", "dead", "silenced"] | None,
+    Query(description="Only these"),
+]
 After = Annotated[UUID | None, Query(description="`next` of the page before")]
 
 
@@ -152,9 +160,9 @@ async def incidents(
     api: Api,
     who: Signed,
     project_id: Project = None,
-    state: Literal["open", "closed"] | None = None,
+    state: Open = None,
     workflow: Annotated[str | None, Query(description="A workflow's slug")] = None,
-    rule_id: UUID | None = None,
+    rule_id: RuleId = None,
     from_: Annotated[datetime | None, Query(alias="from", description="Opened since")] = None,
     to: Annotated[datetime | None, Query(description="Opened before")] = None,
     limit: Limit = 50,
@@ -281,9 +289,9 @@ async def deliveries(
     api: Api,
     who: Signed,
     project_id: Project = None,
-    status: Literal["pending", "held", "sending", "sent", "dead", "silenced"] | None = None,
-    channel_id: UUID | None = None,
-    incident_id: UUID | None = None,
+    status: Status = None,
+    channel_id: ChannelId = None,
+    incident_id: IncidentId = None,
     limit: Limit = 50,
     after: After = None,
 ) -> Deliveries:

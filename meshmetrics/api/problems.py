@@ -25,6 +25,7 @@ _NAMES = {
     "max_rows": "limit",
 }
 _TITLES = {
+    400: "Not understood",
     401: "Not signed in",
     404: "Not found",
     405: "Method not allowed",
