@@ -12,6 +12,8 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
+set enable_seqscan = off -- planned once, whatever the tables were like then (decision 3)
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   minute_from timestamptz;

@@ -11,6 +11,7 @@ returns integer
 language sql
 stable
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
   select count(*)::integer
   from (

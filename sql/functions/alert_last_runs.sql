@@ -11,6 +11,7 @@ create or replace function meshmetrics.alert_last_runs(
 language sql
 stable
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
   select
     count(*) filter (where l.outcome = 'success'),

@@ -23,6 +23,7 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set jit = off
+set enable_nestloop = off -- but for looking up in the ledger, which knows no other way
 as $$
 #variable_conflict use_column
 begin
@@ -62,23 +63,30 @@ begin
     )
     group by v.project_id
   ),
+  pairs as (
+    -- Those that name a workflow, and (by the empty slug) those on the whole project; apart, so
+    -- that they are found by hash.
+    select r as rule, p.*
+    from public.workflow_alert_rules r
+    join places p on p.project_id = r.project_id and p.slug = coalesce(r.workflow_slug, '')
+    where r.enabled and (r.scope = 'project' or r.workflow_slug is not null)
+    union all
+    select r, p.*
+    from public.workflow_alert_rules r
+    join places p on p.project_id = r.project_id and p.slug <> ''
+    where r.enabled and r.scope = 'workflow' and r.workflow_slug is null
+  ),
   subjects as materialized (
     select
-      r as rule, p.project_id, p.slug, p.ids, s as old, p.last_success, p.last_failure,
+      u.rule, u.project_id, u.slug, u.ids, s as old, u.last_success, u.last_failure,
       coalesce(s.epoch, '-infinity') as epoch,
       greatest(
-        as_of - make_interval(secs => r.window_seconds),
+        as_of - make_interval(secs => (u.rule).window_seconds),
         coalesce(s.epoch, '-infinity') + interval '1 microsecond'
       ) as from_at
-    from public.workflow_alert_rules r
-    join places p
-      on p.project_id = r.project_id
-      and case
-        when r.scope = 'project' then p.slug = ''
-        else p.slug <> '' and (r.workflow_slug is null or r.workflow_slug = p.slug)
-      end
-    left join public.workflow_alert_states s on s.rule_id = r.id and s.workflow_slug = p.slug
-    where r.enabled
+    from pairs u
+    left join public.workflow_alert_states s
+      on s.rule_id = (u.rule).id and s.workflow_slug = u.slug
   ),
   counts as materialized (
     select a.project_id, a.slug, a.from_at, c.successes, c.failures
