@@ -19,7 +19,8 @@ demo: $(VENV)/.ready ## run everything on this machine and watch runs being coun
 	@$(BIN)/meshmetrics demo $(ARGS)
 
 test: $(VENV)/.ready packages ## run all tests (ARGS="-k name" for some)
-	$(BIN)/pytest $(ARGS)
+	@$(BIN)/python -c "from tests.protocol.javascript import install; install()"
+	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 soak: $(VENV)/.ready packages ## the fault tests with bigger numbers: for a long while
 	MESHMETRICS_TEST_SOAK=1 $(BIN)/pytest tests/faults --timeout=7200 $(ARGS)

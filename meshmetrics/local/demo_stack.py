@@ -81,7 +81,9 @@ async def stack(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stack]:
         await Engine(postgres.dsn(), seed=seed).populate(DAYS)
         say("Installing meshmetrics into the database")
         await migrate(postgres.dsn())
-        await owner.execute(f"create role {DAEMON_LOGIN} login in role meshmetrics_worker")
+        await owner.execute(
+            f"create role {DAEMON_LOGIN} login in role meshmetrics_worker, authenticated"
+        )
         say("Starting Realtime and the daemon")
         secret = secrets.token_urlsafe(32)
         # A port that is still free when the server was stopped and is started again.

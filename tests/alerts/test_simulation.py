@@ -56,7 +56,7 @@ def opened(rule: Rule, per_day: float, failing: float, seed: int, days: float = 
     ],
 )
 def test_false_alarms_are_those_of_the_table(rule: Rule, per_day: float, expected: float) -> None:
-    worlds = 400 if per_day < 10 else 150
+    worlds = 400 if per_day < 10 else 80
     alarms = sum(len(opened(rule, per_day, 0.01, seed)) for seed in range(worlds))
     # Three standard errors of a count, and what rounding to two places hides.
     error = 3 * math.sqrt(max(expected, 0.01) / worlds) + 0.005
