@@ -122,10 +122,13 @@ async def test_an_incident_is_delivered_once_signed_and_with_all_that_is_known(
     assert secret.encode() not in body
 
 
-async def sent(owner: asyncpg.Connection, status: str = "sent") -> asyncpg.Record | None:
-    return await owner.fetchrow(
+async def sent(owner: asyncpg.Connection, status: str = "sent") -> asyncpg.Record:
+    """For `eventually`: a delivery with this status."""
+    row = await owner.fetchrow(
         "select * from public.workflow_alert_deliveries where status = $1", status
     )
+    assert row is not None
+    return row
 
 
 @pytest.mark.parametrize(
@@ -170,10 +173,13 @@ async def test_a_failure_is_tried_again_later_and_says_why(
     assert receiver.got[0][1] == receiver.got[1][1]
 
 
-async def tried(owner: asyncpg.Connection) -> asyncpg.Record | None:
-    return await owner.fetchrow(
+async def tried(owner: asyncpg.Connection) -> asyncpg.Record:
+    """For `eventually`: a delivery that failed."""
+    row = await owner.fetchrow(
         "select * from public.workflow_alert_deliveries where error is not null"
     )
+    assert row is not None
+    return row
 
 
 async def test_410_switches_the_channel_off(

@@ -26,7 +26,8 @@ def opened(rule: Rule, per_day: float, failing: float, seed: int, days: float = 
     """The numbers of the runs that an incident opened at: the window starts anew when it closes."""
     chance = random.Random(seed)
     alert = Alert(rule)
-    at, found, number = START, [], 0
+    found: list[int] = []
+    at, number = START, 0
     while True:
         at += timedelta(days=chance.expovariate(per_day))
         if at > START + timedelta(days=days):

@@ -254,7 +254,7 @@ async def test_another_tenant_can_neither_read_nor_use_nor_guess(
     for path in ("incidents", "deliveries"):
         assert (await client.get(f"/api/alerts/{path}", headers=theirs)).json()[path] == []
 
-    calls = [
+    calls: list[tuple[str, str, str, Any]] = [
         ("GET", "rules/{}", rule["id"], None),
         ("PATCH", "rules/{}", rule["id"], {"enabled": False}),
         ("POST", "rules/{}/silence", rule["id"], {"until": None}),
@@ -277,13 +277,14 @@ async def test_another_tenant_can_neither_read_nor_use_nor_guess(
         assert [a.status_code for a in answers] == [404, 404], (method, path)
         said = [{**a.json(), "request_id": None} for a in answers]
         assert said[0] == said[1]
-    for path, body in (
-        ("rules", {"name": "x"}),
-        ("channels", {"name": "x", "kind": "slack", "target": "https://example.com"}),
-    ):
+    adding: dict[str, dict[str, str]] = {
+        "rules": {"name": "x"},
+        "channels": {"name": "x", "kind": "slack", "target": "https://example.com"},
+    }
+    for path, fields in adding.items():
         for name in (project.id, uuid4()):
             answer = await client.post(
-                f"/api/alerts/{path}", json={"project_id": str(name), **body}, headers=theirs
+                f"/api/alerts/{path}", json={"project_id": str(name), **fields}, headers=theirs
             )
             assert answer.status_code == 404
     assert (await client.get("/api/alerts/rules")).status_code == 401
