@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
+from uuid import UUID
 
 import httpx
 
+from meshmetrics.alerts.wiring import alert_services, make_guard, make_seal
+from meshmetrics.api.alerts import AlertsApi
 from meshmetrics.api.app import HttpServer, Readiness, create_app
 from meshmetrics.api.wiring import metrics_api
 from meshmetrics.database import await_database, open_pool
-from meshmetrics.model import Lease
+from meshmetrics.model import Change, Lease
 from meshmetrics.pipeline.auditor import Auditor
 from meshmetrics.pipeline.backfill import Backfill
 from meshmetrics.pipeline.counter import Counter
@@ -26,8 +29,10 @@ from meshmetrics.pipeline.quick_sweeper import QuickSweeper
 from meshmetrics.pipeline.session import SessionTimes
 from meshmetrics.pipeline.stream import Stream
 from meshmetrics.pipeline.sweeper import DeepSweeper, Sweeper, SweepTimes
+from meshmetrics.sealing import new_secret
 from meshmetrics.service import Service, Supervisor
 from meshmetrics.settings import Settings
+from meshmetrics.store_alerts import AlertStore
 from meshmetrics.store_audit import AuditStore
 from meshmetrics.telemetry import Telemetry
 
@@ -69,9 +74,10 @@ class Daemon:
             metrics_api(s) as api,
         ):
             store = AuditStore(pool, transaction_pooler=s.transaction_pooler)
+            alerts = AlertStore(pool, transaction_pooler=s.transaction_pooler)
             self._leader = Leader(
                 store,
-                partial(self._pipeline, store, client),
+                partial(self._pipeline, store, alerts, client),
                 self.telemetry,
                 prepare=partial(await_database, store=store, dsn=dsn, migrating=s.migrate),
                 ttl=s.lease_ttl,
@@ -83,6 +89,7 @@ class Daemon:
                 self.telemetry,
                 metrics_token=token,
                 metrics_api=api,
+                alerts_api=alerts_api(s),
                 cors_origins=s.cors_origins.split(",") if s.cors_origins else (),
             )
             self.http = HttpServer(app, s.http_host, s.http_port)
@@ -96,7 +103,7 @@ class Daemon:
         self.telemetry.service_failures.labels(name).inc()
 
     def _pipeline(
-        self, store: AuditStore, client: httpx.AsyncClient, lease: Lease
+        self, store: AuditStore, alerts: AlertStore, client: httpx.AsyncClient, lease: Lease
     ) -> Sequence[Service]:
         """What the holder of the lease runs. Stopped in the reverse order: no new hints, then
         count what the inbox holds, then send what is pending."""
@@ -119,7 +126,18 @@ class Daemon:
             resend_since=lease.last_alive,
             on_sent=self._on_sent,
         )
-        counter = Counter(store, inbox, publisher.publish, telemetry, batch=s.count_batch)
+        evaluator, notifier = alert_services(
+            s,
+            alerts,
+            lambda notice: publisher.announce(UUID(notice["project_id"]), "alert", notice),
+            telemetry,
+        )
+
+        def publish(changes: Sequence[Change], *, counted: float, committed: float | None) -> None:
+            publisher.publish(changes, counted=counted, committed=committed)
+            evaluator.touch(change.workflow_id for change in changes)
+
+        counter = Counter(store, inbox, publish, telemetry, batch=s.count_batch)
         maintainer = Maintainer(
             store, telemetry, interval=s.maintain_interval, batch=s.maintain_batch
         )
@@ -172,7 +190,9 @@ class Daemon:
         )
         quickly = [quick] if s.sweep_quick else []
         return [
-            *(publisher, counter, maintainer, auditor, backfill, deep, sweeper),
+            publisher,
+            *([notifier] if notifier else []),
+            *(evaluator, counter, maintainer, auditor, backfill, deep, sweeper),
             *quickly,
             listener,
         ]
@@ -205,6 +225,16 @@ async def _database_state(store: AuditStore) -> str:
     except Exception:
         return "unreachable"
     return "ok"
+
+
+def alerts_api(settings: Settings) -> AlertsApi:
+    """What the operations on alerts need: API and alerts do not know each other."""
+    seal, guard = make_seal(settings), make_guard(settings)
+
+    def check(url: str) -> None:
+        guard.check(url)
+
+    return AlertsApi(seal.seal if seal else None, check, new_secret)
 
 
 def realtime_http(settings: Settings) -> httpx.AsyncClient:

@@ -192,6 +192,46 @@ class Settings(DatabaseSettings):
         default=4, ge=0.1, le=1000, description="Most messages a second to one project"
     )
 
+    alert_interval: float = _seconds(
+        30, 0.1, 3600, "How often all alert rules are looked at; changed workflows: at once"
+    )
+    alert_keys: Annotated[SecretStr, AfterValidator(checks.fernet_keys)] | None = Field(
+        default=None,
+        description="Seals channels' secrets; Fernet keys, commas between, the newest first."
+        " Without it there are incidents, and no channels",
+    )
+    alert_group_wait: float = _seconds(
+        30, 0, 3600, "Notices to a channel within this time of its last message travel together"
+    )
+    alert_messages_per_hour: int = Field(
+        default=20, ge=1, le=10_000, description="Most messages an hour to a channel, then a digest"
+    )
+    alert_http: bool = Field(
+        default=False, description="Whether webhooks may be http://: for the local stack"
+    )
+    alert_ports: Annotated[str, AfterValidator(checks.ports)] = Field(
+        default="443,8443",
+        json_schema_extra={"takes": "port numbers, commas between"},
+        description="Ports that webhooks may name",
+    )
+    alert_networks: Annotated[str, AfterValidator(checks.networks)] | None = Field(
+        default=None,
+        json_schema_extra={"takes": "networks such as `127.0.0.0/8`, commas between"},
+        description="Networks that webhooks may reach although they are not public",
+    )
+    dashboard_url: Annotated[str, AfterValidator(checks.http_url)] | None = Field(
+        default=None,
+        json_schema_extra={"takes": "an http(s) URL"},
+        description="Where the dashboard is: links in notices lead there",
+    )
+    smtp_url: Annotated[SecretStr, AfterValidator(checks.smtp_url)] | None = Field(
+        default=None,
+        description="Sends e-mail: `smtps://user:password@host:465`, or `smtp://…:587` (STARTTLS)",
+    )
+    smtp_from: str = Field(
+        default="meshmetrics@localhost", min_length=3, description="Sender of e-mail"
+    )
+
     @property
     def transaction_pooler(self) -> bool:
         """Whether the database is reached through a transaction pooler."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
 import re
 from urllib.parse import urlsplit
@@ -82,3 +83,41 @@ def origins(text: str) -> str:
         ):
             raise _wrong("is no list of origins: scheme, host and port, in lower case, no path")
     return ",".join(found)
+
+
+def fernet_keys(keys: SecretStr) -> SecretStr:
+    """One Fernet key or more."""
+    for key in keys.get_secret_value().split(","):
+        if not re.fullmatch(r"[A-Za-z0-9_-]{43}=", key.strip()):
+            raise _wrong("is no Fernet key: 32 random bytes in URL-safe base64, 44 characters")
+    return keys
+
+
+def ports(text: str) -> str:
+    """Port numbers, commas between."""
+    for part in text.split(","):
+        if not (part.strip().isdecimal() and 0 < int(part) < 65536):
+            raise _wrong("is no list of port numbers")
+    return text
+
+
+def networks(text: str) -> str:
+    """Networks, commas between."""
+    try:
+        for part in text.split(","):
+            ipaddress.ip_network(part.strip())
+    except ValueError:
+        raise _wrong("is no list of networks") from None
+    return text
+
+
+def smtp_url(url: SecretStr) -> SecretStr:
+    """A mail server."""
+    try:
+        parts = urlsplit(url.get_secret_value())
+        valid = parts.scheme in ("smtp", "smtps") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise _wrong("is no smtp:// or smtps:// address")
+    return url

@@ -85,6 +85,21 @@ class Telemetry:
             FAST,
         )
 
+        # Alerts
+        self.alert_round_seconds = self._histogram(
+            "alert_round_seconds", "Time of one look at the alert rules", FAST
+        )
+        self.alert_evaluations = self._counter(
+            "alert_evaluations", "Alert rules looked at, times workflows"
+        )
+        self.alert_notices = self._counter("alert_notices", "Notices to be told", "kind")
+        self.alert_deliveries = self._counter(
+            "alert_deliveries", "Attempts to deliver a message", "channel", "result"
+        )
+        self.alert_delivery_seconds = self._histogram(
+            "alert_delivery_seconds", "Time of one attempt to deliver", FAST
+        )
+
         # The REST API
         self.http_seconds = self._histogram(
             "http_request_seconds", "Time of one request", FAST, "method", "route", "status"

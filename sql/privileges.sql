@@ -22,8 +22,47 @@ grant select on
   public.workflow_run_metrics, public.workflow_run_buckets, public.workflow_run_project_buckets
 to authenticated, service_role;
 
+-- Alerts. Tenants never read a sealed column, and write none of what the daemon finds.
+revoke all on
+  public.workflow_alert_rules, public.workflow_alert_channels, public.workflow_alert_states,
+  public.workflow_alert_incidents, public.workflow_alert_events, public.workflow_alert_deliveries
+from public, anon, authenticated, service_role, meshmetrics_worker;
+grant select on
+  public.workflow_alert_rules, public.workflow_alert_states, public.workflow_alert_incidents,
+  public.workflow_alert_events, public.workflow_alert_deliveries
+to authenticated, service_role;
+grant select (
+  id, project_id, name, kind, enabled, disabled_reason, hint, old_secret_until, created_at, updated_at
+) on public.workflow_alert_channels to authenticated, service_role;
+grant delete on public.workflow_alert_rules, public.workflow_alert_channels to authenticated;
+grant insert (
+  project_id, name, enabled, severity, scope, workflow_slug, metric, comparison, threshold,
+  window_seconds, window_min_runs, min_runs, method, consecutive, recovery_threshold, recovery_runs,
+  reopen_within_seconds, repeat_every_seconds, no_data_after_seconds, silenced_until, silence_reason,
+  notify_resolved, channel_ids
+) on public.workflow_alert_rules to authenticated;
+grant update (
+  name, enabled, severity, scope, workflow_slug, metric, comparison, threshold,
+  window_seconds, window_min_runs, min_runs, method, consecutive, recovery_threshold, recovery_runs,
+  reopen_within_seconds, repeat_every_seconds, no_data_after_seconds, silenced_until, silence_reason,
+  notify_resolved, channel_ids
+) on public.workflow_alert_rules to authenticated;
+grant insert (project_id, name, kind, enabled, hint, sealed_target, sealed_secret)
+  on public.workflow_alert_channels to authenticated;
+grant update (name, enabled, disabled_reason, hint, sealed_target, sealed_secret)
+  on public.workflow_alert_channels to authenticated;
+grant update (acknowledged_at, acknowledged_by, acknowledge_note)
+  on public.workflow_alert_incidents to authenticated;
+grant insert (project_id, channel_id, kind) on public.workflow_alert_deliveries to authenticated;
+grant update (replay_requested_at) on public.workflow_alert_deliveries to authenticated;
+
 -- What tenants read through: as themselves, so that the policies decide.
 revoke all on function
+  public.workflow_alert_judge(public.workflow_alert_rules, bigint, bigint, integer),
+  public.workflow_alert_preview(jsonb, uuid, integer),
+  public.workflow_alert_recovered(
+    public.workflow_alert_rules, bigint, bigint, bigint, bigint, integer
+  ),
   public.workflow_metrics_bucket(timestamptz, timestamptz, text),
   public.workflow_metrics_edges(timestamptz, timestamptz, text, text),
   public.workflow_metrics_kept(text),
@@ -42,6 +81,11 @@ revoke all on function
   public.workflow_metrics_workflow(uuid, timestamptz, timestamptz, text)
 from public, anon, authenticated, service_role, meshmetrics_worker;
 grant execute on function
+  public.workflow_alert_judge(public.workflow_alert_rules, bigint, bigint, integer),
+  public.workflow_alert_preview(jsonb, uuid, integer),
+  public.workflow_alert_recovered(
+    public.workflow_alert_rules, bigint, bigint, bigint, bigint, integer
+  ),
   public.workflow_metrics_bucket(timestamptz, timestamptz, text),
   public.workflow_metrics_edges(timestamptz, timestamptz, text, text),
   public.workflow_metrics_kept(text),
@@ -84,5 +128,11 @@ grant execute on function
   meshmetrics.record_audit(text, timestamptz, bigint, bigint, bigint, bigint),
   meshmetrics.last_audit(text),
   meshmetrics.estimate_runs(timestamptz, timestamptz),
-  meshmetrics.condition()
+  meshmetrics.condition(),
+  meshmetrics.evaluate_alerts(timestamptz, uuid[]),
+  meshmetrics.claim_alert_messages(interval, interval, integer, integer),
+  meshmetrics.finish_alert_message(
+    uuid, integer, boolean, interval, integer, integer, text, text, boolean
+  ),
+  meshmetrics.maintain_alerts(timestamptz)
 to meshmetrics_worker;

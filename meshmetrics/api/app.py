@@ -17,6 +17,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from meshmetrics.api import alerts
+from meshmetrics.api.alerts import AlertsApi
 from meshmetrics.api.frame import frame
 from meshmetrics.api.metrics import MetricsApi, router
 from meshmetrics.service import FatalError, Service
@@ -46,6 +48,7 @@ def create_app(
     *,
     metrics_token: str | None = None,
     metrics_api: MetricsApi | None = None,
+    alerts_api: AlertsApi | None = None,
     cors_origins: Sequence[str] = (),
 ) -> FastAPI:
     """The application. `metrics_token`: what `/metrics` wants as bearer token, if anything.
@@ -63,6 +66,9 @@ def create_app(
     if metrics_api is not None:
         app.state.metrics_api = metrics_api
         app.include_router(router)
+    if metrics_api is not None and alerts_api is not None:
+        app.state.alerts_api = alerts_api
+        app.include_router(alerts.router)
 
     @app.get("/healthz", tags=["operation"])
     async def healthz() -> dict[str, str]:

@@ -30,7 +30,7 @@ from meshmetrics.api.schemas import Counts, History, Summary, Workflow
 
 EXPORT_PAGE = 500
 
-_bearer = HTTPBearer(
+bearer = HTTPBearer(
     bearerFormat="JWT", description="The user's Supabase access token", auto_error=False
 )
 
@@ -52,7 +52,7 @@ NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
 router = APIRouter(
     prefix="/api/metrics",
     tags=["metrics"],
-    dependencies=[Depends(_bearer)],
+    dependencies=[Depends(bearer)],
     responses=responses(401, 422, 429, 431, 500, 503),
 )
 

@@ -25,9 +25,11 @@ _NAMES = {
     "max_rows": "limit",
 }
 _TITLES = {
+    400: "Not understood",
     401: "Not signed in",
     404: "Not found",
     405: "Method not allowed",
+    409: "Not possible now",
     413: "Request too large",
     422: "A parameter is wrong",
     429: "Too many requests",

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 import asyncpg
@@ -126,18 +127,38 @@ class Reader:
 
     @asynccontextmanager
     async def reading(self, caller: Caller) -> AsyncIterator[Reading]:
+        """One transaction of the caller's that only reads.
+
+        Raises Problem as `writing`.
+        """
+        async with self._transaction(caller, "repeatable_read", readonly=True) as connection:
+            yield Reading(connection)
+
+    @asynccontextmanager
+    async def writing(self, caller: Caller) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
         """One transaction of the caller.
 
         Raises Problem for what the caller asked wrongly (422), and where the database does not
         answer or not in time (503).
         """
+        async with self._transaction(caller, "read_committed", readonly=False) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _transaction(
+        self,
+        caller: Caller,
+        isolation: Literal["read_committed", "repeatable_read"],
+        *,
+        readonly: bool,
+    ) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
         try:
             async with (
                 self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection,
-                connection.transaction(isolation="repeatable_read", readonly=True),
+                connection.transaction(isolation=isolation, readonly=readonly),
             ):
                 await connection.fetchrow(_AS_CALLER, caller.claims, self._statement_timeout)
-                yield Reading(connection)
+                yield connection
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             problem = from_database(error)
             if problem is None:

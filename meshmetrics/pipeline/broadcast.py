@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from meshmetrics.model import Change, Delta
@@ -99,6 +100,18 @@ def message(project_id: UUID, workflows: Iterable[str], sent_at: datetime) -> st
         f'{{"topic":"metrics:{project_id}","event":"rates","private":true,"payload":'
         f'{{"v":1,"project_id":"{project_id}","sent_at":"{rfc3339(sent_at)}",'
         f'"workflows":[{",".join(workflows)}]}}}}'
+    )
+
+
+def event_message(project_id: UUID, event: str, payload: dict[str, Any]) -> str:
+    """Another event for a project, as an item of the request's `messages`."""
+    return json.dumps(
+        {
+            "topic": f"metrics:{project_id}",
+            "event": event,
+            "private": True,
+            "payload": {"v": 1, "project_id": str(project_id), **payload},
+        }
     )
 
 

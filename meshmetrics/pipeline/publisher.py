@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -14,7 +16,7 @@ import structlog
 
 from meshmetrics.logs import describe
 from meshmetrics.model import Change
-from meshmetrics.pipeline.broadcast import merge, message, request, take_fitting
+from meshmetrics.pipeline.broadcast import event_message, merge, message, request, take_fitting
 from meshmetrics.pipeline.budget import Budget
 from meshmetrics.service import Service, full_jitter, wait_for_event
 from meshmetrics.store import Store
@@ -24,6 +26,8 @@ log = structlog.get_logger()
 
 RESEND_MARGIN = timedelta(seconds=10)
 """How long before its last sign of life a daemon may have counted without broadcasting."""
+MOST_EVENTS = 1000
+"""Events beside the rates, waiting to be sent."""
 _BLAMELESS = {401, 403, 404, 408, 425, 429}
 """Refusals that are not about what the messages say."""
 
@@ -95,6 +99,7 @@ class Publisher(Service):
         self._budget = Budget(per_second, time.monotonic())
         self._pending: dict[UUID, _Pending] = {}
         self._quiet_from: dict[UUID, float] = {}
+        self._events: deque[_Message] = deque(maxlen=MOST_EVENTS)
         self._wake = asyncio.Event()
 
     def publish(
@@ -119,6 +124,13 @@ class Publisher(Service):
         if there is not None:
             change = merge(change, there) if unsent else merge(there, change)
         project.changes[change.workflow_id] = change
+
+    def announce(self, project_id: UUID, event: str, payload: dict[str, Any]) -> None:
+        """Take another event of a project's channel. Sent before changes and within the same
+        budget; beyond `MOST_EVENTS` the oldest is dropped. Never waits, never raises."""
+        text = event_message(project_id, event, payload)
+        self._events.append(_Message(project_id, [], text, time.monotonic(), None))
+        self._wake.set()
 
     def stop(self) -> None:
         """Send what is pending once, and return."""
@@ -155,13 +167,13 @@ class Publisher(Service):
     def _wait(self, now: float) -> float | None:
         """Seconds until something may be sent; None if nothing is pending."""
         self._telemetry.broadcast_pending.set(len(self._pending))
-        if not self._pending:
+        if not self._pending and not self._events:
             return None
         room = self._budget.available(now)
         self._telemetry.broadcast_rate.set(self._budget.rate)
         if room < 1:
             return self._budget.wait()
-        if self.stopping.is_set():
+        if self.stopping.is_set() or self._events:
             return 0.0
         return max(0.0, min(p.not_before for p in self._pending.values()) - now)
 
@@ -174,8 +186,8 @@ class Publisher(Service):
             if project.not_before <= now or self.stopping.is_set()
         ]
         sent_at = datetime.now(UTC)
-        messages = []
-        for project_id, project in ready[:room]:
+        messages = [self._events.popleft() for _ in range(min(room, len(self._events)))]
+        for project_id, project in ready[: room - len(messages)]:
             changes, encoded = take_fitting(project.changes)
             text = message(project_id, encoded, sent_at)
             messages.append(_Message(project_id, changes, text, project.counted, project.committed))
@@ -204,13 +216,14 @@ class Publisher(Service):
             if len(messages) > 1:  # one of them is to blame: each alone
                 results = [await self._send([one]) for one in messages]
                 return all(results)
-            self._telemetry.broadcast_dropped.inc(len(messages[0].changes))
+            self._telemetry.broadcast_dropped.inc(max(1, len(messages[0].changes)))
             log.error("broadcast.refused", status=status, project_id=str(messages[0].project_id))
             return True
         if status == 429:
             self._budget.refused()
         if status:
             log.warning("broadcast.failed", messages=len(messages), status=status)
+        self._events.extendleft(one for one in reversed(messages) if not one.changes)
         for unsent in messages:
             for change in unsent.changes:
                 self._keep(change, unsent.counted, unsent.committed, unsent=True)
@@ -228,6 +241,8 @@ class Publisher(Service):
         self._telemetry.broadcast_messages.inc(len(messages))
         now, unix = time.monotonic(), time.time()
         for one in messages:
+            if not one.changes:
+                continue
             since_counted = now - one.counted
             self._telemetry.counted_to_broadcast.observe(since_counted)
             since_committed = None if one.committed is None else unix - one.committed

@@ -11,8 +11,11 @@ from uuid import UUID
 import asyncpg
 import httpx
 import pytest
+from cryptography.fernet import Fernet
 from fastapi import FastAPI
 
+from meshmetrics.alerts.guard import Guard
+from meshmetrics.api.alerts import AlertsApi
 from meshmetrics.api.app import Readiness, create_app
 from meshmetrics.api.auth import Authenticator
 from meshmetrics.api.cursors import Cursors
@@ -20,6 +23,7 @@ from meshmetrics.api.limits import CallerBudget
 from meshmetrics.api.metrics import MetricsApi
 from meshmetrics.api.reader import Reader
 from meshmetrics.local.realtime.tokens import mint
+from meshmetrics.sealing import Seal, new_secret
 from meshmetrics.store import Store
 from meshmetrics.telemetry import Telemetry
 from tests.support import Project, Workflow, insert_run, make_project, make_workflow
@@ -27,6 +31,11 @@ from tests.support.databases import Database
 
 SECRET = "the secret of the project that the tests are about"
 API_LOGIN = "meshmetrics_test_api"
+SEAL = Seal(Fernet.generate_key().decode())
+
+
+def _check(url: str) -> None:
+    Guard().check(url)
 
 
 def token(user_id: UUID, **claims: Any) -> str:
@@ -98,6 +107,7 @@ async def service(database: Database, options: ApiOptions) -> AsyncIterator[Serv
             telemetry,
             metrics_token=options.metrics_token,
             metrics_api=api,
+            alerts_api=AlertsApi(SEAL.seal, _check, new_secret),
             cors_origins=options.cors_origins,
         )
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)

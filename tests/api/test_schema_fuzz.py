@@ -14,21 +14,29 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.config import SchemathesisConfig
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import (
+    allow_header_conformance,
+    negative_data_rejection,
+    positive_data_acceptance,
+    unsupported_method,
+)
 
+from meshmetrics.api.alerts import AlertsApi
 from meshmetrics.api.app import HttpServer, Readiness, create_app
 from meshmetrics.api.auth import Authenticator
 from meshmetrics.api.cursors import Cursors
 from meshmetrics.api.limits import CallerBudget
 from meshmetrics.api.metrics import MetricsApi
 from meshmetrics.api.reader import Reader
+from meshmetrics.sealing import new_secret
 from meshmetrics.store import Store
 from meshmetrics.telemetry import Telemetry
-from tests.api.conftest import SECRET, api_login, signed
+from tests.api.conftest import SEAL, SECRET, api_login, signed
 from tests.api.test_openapi import COMMITTED
 from tests.support import Project, finish_run, insert_run, make_project, make_workflow
 from tests.support.databases import Servers, cloned
 
+ALERTS = AlertsApi(SEAL.seal, lambda url: None, new_secret)
 HIDDEN = "only-the-tenant-may-know"
 CONFIG = SchemathesisConfig.from_dict(
     {
@@ -110,7 +118,9 @@ async def application(servers: Servers, version: int) -> AsyncIterator[Running]:
         async def ready() -> Readiness:
             return Readiness(True)
 
-        server = HttpServer(create_app(ready, Telemetry(), metrics_api=api), "127.0.0.1", 0)
+        server = HttpServer(
+            create_app(ready, Telemetry(), metrics_api=api, alerts_api=ALERTS), "127.0.0.1", 0
+        )
         serving = asyncio.create_task(server.run())
         await server.started.wait()
         yield Running(f"http://127.0.0.1:{server.port}", tenant, stranger, str(workflow.id))
@@ -119,8 +129,30 @@ async def application(servers: Servers, version: int) -> AsyncIterator[Running]:
 
 
 # The committed document, which another test keeps fresh.
-schema = schemathesis.openapi.from_path(str(COMMITTED), config=CONFIG)
+whole = schemathesis.openapi.from_path(str(COMMITTED), config=CONFIG)
+alerts = whole.include(path_regex="^/api/alerts/")
+schema = whole.exclude(path_regex="^/api/alerts/")
 tenants = schema.include(path_regex="^/api/")
+
+
+@alerts.parametrize()
+@settings(some, max_examples=6)
+def test_alerts_do_what_the_document_says(case: Any, running: Running) -> None:
+    """Whatever is sent to them: nothing breaks, and every answer is one of the document's."""
+    response = case.call(running.url, headers=signed(running.stranger.owner))
+    # What a body must be in all no schema tells; and the framework's Allow names but one method.
+    loose: list[Any] = [positive_data_acceptance, negative_data_rejection]
+    loose += [unsupported_method, allow_header_conformance]
+    case.validate_response(response, excluded_checks=loose)
+    assert response.status_code < 500
+    assert HIDDEN not in response.text
+    assert str(running.tenant.id) not in response.text or response.status_code >= 400
+
+
+@alerts.parametrize()
+@settings(some, max_examples=2)
+def test_alerts_are_for_nobody_without_a_token(case: Any, running: Running) -> None:
+    assert case.call(running.url).status_code in (400, 401, 404, 405, 413, 422, 431)
 
 
 @schema.parametrize()

@@ -18,12 +18,16 @@ DEFINERS = {
     "audit_slices",
     "audit_workflow",
     "changed_since",
+    "claim_alert_messages",
     "condition",
     "count_runs",
     "estimate_runs",
+    "evaluate_alerts",
+    "finish_alert_message",
     "forget_workflows",
     "last_audit",
     "maintain",
+    "maintain_alerts",
     "read_checkpoint",
     "record_audit",
     "release_lease",
@@ -37,7 +41,8 @@ DEFINERS = {
 }
 
 OURS = """
-  (n.nspname = 'meshmetrics' or (n.nspname = 'public' and c.relname like 'workflow\\_run\\_%'))
+  (n.nspname = 'meshmetrics'
+   or (n.nspname = 'public' and c.relname ~ '^workflow_(run|alert)_'))
 """
 
 # A function is ours when its schema is, or when no table of MeshHook's came with it.
@@ -56,6 +61,13 @@ from (
   from pg_class c join pg_namespace n on n.oid = c.relnamespace,
        aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
   where {OURS} and c.relkind in ('r', 'v', 'p')
+  union all
+  select 'column', c.oid::regclass::text || '.' || t.attname, a.grantee, a.privilege_type,
+         c.relowner
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    join pg_attribute t on t.attrelid = c.oid,
+       aclexplode(t.attacl) a
+  where {OURS} and c.relkind in ('r', 'v', 'p') and not t.attisdropped
   union all
   select 'function', p.oid::regprocedure::text, a.grantee, a.privilege_type, p.proowner
   from pg_proc p join pg_namespace n on n.oid = p.pronamespace,

@@ -1,0 +1,1 @@
+"""Alerts: what is noticed, what is told of it, and to whom."""

@@ -1,0 +1,78 @@
+"""Rules, channels and rounds on a database of the test's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from tests.support import Project, Workflow, make_project, make_workflow
+
+
+@pytest.fixture
+async def project(owner: asyncpg.Connection) -> Project:
+    """A tenant's project."""
+    return await make_project(owner)
+
+
+@pytest.fixture
+async def workflow(owner: asyncpg.Connection, project: Project) -> Workflow:
+    """A workflow in it."""
+    return await make_workflow(owner, project, "orders", name="Orders")
+
+
+async def make_rule(connection: asyncpg.Connection, project: Project, **columns: Any) -> UUID:
+    """A rule; any column by name."""
+    values = {"project_id": project.id, "name": "Orders fail", **columns}
+    places = ", ".join(f"${n}" for n in range(1, len(values) + 1))
+    rule_id: UUID = await connection.fetchval(
+        f"insert into public.workflow_alert_rules ({', '.join(values)}) values ({places})"
+        " returning id",
+        *values.values(),
+    )
+    return rule_id
+
+
+async def make_channel(
+    connection: asyncpg.Connection, project: Project, kind: str = "webhook", **columns: Any
+) -> UUID:
+    """A channel; its target is what is given, sealed or not."""
+    values = {
+        "project_id": project.id,
+        "name": "a channel",
+        "kind": kind,
+        "sealed_target": "target",
+        **columns,
+    }
+    places = ", ".join(f"${n}" for n in range(1, len(values) + 1))
+    channel_id: UUID = await connection.fetchval(
+        f"insert into public.workflow_alert_channels ({', '.join(values)}) values ({places})"
+        " returning id",
+        *values.values(),
+    )
+    return channel_id
+
+
+Evaluate = Callable[..., Awaitable[list[dict[str, Any]]]]
+
+
+@pytest.fixture
+def evaluate(worker: asyncpg.Connection) -> Evaluate:
+    """One round as of a time; returns the notices."""
+
+    async def evaluate(
+        as_of: datetime | None = None, workflows: list[UUID] | None = None
+    ) -> list[dict[str, Any]]:
+        row = await worker.fetchrow(
+            "select * from meshmetrics.evaluate_alerts($1, $2)", as_of, workflows
+        )
+        assert row is not None
+        notices: list[dict[str, Any]] = json.loads(row["notices"])
+        return notices
+
+    return evaluate

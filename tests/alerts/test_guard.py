@@ -1,0 +1,150 @@
+"""Where requests go, and where they never go."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Sequence
+
+import pytest
+from aiohttp import web
+
+from meshmetrics.alerts.guard import BODY_BYTES, Guard, RefusedError, Rules
+from tests.alerts.receiver import receiving
+
+HOSTILE = [
+    "http://example.com/",  # not https
+    "ftp://example.com/",
+    "file:///etc/passwd",
+    "gopher://example.com:443/",
+    "//example.com/",
+    "https://",
+    "https:///path",
+    "https://127.0.0.1/",
+    "https://127.1/",
+    "https://2130706433/",  # 127.0.0.1 in decimal
+    "https://0177.0.0.1/",  # in octal
+    "https://0x7f.0.0.1/",
+    "https://0x7f000001/",
+    "https://0.0.0.0/",
+    "https://10.0.0.1/",
+    "https://172.16.5.4/",
+    "https://192.168.1.1/",
+    "https://100.64.0.1/",  # carrier-grade NAT
+    "https://100.100.100.200/",  # a metadata service in it
+    "https://169.254.169.254/latest/meta-data/",
+    "https://168.63.129.16/",
+    "https://224.0.0.1/",
+    "https://255.255.255.255/",
+    "https://[::1]/",
+    "https://[::]/",
+    "https://[::ffff:127.0.0.1]/",
+    "https://[::ffff:8.8.8.8]/",
+    "https://[::ffff:a9fe:a9fe]/",
+    "https://[::127.0.0.1]/",
+    "https://[64:ff9b::7f00:1]/",
+    "https://[2002:7f00:1::]/",
+    "https://[fe80::1]/",
+    "https://[fe80::1%25eth0]/",
+    "https://[fc00::1]/",
+    "https://[fd00:ec2::254]/",
+    "https://[ff02::1]/",
+    "https://user@example.com/",
+    "https://user:password@example.com/",
+    "https://example.com@127.0.0.1/",
+    "https://@example.com/",
+    "https://example.com:22/",
+    "https://example.com:8080/",
+    "https://example.com:99999/",
+    "https://example.com\\@127.0.0.1/",
+    "https://example.com /",
+    "https://exam\nple.com/",
+    "https://ⓔxample.com/",
+]
+
+
+@pytest.mark.parametrize("url", HOSTILE)
+def test_a_hostile_url_is_refused_with_a_reason(url: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        Guard().check(url)
+    assert len(str(refused.value)) > 10
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.1.2.3", "169.254.169.254", "::1", "::ffff:10.0.0.1", "100.64.1.1", "fd00::1"],
+)
+async def test_a_name_that_resolves_to_a_private_address_is_refused(address: str) -> None:
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        return ["93.184.215.14", address]
+
+    with pytest.raises(RefusedError, match="not a public address"):
+        await Guard(resolve=resolve).post("https://example.com/", b"", {})
+
+
+async def test_the_connection_is_made_to_the_address_that_was_checked() -> None:
+    """Rebinding: the second answer is another one, and nobody asks for it."""
+    async with receiving() as receiver:
+        port = int(receiver.url.split(":")[2].split("/")[0])
+        answers = [["127.0.0.1"], ["10.0.0.1"]]
+        asked = []
+
+        async def resolve(host: str, port: int) -> Sequence[str]:
+            asked.append(host)
+            return answers.pop(0)
+
+        guard = Guard(allowing(port), resolve=resolve)
+        answer = await guard.post(receiver.url, b"{}", {"webhook-id": "1"})
+    assert (answer.status, asked) == (200, ["hooks.test"])
+    headers, body = receiver.got[0]
+    assert headers["Host"] == f"hooks.test:{port}"
+    assert body == b"{}"
+    assert {name.lower() for name in headers} <= {
+        *("host", "user-agent", "accept-encoding", "content-length", "webhook-id"),
+        *("accept", "connection"),
+    }
+
+
+async def test_a_redirect_is_not_followed_and_little_of_an_answer_is_read() -> None:
+    async with receiving() as receiver:
+        receiver.answers = [
+            web.Response(status=302, headers={"Location": receiver.url}),
+            web.Response(status=500, text="x" * 1_000_000),
+        ]
+        guard = local_guard(receiver.url)
+        assert (await guard.post(receiver.url, b"", {})).status == 302
+        answer = await guard.post(receiver.url, b"", {})
+    assert len(receiver.got) == 2
+    assert len(answer.excerpt) == BODY_BYTES
+
+
+async def test_a_receiver_that_drips_is_given_up() -> None:
+    async with receiving() as receiver:
+
+        async def drip(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            while True:
+                await response.write(b".")
+                await asyncio.sleep(0.02)
+
+        receiver.answers = [drip]
+        guard = local_guard(receiver.url, timeout=0.3)
+        with pytest.raises(TimeoutError):
+            await guard.post(receiver.url, b"", {})
+
+
+def allowing(port: int) -> Rules:
+    """Rules that let the test's own receiver be reached."""
+    loopback = ipaddress.ip_network("127.0.0.0/8")
+    return Rules(http=True, ports=frozenset({port}), networks=(loopback,))
+
+
+def local_guard(url: str, timeout: float = 5.0) -> Guard:
+    """A guard that resolves every name to this machine."""
+
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        return ["127.0.0.1"]
+
+    port = int(url.split(":")[2].split("/")[0])
+    return Guard(allowing(port), resolve=resolve, timeout=timeout)
