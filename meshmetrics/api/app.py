@@ -17,6 +17,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from meshmetrics.api import screens
+from meshmetrics.api.dashboard import Dashboard
 from meshmetrics.api.frame import frame
 from meshmetrics.api.metrics import MetricsApi, router
 from meshmetrics.service import FatalError, Service
@@ -47,9 +49,10 @@ def create_app(
     metrics_token: str | None = None,
     metrics_api: MetricsApi | None = None,
     cors_origins: Sequence[str] = (),
+    dashboard: Dashboard | None = None,
 ) -> FastAPI:
     """The application. `metrics_token`: what `/metrics` wants as bearer token, if anything.
-    `metrics_api`: what the REST API needs; without it there is none."""
+    `metrics_api`: what the REST API needs; without it there is none. `dashboard`: likewise."""
     app = FastAPI(
         title="meshmetrics",
         version=version("meshmetrics"),
@@ -61,7 +64,11 @@ def create_app(
     frame(app, telemetry, cors_origins=cors_origins)
     if metrics_api is not None:
         app.state.metrics_api = metrics_api
+        # Fixed paths first.
+        app.include_router(screens.router)
         app.include_router(router)
+    if dashboard is not None:
+        dashboard.mount(app)
 
     @app.get("/healthz", tags=["operation"])
     async def healthz() -> dict[str, str]:

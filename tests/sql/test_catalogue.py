@@ -34,6 +34,7 @@ DEFINERS = {
     "settled_until",
     "take_lease",
     "uncounted_runs",
+    "workflow_metrics_recent",
 }
 
 OURS = """
