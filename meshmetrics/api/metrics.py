@@ -28,6 +28,7 @@ from meshmetrics.api.problems import Problem, responses
 from meshmetrics.api.reader import Page, Reader, Reading, Wanted
 from meshmetrics.api.schemas import (
     Counts,
+    Held,
     History,
     Period,
     Point,
@@ -105,7 +106,7 @@ async def workflows_summary(
     async with api.reader.reading(who) as reading:
         totals = await reading.totals(wanted)
         rows = await reading.summary(wanted, asked.page(asked.limit, after))
-        revisions = await _revisions(reading, wanted, asked.revisions)
+        held = await _held(reading, wanted, asked.live)
     following = None
     if rows and rows[0]["remaining"] > len(rows):
         following = api.cursors.write(
@@ -117,7 +118,7 @@ async def workflows_summary(
         matching=rows[0]["matching"] if rows else 0,
         rows=[_row(row) for row in rows],
         next=following,
-        revisions=revisions,
+        held=held,
     )
     return cached(request, answer)
 
@@ -131,12 +132,12 @@ async def workflows_history(
     async with api.reader.reading(who) as reading:
         totals = await reading.totals(wanted)
         series = await reading.series(wanted, asked.bucket, asked.tz)
-        revisions = await _revisions(reading, wanted, asked.revisions)
+        held = await _held(reading, wanted, asked.live)
     answer = History(
         **_comparison(totals),
         **_series(series, asked.tz),
         workflows=totals["workflows"],
-        revisions=revisions,
+        held=held,
     )
     return cached(request, answer)
 
@@ -196,24 +197,27 @@ async def workflow(
             raise Problem(404, "there is no such workflow, or it is not yours")
         wanted = Wanted(from_at, to_at, [row["project_id"]], [workflow_id], versions=asked.versions)
         series = await reading.series(wanted, asked.bucket, asked.tz)
-        revisions = await _revisions(reading, wanted, asked.revisions)
+        held = await _held(reading, wanted, asked.live)
     answer = Workflow(
         **_comparison(row),
         **_series(series, asked.tz),
         workflow_id=row["latest_id"],
         totals=_totals(row),
-        revisions=revisions,
+        held=held,
         **{name: row[name] for name in ("project_id", "slug", "name", "version", "versions")},
     )
     return cached(request, answer)
 
 
-async def _revisions(reading: Reading, wanted: Wanted, told: bool) -> dict[UUID, int] | None:
-    """Those of the versions that are counted in the answer, if they are asked for."""
+async def _held(reading: Reading, wanted: Wanted, told: bool) -> dict[UUID, Held] | None:
+    """The counters of the versions that are counted in the answer, if they are asked for."""
     if not told:
         return None
     rows = await reading.versions(wanted.projects, wanted.workflows, wanted.versions)
-    return {row["workflow_id"]: row["revision"] for row in rows}
+    return {
+        row["workflow_id"]: Held.model_construct(**{name: row[name] for name in Held.model_fields})
+        for row in rows
+    }
 
 
 async def _pages(

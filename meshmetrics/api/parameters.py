@@ -128,9 +128,7 @@ class PeriodParameters(_Strict):
 class LiveParameters(PeriodParameters):
     """A period that a screen may follow."""
 
-    revisions: bool = Field(
-        False, description="Also tell `revisions`, from which on broadcasts can be applied"
-    )
+    live: bool = Field(False, description="Also tell `held`, on which broadcasts can be applied")
 
 
 class ChartParameters(LiveParameters):

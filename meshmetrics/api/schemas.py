@@ -71,13 +71,22 @@ class Series(BaseModel):
     series: list[Point]
 
 
+class Held(BaseModel):
+    """The counters of one workflow version, since ever, that an answer's numbers hold."""
+
+    revision: int
+    success_count: int
+    failure_count: int
+    canceled_count: int
+
+
 class Live(BaseModel):
     """What a screen needs to follow the broadcasts from these numbers on."""
 
-    revisions: dict[UUID, int] | None = Field(
+    held: dict[UUID, Held] | None = Field(
         None,
-        description="With `revisions=true`: how far each workflow version's counters are in these"
-        " numbers. A broadcast whose `base_revision` is this is the first that they do not hold",
+        description="With `live=true`: each workflow version's counters in these numbers. A"
+        " broadcast whose `base_revision` is this revision is the first that they do not hold",
     )
 
 
@@ -146,7 +155,6 @@ class Version(BaseModel):
     version: int
     name: str
     created_at: datetime
-    revision: int = Field(description="Of its counters; 0 where nothing was counted yet")
 
 
 class Project(BaseModel):

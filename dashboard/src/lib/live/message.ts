@@ -1,0 +1,49 @@
+/** The broadcasts of the channel `metrics:<project_id>`, as they arrive: design of the daemon. */
+
+export interface Delta {
+  /** Begin of a minute, RFC 3339. */
+  readonly minute: string;
+  readonly success: number;
+  readonly failure: number;
+  readonly canceled: number;
+}
+
+export interface Change {
+  readonly workflow_id: string;
+  readonly slug: string;
+  readonly base_revision: number;
+  readonly revision: number;
+  /** Since ever. */
+  readonly success_count: number;
+  readonly failure_count: number;
+  readonly canceled_count: number;
+  readonly last_success_at: string | null;
+  readonly last_failure_at: string | null;
+  readonly deltas: readonly Delta[];
+}
+
+export interface RatesMessage {
+  readonly v: 1;
+  readonly project_id: string;
+  readonly sent_at: string;
+  readonly workflows: readonly Change[];
+}
+
+/** The message, or null if it is none that we understand: whoever gets null refetches. */
+export function readMessage(payload: unknown): RatesMessage | null {
+  const message = payload as Partial<RatesMessage> | null;
+  if (typeof message !== 'object' || message === null || message.v !== 1) return null;
+  if (typeof message.project_id !== 'string' || !Array.isArray(message.workflows)) return null;
+  return message as RatesMessage;
+}
+
+/** Milliseconds from the end of the newest run in it to its being sent, by the server's clocks;
+ * null where it holds no run that has just ended. */
+export function lagOf(message: RatesMessage): number | null {
+  const ends = message.workflows.flatMap((change) =>
+    [change.last_success_at, change.last_failure_at].map((at) => (at ? Date.parse(at) : NaN)),
+  );
+  const newest = Math.max(...ends.filter((at) => !Number.isNaN(at)));
+  const lag = Date.parse(message.sent_at) - newest;
+  return Number.isFinite(lag) && lag >= 0 && lag < 3_600_000 ? lag : null;
+}
