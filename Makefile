@@ -9,7 +9,7 @@ SQL    := sql/migrations/*.sql sql/views/*.sql sql/functions/*.sql sql/source/*.
 LOCK   := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
           --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
-.PHONY: help demo test check bench format lock clean packages
+.PHONY: help demo test soak check bench format lock clean packages
 
 help: ## list the targets
 	@echo "make TARGET [ARGS=\"…\"]"
@@ -20,6 +20,9 @@ demo: $(VENV)/.ready ## run everything on this machine and watch runs being coun
 
 test: $(VENV)/.ready packages ## run all tests (ARGS="-k name" for some)
 	$(BIN)/pytest $(ARGS)
+
+soak: $(VENV)/.ready packages ## the fault tests with bigger numbers: for a long while
+	MESHMETRICS_TEST_SOAK=1 $(BIN)/pytest tests/faults --timeout=7200 $(ARGS)
 
 check: $(VENV)/.ready ## ruff, mypy --strict, import-linter, SQL lint
 	$(BIN)/ruff check .

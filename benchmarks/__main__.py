@@ -11,6 +11,7 @@ import time
 from rich.console import Console
 
 from benchmarks.figures import Figure, show, write
+from benchmarks.report import write_page
 
 ROWS = {
     "batches": "time of count_runs by number of ids",
@@ -45,6 +46,7 @@ def main() -> None:
     show(figures, console)
     if not arguments.quick:
         write(figures)
+        write_page()
 
 
 if __name__ == "__main__":

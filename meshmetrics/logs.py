@@ -131,7 +131,7 @@ def _redact_with(hide: Callable[[str], str]) -> Processor:
 def _order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """When, how urgent and what come first."""
     first = {key: event.pop(key) for key in ("at", "level", "event")}
-    return first | event
+    return {**first, **event}
 
 
 def _hide_inside(value: Any, hide: Callable[[str], str]) -> Any:

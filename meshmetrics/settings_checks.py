@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 
 def _wrong(message: str) -> PydanticCustomError:
-    return PydanticCustomError("setting", message)  # type: ignore[arg-type] # a plain text
+    return PydanticCustomError("setting", message)
 
 
 def http_url(text: str) -> str:

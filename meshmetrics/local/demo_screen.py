@@ -78,7 +78,7 @@ def _figures(view: View) -> list[Text]:
         stream = ("● up", "green")
     else:
         stream = ("○ down", "bold red")
-    sweep = "" if view.since_sweep is None else f" (last {seconds(view.since_sweep)} ago)"
+    sweep = "" if view.since_sweep is None else f" (full {seconds(view.since_sweep)} ago)"
     if view.drift is None:
         drift, audit = ("first audit under way", "dim"), ""
     else:
@@ -106,8 +106,8 @@ def _figures(view: View) -> list[Text]:
         _labelled(
             "stream",
             stream,
-            f"  {daemon.events:,} events, {view.broadcasts:,} broadcasts,"
-            f" {daemon.by_sweep:,} by sweep{sweep}",
+            f"  {daemon.events:,} events, {daemon.by_sweep:,} by sweeps{sweep},"
+            f" {view.broadcasts:,} broadcasts",
         ),
         _labelled("drift", drift, audit),
     ]

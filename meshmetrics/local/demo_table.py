@@ -54,7 +54,7 @@ def _rate(row: WorkflowRow) -> Text:
 
 
 def _bar(row: WorkflowRow) -> Text:
-    """Full up to the interval's lower end, shaded up to its upper one."""
+    """Solid up to the interval's lower end, broken up to its upper one."""
     if row.totals.success + row.totals.failure < MIN_RUNS:
         return Text("·" * BAR, "dim")
     low, high = wilson(row.totals.success, row.totals.failure)
@@ -62,7 +62,7 @@ def _bar(row: WorkflowRow) -> Text:
     shaded = max(round(high * BAR) - full, 0)
     colour = "green" if low >= 0.9 else "red" if high < 0.75 else "default"
     return Text.assemble(
-        ("█" * full, colour), ("▒" * shaded, colour), ("·" * (BAR - full - shaded), "dim")
+        ("━" * full, colour), ("╍" * shaded, colour), ("·" * (BAR - full - shaded), "dim")
     )
 
 

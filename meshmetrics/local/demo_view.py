@@ -60,6 +60,7 @@ class View:
     realtime_up: bool = True
     daemon: DaemonFigures = field(default_factory=DaemonFigures)
     since_sweep: float | None = None
+    """Since the last full one: those that look at the last moment only are too many to tell."""
     drift: int | None = None
     """What the last audit found wrong; None before the first."""
     since_audit: float = 0.0

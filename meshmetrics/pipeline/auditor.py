@@ -20,6 +20,8 @@ log = structlog.get_logger()
 REST = 9
 """A step is followed by a pause of so many times its length: auditing takes a tenth of one
 connection's time, and a cycle ten times what its steps take together."""
+MOST_REST = 30.0
+"""Seconds: a step that was long may have waited for a database that was away."""
 NOT_YET = 60.0
 """Seconds between looks at whether the back-fill is done: until then nothing can be equal."""
 
@@ -107,7 +109,7 @@ class Auditor(Service):
 
     async def _rest(self, began: float) -> bool:
         """Pause after a step; whether we go on."""
-        return not await self.pause(REST * (time.monotonic() - began))
+        return not await self.pause(min(REST * (time.monotonic() - began), MOST_REST))
 
     async def _audit_runs(self, found: _Found) -> bool:
         """Whether all runs were looked at that sweeps and back-fill are done with."""

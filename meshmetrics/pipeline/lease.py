@@ -75,6 +75,7 @@ class Leader(Service):
             lease = await self._take()
             if lease is not None and lease.held:
                 await self._work(lease, asked + self._ttl)
+                holder_name = None
                 continue
             if lease is not None and lease.holder_name != holder_name:
                 holder_name = lease.holder_name

@@ -31,6 +31,8 @@ AHEAD = timedelta(seconds=1)
 REST = 4
 """A look is followed by a pause of so many times its length at least: the database gives it no more
 than a fifth of one connection."""
+MOST_REST = 5.0
+"""Seconds: a look that was long may have waited for a database that was away."""
 
 
 class QuickSweeper(Service):
@@ -99,7 +101,7 @@ class QuickSweeper(Service):
             since = began
             took = (_steady() - began).total_seconds()
             self._telemetry.sweeps.labels("quick").inc()
-            if await self.pause(max(self._interval, REST * took)):
+            if await self.pause(max(self._interval, min(REST * took, MOST_REST))):
                 return
 
 

@@ -26,7 +26,8 @@ JUDGE_SECONDS = 1.0
 """How often the stream is judged between sweeps, by what quick sweeps have counted meanwhile."""
 REST = 4
 """A sweep is followed by a pause of so many times its length at least, so that sweeping never
-becomes the database's main work."""
+becomes the database's main work. Never longer than the longest pause: a sweep may have been long
+only because it waited for a database that was away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Sweeper(Service):
                 self._set_pause(min(self._pause * 2, self._times.longest))
                 self._judge(missed)
             ended = clock()
-            await self._rest(ended, at_least=REST * (ended - began))
+            await self._rest(ended, at_least=min(REST * (ended - began), self._times.longest))
 
     async def _sweep(self, *, expecting: bool) -> int:
         """Count everything uncounted from the checkpoint on; return how many runs are certainly

@@ -19,40 +19,44 @@ security definer
 set search_path = pg_catalog, pg_temp
 set jit = off
 set enable_seqscan = off -- as in count_runs
+set enable_hashjoin = off -- in the order of the index, and no further than the limit
+set enable_mergejoin = off
 as $$
   with step as materialized (
-    select r.id, r.updated_at
-    from public.workflow_runs r
-    where (r.updated_at, r.id) > (after_at, after_id) and r.updated_at < until
-    order by r.updated_at, r.id
+    select s.*
+    from meshmetrics.run_states s
+    where (s.updated_at, s.run_id) > (after_at, after_id) and s.updated_at < until
+    order by s.updated_at, s.run_id
     limit max_scanned
   ),
   last as (
-    select s.updated_at, s.id from step s order by s.updated_at desc, s.id desc limit 1
+    select s.updated_at, s.run_id from step s order by s.updated_at desc, s.run_id desc limit 1
   )
   select
     coalesce(
       (
         select array_agg(s.run_id)
-        from meshmetrics.run_states s
+        from step s
         left join lateral ( -- offset 0: as in count_runs
           select c.* from meshmetrics.counted_runs c where c.run_id = s.run_id offset 0
         ) l on true
-        where s.run_id = any (array(select step.id from step))
-          and (s.outcome is not null or l.run_id is not null)
+        where (s.outcome is not null or l.run_id is not null)
           and (
             s.flaw is not null
             or (s.workflow_id, s.outcome, case when s.outcome is not null then s.finished_at end)
               is distinct from (l.workflow_id, l.outcome, l.finished_at)
           )
-          and not exists (
-            select from meshmetrics.set_aside_runs a
-            where a.run_id = s.run_id and a.run_updated_at is not distinct from s.updated_at
+          and not (
+            (select exists (select from meshmetrics.set_aside_runs)) -- almost never: ask but once
+            and exists (
+              select from meshmetrics.set_aside_runs a
+              where a.run_id = s.run_id and a.run_updated_at is not distinct from s.updated_at
+            )
           )
       ),
       '{}'
     ),
     (select count(*)::integer from step),
     (select last.updated_at from last),
-    (select last.id from last);
+    (select last.run_id from last);
 $$;

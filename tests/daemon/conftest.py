@@ -41,6 +41,10 @@ QUICK = {
 """Everything that takes seconds in production takes fractions of one."""
 
 
+BY_EVENTS: dict[str, Any] = {"sweep_min": 60, "sweep_max": 60, "sweep_quick": 0}
+"""Once the stream is up nothing is found by sweeps: what is counted was announced."""
+
+
 class TestSettings(Settings):
     """What the test says, whatever the environment does."""
 
@@ -100,10 +104,14 @@ class World:
     @asynccontextmanager
     async def running(self, *, until_up: bool = True, **changes: Any) -> AsyncIterator[Running]:
         """A daemon, with these settings over the quick ones, that holds the lease; with its
-        stream up, unless told otherwise. It is stopped at the end, and must stop cleanly."""
+        stream up and swept for, unless told otherwise. It is stopped at the end, and must stop
+        cleanly."""
 
         def ready(running: Running) -> bool:
-            return running.up if until_up else running.value("lease_held") == 1
+            if not until_up:
+                return running.value("lease_held") == 1
+            # One sweep at the start and one for the session: what comes now is the stream's.
+            return running.up and running.value("sweeps_total", kind="regular") >= 2
 
         async with self._running(ready, **changes) as running:
             yield running

@@ -11,7 +11,7 @@ import pytest
 from realtime import AsyncRealtimeClient, RealtimeSubscribeStates
 
 from meshmetrics.local.realtime import mint
-from tests.daemon.conftest import JWT_SECRET, World
+from tests.daemon.conftest import BY_EVENTS, JWT_SECRET, World
 from tests.support import Project, Workflow, eventually, finish_run, insert_run, make_project
 from tests.support import make_workflow as new_workflow
 
@@ -80,7 +80,10 @@ async def test_a_member_sees_every_run_in_counters_and_in_minutes(
     world: World, project: Project
 ) -> None:
     workflow = str(world.workflow.id)
-    async with world.running() as running, watching(world, project) as dashboard:
+    async with (
+        world.running(**BY_EVENTS) as running,
+        watching(world, project) as dashboard,
+    ):
         await end_runs(world, world.workflow, 30)
         await eventually(lambda: dashboard.success.get(workflow) == 30)
         assert dashboard.by_minute == {workflow: 30}

@@ -24,7 +24,7 @@ from structlog.testing import capture_logs
 
 from meshmetrics.local.realtime import RealtimeServer, Timing
 from meshmetrics.pipeline.session import Session, SessionEndedError, SessionTimes
-from tests.daemon.conftest import JWT_SECRET, KEY, Running, World
+from tests.daemon.conftest import BY_EVENTS, JWT_SECRET, KEY, Running, World
 from tests.support import eventually, finish_run, insert_run, resume_run
 from tests.support.databases import Database
 
@@ -43,7 +43,7 @@ async def came_back(world: World, running: Running, sessions: float) -> None:
 
 
 async def test_events_are_counted_as_they_come(world: World) -> None:
-    async with world.running(sweep_min=60, sweep_max=60) as running:
+    async with world.running(**BY_EVENTS) as running:
         await end_a_run(world, "succeeded")
         run = await insert_run(world.owner, world.workflow)
         await finish_run(world.owner, run, "failed")
@@ -69,7 +69,7 @@ async def test_runs_that_begin_send_no_event(world: World) -> None:
 async def test_what_ended_while_the_stream_was_down_is_counted_as_soon_as_it_is_up_again(
     world: World,
 ) -> None:
-    async with world.running(sweep_min=60, sweep_max=60, backoff_cap=0.5) as running:
+    async with world.running(**BY_EVENTS, backoff_cap=0.5) as running:
         await eventually(lambda: running.value("sweeps_total", kind="regular") >= 2)
         world.realtime.faults.refuse = True
         await world.realtime.disconnect()
@@ -119,7 +119,7 @@ ODD: dict[str, tuple[object, str]] = {
 async def test_hazard_1_an_odd_event_is_logged_and_counted_and_the_rest_goes_on(
     world: World, payload: dict[str, Any], kind: str
 ) -> None:
-    async with world.running(sweep_min=60, sweep_max=60, probe_interval=60) as running:
+    async with world.running(**BY_EVENTS, probe_interval=60) as running:
         await end_a_run(world)
         await eventually(lambda: running.value("events_received_total") == 1)
         if isinstance(payload.get("data"), dict):
@@ -155,7 +155,7 @@ def ids_of(world: World) -> list[int]:
 async def test_a_frame_that_is_not_understood_is_logged_and_counted_and_the_rest_goes_on(
     world: World, text: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    async with world.running(sweep_min=60, sweep_max=60, probe_interval=60) as running:
+    async with world.running(**BY_EVENTS, probe_interval=60) as running:
         world.realtime.send_raw(text)
         await eventually(lambda: running.value("events_odd_total", kind="frame") == 1)
         await end_a_run(world)
@@ -217,7 +217,7 @@ async def test_hazard_5_unanswered_heartbeats_do_no_harm_while_the_probe_is_answ
 async def test_hazard_6_a_close_of_an_older_join_ends_the_session_instead_of_deafening_it(
     world: World,
 ) -> None:
-    async with world.running(sweep_min=60, sweep_max=60) as running:
+    async with world.running(**BY_EVENTS) as running:
         topic = joined_topic(world)
         frame = {"topic": topic, "event": "phx_close", "payload": {}, "ref": "0"}
         world.realtime.send_raw(json.dumps(frame))
@@ -335,7 +335,7 @@ async def test_where_only_private_topics_are_allowed_the_next_session_is_private
 
 
 async def test_more_hints_than_the_inbox_holds_are_found_by_a_sweep(world: World) -> None:
-    async with world.running(inbox_capacity=100, sweep_min=60, sweep_max=60) as running:
+    async with world.running(inbox_capacity=100, **BY_EVENTS) as running:
         async with world.owner.transaction():
             # Nobody counts meanwhile, and the engine writes on.
             await world.owner.execute("select meshmetrics.counting_lock()")
@@ -390,7 +390,7 @@ async def test_a_session_that_ended_leaves_no_task_behind(
 
 
 async def test_a_run_that_does_not_exist_is_no_trouble(world: World) -> None:
-    async with world.running(sweep_min=60, sweep_max=60) as running:
+    async with world.running(**BY_EVENTS) as running:
         payload = {"ids": ids_of(world), "data": {**FULL, "type": "UPDATE"}}
         payload["data"]["record"] = {"id": str(uuid4()), "status": "failed"}  # type: ignore[index]
         world.realtime.push("postgres_changes", payload)

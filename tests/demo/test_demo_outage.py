@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
-
 from meshmetrics.local.demo_running import Running
 from meshmetrics.local.demo_stack import stack
 from tests.support import eventually
@@ -38,9 +36,6 @@ async def running() -> AsyncIterator[Running]:
             await asyncio.gather(*watching, return_exceptions=True)
 
 
-# The client itself reads them when its connection is cut.
-@pytest.mark.filterwarnings("ignore:ConnectionClosed.code is deprecated:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:ConnectionClosed.reason is deprecated:DeprecationWarning")
 async def test_while_realtime_is_stopped_sweeps_count_and_members_still_see_it() -> None:
     async with running() as demo:
 

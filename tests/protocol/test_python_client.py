@@ -171,9 +171,6 @@ async def test_presence_syncs(connect: Client, target: Target, name: str) -> Non
 
 
 @pytest.mark.local_server
-# The client asks an exception of websockets for its code in the old way.
-@pytest.mark.filterwarnings("ignore:ConnectionClosed.code is deprecated:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:ConnectionClosed.reason is deprecated:DeprecationWarning")
 async def test_it_reconnects_and_gets_changes_again(
     target: Target, sql: asyncpg.Connection, name: str, row_id: int
 ) -> None:

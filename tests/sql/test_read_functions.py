@@ -8,6 +8,7 @@ from decimal import Decimal
 from itertools import pairwise
 from operator import itemgetter
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -78,7 +79,7 @@ runs = st.lists(
     max_size=25,
 )
 examples = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -207,15 +208,55 @@ async def test_a_series_is_the_runs_of_each_local_hour_day_or_week(
         assert tuple(map(sum, zip(*map(numbers, rows), strict=True))) == plain
         return
 
-    # Each is one hour, day or week of the local calendar, and no other bucket is the same.
-    begins = await labels(owner, edges[:-1], chosen, zone)
-    ends = await labels(owner, [edge - MICROSECOND for edge in edges[1:]], chosen, zone)
+    await assert_local(owner, rows, (starts_at, ends_at), project, counted, zone)
+
+
+async def assert_local(
+    owner: asyncpg.Connection,
+    rows: Sequence[asyncpg.Record],
+    period: tuple[datetime, datetime],
+    project: Project,
+    counted: list[UUID] | None,
+    zone: str,
+) -> None:
+    """Each row is one hour, day or week of the local calendar, no other is the same, and it has
+    the runs that a plain `group by` puts there."""
+    bucket = rows[0]["bucket"]
+    begins = await labels(owner, [row["starts_at"] for row in rows], bucket, zone)
+    ends = await labels(owner, [row["ends_at"] - MICROSECOND for row in rows], bucket, zone)
     assert begins == ends
     assert len(set(begins)) == len(begins)
     assert all(not row["partial"] for row in rows[1:-1])
-    plain_rows = await plain_series(owner, starts_at, ends_at, [project.id], counted, chosen, zone)
+    plain_rows = await plain_series(owner, *period, [project.id], counted, bucket, zone)
     found = {b: numbers(row) for b, row in zip(begins, rows, strict=True)}
     assert {label: n for label, n in found.items() if n != NOTHING} == plain_rows
+
+
+@pytest.mark.parametrize("zone", ZONES)
+async def test_hours_days_and_weeks_are_right_whenever_the_clocks_change(
+    owner: asyncpg.Connection, store: Store, zone: str
+) -> None:
+    changes = await owner.fetch(
+        "select t from generate_series($1::timestamptz, $2::timestamptz, interval '15 minutes') t"
+        " where t at time zone $3 - (t - interval '15 minutes') at time zone $3"
+        "       <> interval '15 minutes'",
+        TODAY - 395 * DAY,
+        TODAY - DAY,
+        zone,
+    )
+    assert changes or zone in ("UTC", "Asia/Kathmandu", "Pacific/Apia")
+    project = await make_project(owner)
+    flow = await make_workflow(owner, project)
+    for (change,) in changes:
+        period = (change - 40 * HOUR, change + 40 * HOUR)
+        runs = [Run(flow, "failed", period[0] + n * 15 * MINUTE) for n in range(320)]
+        await insert_and_count(owner, store, project, runs)
+        for bucket in ("hour", "day", "week"):
+            rows = await read(owner, project.owner, "series($1, $2, $3, $4)", *period, bucket, zone)
+            assert sum(row["failure_count"] for row in rows) == 320
+            await assert_local(owner, rows, period, project, None, zone)
+        await owner.execute("delete from public.workflow_definitions where id = $1", flow.id)
+        flow = await make_workflow(owner, project)
 
 
 @examples

@@ -27,16 +27,16 @@ CALLS = [
     "workflow('{workflow}', '{from}', '{to}')",
     "workflow('{workflow}', '{from}', '{to}', 'one')",
     "members(array['{project}'::uuid], null, null, 'all')",
-    "sums('{{"{from}"}}', '{{"{to}"}}', array['{project}'::uuid], null)",
-    "sums('{{"{from}"}}', '{{"{to}"}}', null, array['{workflow}'::uuid])",
+    "sums('{{{from}}}', '{{{to}}}', array['{project}'::uuid], null)",
+    "sums('{{{from}}}', '{{{to}}}', null, array['{workflow}'::uuid])",
 ]
 
 
 def call_for(call: str, workflow: Workflow) -> str:
     return call.format_map(
         {
-            "from": WEEK[0],
-            "to": WEEK[1],
+            "from": WEEK[0].isoformat(),
+            "to": WEEK[1].isoformat(),
             "project": workflow.project_id,
             "workflow": workflow.id,
         }
