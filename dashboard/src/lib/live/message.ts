@@ -38,12 +38,20 @@ export function readMessage(payload: unknown): RatesMessage | null {
 }
 
 /** Milliseconds from the end of the newest run in it to its being sent, by the server's clocks;
- * null where it holds no run that has just ended. */
+ * null where no run in it has just ended. */
 export function lagOf(message: RatesMessage): number | null {
-  const ends = message.workflows.flatMap((change) =>
-    [change.last_success_at, change.last_failure_at].map((at) => (at ? Date.parse(at) : NaN)),
-  );
-  const newest = Math.max(...ends.filter((at) => !Number.isNaN(at)));
-  const lag = Date.parse(message.sent_at) - newest;
-  return Number.isFinite(lag) && lag >= 0 && lag < 3_600_000 ? lag : null;
+  const ends = message.workflows.flatMap((change) => {
+    const newest = change.deltas.at(-1);
+    const told = [
+      [change.last_success_at, newest?.success ?? 0] as const,
+      [change.last_failure_at, newest?.failure ?? 0] as const,
+    ];
+    return told.flatMap(([at, runs]) => {
+      const end = at === null || runs <= 0 ? NaN : Date.parse(at);
+      // Only where it is that run which this message is about.
+      return newest && end - Date.parse(newest.minute) < 60_000 ? [end] : [];
+    });
+  });
+  const lag = Date.parse(message.sent_at) - Math.max(...ends);
+  return Number.isFinite(lag) && lag >= 0 ? lag : null;
 }
