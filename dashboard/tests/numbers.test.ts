@@ -4,7 +4,7 @@ import { defaults, readFilters, writeFilters } from '../src/lib/state/filters';
 import { asCalendar, byHourAndWeekday } from '../src/lib/state/grids';
 import { rateChange, rateOf } from '../src/lib/state/rates';
 import { bucketName, percent, points, runsLink } from '../src/lib/view/format';
-import { countTicks } from '../src/lib/view/scale';
+import { countTicks, placeLabels } from '../src/lib/view/scale';
 import { counts, row } from './some';
 
 describe('a rate', () => {
@@ -148,4 +148,12 @@ test('the ticks of an axis are round and reach over what is shown', () => {
   expect(countTicks(97)).toEqual([0, 50, 100]);
   expect(countTicks(3)).toEqual([0, 1, 2, 3]);
   expect(countTicks(0)).toEqual([0, 1]);
+});
+
+test('a day of many buckets is named once, and words do not touch', () => {
+  const words = ['1', '1', '2', '2', '3', '3'];
+  const at = (step: number) => placeLabels(words, step, 50, true).map(({ place }) => place);
+  expect(at(100)).toEqual([2, 4]);
+  expect(at(20)).toEqual([2]);
+  expect(placeLabels(words, 20, 50, false).map(({ place }) => place)).toEqual([0, 3]);
 });

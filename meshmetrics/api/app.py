@@ -60,6 +60,7 @@ def create_app(
         openapi_url=None,  # all of it comes from `frame`
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,  # what typed clients call it
     )
     frame(app, telemetry, cors_origins=cors_origins)
     if metrics_api is not None:

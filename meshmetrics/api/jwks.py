@@ -85,7 +85,7 @@ class Jwks:
             response = await self._client.get(self._url, timeout=TIMEOUT)
             response.raise_for_status()
             self._keys = _usable(response.json()["keys"])
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # whatever is wrong with the answer, the old keys go on
             log.warning("auth.keys_unavailable", error=describe(error))
         else:
             self._fetched_at = self._clock()
@@ -103,7 +103,7 @@ def _usable(documents: list[dict[str, object]]) -> dict[str, jwt.PyJWK]:
             continue
         try:
             found[str(document["kid"])] = jwt.PyJWK(document, algorithm=algorithm)
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
             log.warning("auth.key_unusable", error=describe(error))
     return found
 

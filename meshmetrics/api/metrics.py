@@ -70,7 +70,7 @@ router = APIRouter(
     prefix="/api/metrics",
     tags=["metrics"],
     dependencies=[Depends(bearer)],
-    responses=responses(401, 422, 429, 500, 503),
+    responses=responses(401, 422, 429, 431, 500, 503),
 )
 
 

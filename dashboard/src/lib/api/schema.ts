@@ -15,7 +15,7 @@ export interface paths {
          * Catalogue
          * @description The caller's projects, and all versions of their workflows.
          */
-        get: operations["catalogue_api_metrics_catalogue_get"];
+        get: operations["catalogue"];
         put?: never;
         post?: never;
         delete?: never;
@@ -35,7 +35,7 @@ export interface paths {
          * Workflows Recent
          * @description How the last runs of each workflow ended.
          */
-        get: operations["workflows_recent_api_metrics_workflows_recent_get"];
+        get: operations["workflows_recent"];
         put?: never;
         post?: never;
         delete?: never;
@@ -56,7 +56,7 @@ export interface paths {
          * @description When all counts were last compared with the runs, what came of it, and whether the past is
          *     counted.
          */
-        get: operations["standing_api_metrics_standing_get"];
+        get: operations["standing"];
         put?: never;
         post?: never;
         delete?: never;
@@ -76,7 +76,7 @@ export interface paths {
          * Workflows Summary
          * @description All workflows together, and a row for each: worst first, unless sorted otherwise.
          */
-        get: operations["workflows_summary_api_metrics_workflows_summary_get"];
+        get: operations["workflows_summary"];
         put?: never;
         post?: never;
         delete?: never;
@@ -96,7 +96,7 @@ export interface paths {
          * Workflows History
          * @description All workflows together, over time.
          */
-        get: operations["workflows_history_api_metrics_workflows_history_get"];
+        get: operations["workflows_history"];
         put?: never;
         post?: never;
         delete?: never;
@@ -117,7 +117,7 @@ export interface paths {
          * @description The whole table as CSV (UTF-8, comma, CRLF). A text that a spreadsheet would take for a
          *     formula has a `'` before it.
          */
-        get: operations["workflows_export_api_metrics_workflows_export_csv_get"];
+        get: operations["workflows_export"];
         put?: never;
         post?: never;
         delete?: never;
@@ -138,7 +138,7 @@ export interface paths {
          * @description One workflow, of which any version's id may be given: since ever, in a period, before
          *     it, and over time. Another tenant's workflow is as unknown as one that does not exist.
          */
-        get: operations["workflow_api_metrics_workflow__workflow_id__get"];
+        get: operations["workflow"];
         put?: never;
         post?: never;
         delete?: never;
@@ -158,7 +158,7 @@ export interface paths {
          * Healthz
          * @description Answers as long as the process lives.
          */
-        get: operations["healthz_healthz_get"];
+        get: operations["healthz"];
         put?: never;
         post?: never;
         delete?: never;
@@ -178,7 +178,7 @@ export interface paths {
          * Readyz
          * @description 200 if everything works, 503 if not; either way what works and what does not.
          */
-        get: operations["readyz_readyz_get"];
+        get: operations["readyz"];
         put?: never;
         post?: never;
         delete?: never;
@@ -198,7 +198,7 @@ export interface paths {
          * Metrics
          * @description Prometheus' text format.
          */
-        get: operations["metrics_metrics_get"];
+        get: operations["metrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -786,7 +786,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    catalogue_api_metrics_catalogue_get: {
+    catalogue: {
         parameters: {
             query?: never;
             header?: never;
@@ -838,6 +838,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description Request headers too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description Internal error */
             500: {
                 headers: {
@@ -858,7 +867,7 @@ export interface operations {
             };
         };
     };
-    workflows_recent_api_metrics_workflows_recent_get: {
+    workflows_recent: {
         parameters: {
             query?: {
                 /** @description Only these projects (repeatable) */
@@ -917,6 +926,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description Request headers too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description Internal error */
             500: {
                 headers: {
@@ -937,7 +955,7 @@ export interface operations {
             };
         };
     };
-    standing_api_metrics_standing_get: {
+    standing: {
         parameters: {
             query?: never;
             header?: never;
@@ -982,6 +1000,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description Request headers too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description Internal error */
             500: {
                 headers: {
@@ -1002,7 +1029,7 @@ export interface operations {
             };
         };
     };
-    workflows_summary_api_metrics_workflows_summary_get: {
+    workflows_summary: {
         parameters: {
             query?: {
                 /** @description Begin of the period, with its offset (RFC 3339). Goes with `to`, not `range` */
@@ -1081,6 +1108,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description Request headers too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description Internal error */
             500: {
                 headers: {
@@ -1101,7 +1137,7 @@ export interface operations {
             };
         };
     };
-    workflows_history_api_metrics_workflows_history_get: {
+    workflows_history: {
         parameters: {
             query?: {
                 /** @description Begin of the period, with its offset (RFC 3339). Goes with `to`, not `range` */
@@ -1172,6 +1208,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description Request headers too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description Internal error */
             500: {
                 headers: {
@@ -1192,7 +1237,7 @@ export interface operations {
             };
         };
     };
-    workflows_export_api_metrics_workflows_export_csv_get: {
+    workflows_export: {
         parameters: {
             query?: {
                 /** @description Begin of the period, with its offset (RFC 3339). Goes with `to`, not `range` */
@@ -1258,6 +1303,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description Request headers too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description Internal error */
             500: {
                 headers: {
@@ -1278,7 +1332,7 @@ export interface operations {
             };
         };
     };
-    workflow_api_metrics_workflow__workflow_id__get: {
+    workflow: {
         parameters: {
             query?: {
                 /** @description Begin of the period, with its offset (RFC 3339). Goes with `to`, not `range` */
@@ -1356,6 +1410,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description Request headers too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description Internal error */
             500: {
                 headers: {
@@ -1376,7 +1439,7 @@ export interface operations {
             };
         };
     };
-    healthz_healthz_get: {
+    healthz: {
         parameters: {
             query?: never;
             header?: never;
@@ -1398,7 +1461,7 @@ export interface operations {
             };
         };
     };
-    readyz_readyz_get: {
+    readyz: {
         parameters: {
             query?: never;
             header?: never;
@@ -1431,7 +1494,7 @@ export interface operations {
             };
         };
     };
-    metrics_metrics_get: {
+    metrics: {
         parameters: {
             query?: never;
             header?: never;

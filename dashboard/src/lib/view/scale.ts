@@ -17,8 +17,31 @@ export function rateFloor(lowest: number): number {
   return 0;
 }
 
-/** Every how manieth of `count` buckets has a word below it, so that they do not touch. */
-export function labelStep(count: number, width: number, each = 70): number {
-  const raw = Math.max(1, (count * each) / Math.max(width, 1));
-  return [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 192].find((n) => n >= raw) ?? Math.ceil(raw);
+export interface Label {
+  readonly place: number;
+  readonly text: string;
+}
+
+/**
+ * Which of the buckets' words stand below the axis, `room` apart: where a word begins, so that a day
+ * of many buckets is named once; or at even distances.
+ */
+export function placeLabels(
+  words: readonly string[],
+  step: number,
+  room: number,
+  whereTheyBegin: boolean,
+): Label[] {
+  const every = evenly(room / Math.max(step, 0.01));
+  const labels: Label[] = [];
+  words.forEach((text, place) => {
+    const last = labels.at(-1);
+    const begins = whereTheyBegin ? place > 0 && text !== words[place - 1] : place % every === 0;
+    if (begins && (!last || (place - last.place) * step >= room)) labels.push({ place, text });
+  });
+  return labels;
+}
+
+function evenly(least: number): number {
+  return [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96].find((n) => n >= least) ?? Math.ceil(least);
 }

@@ -1,0 +1,77 @@
+"""The committed document, and the page made of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+
+from meshmetrics.api.app import Readiness, create_app
+from meshmetrics.api.auth import Authenticator
+from meshmetrics.api.cursors import Cursors
+from meshmetrics.api.limits import CallerBudget
+from meshmetrics.api.metrics import MetricsApi
+from meshmetrics.api.reader import Reader
+from meshmetrics.telemetry import Telemetry
+
+COMMITTED = Path(__file__).resolve().parents[2] / "docs" / "openapi.json"
+
+
+async def _ready() -> Readiness:
+    return Readiness(True)
+
+
+def openapi() -> dict[str, Any]:
+    """The document, without a database."""
+    reader = Reader(cast("Any", None), statement_timeout=1)
+    api = MetricsApi(Authenticator(None, None), reader, Cursors("x"), CallerBudget(1, 1))
+    document: dict[str, Any] = create_app(_ready, Telemetry(), metrics_api=api).openapi()
+    return document
+
+
+def test_the_committed_document_is_what_the_code_says() -> None:
+    """MESHMETRICS_TEST_WRITE_GOLDEN=1 writes it anew."""
+    text = json.dumps(openapi(), indent=2, ensure_ascii=False) + "\n"
+    if os.environ.get("MESHMETRICS_TEST_WRITE_GOLDEN"):
+        COMMITTED.write_text(text)
+    assert COMMITTED.read_text() == text
+
+
+def test_every_reference_leads_somewhere() -> None:
+    document = openapi()
+    names = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(document)))
+    assert names == set(document["components"]["schemas"]) | (names - names)
+    assert "ProblemDocument" in names
+    assert "HTTPValidationError" not in json.dumps(document)
+
+
+def test_everything_below_api_wants_a_token_and_says_what_its_errors_are() -> None:
+    for path, methods in openapi()["paths"].items():
+        for operation in methods.values():
+            assert bool(operation.get("security")) == path.startswith("/api/")
+            if path.startswith("/api/"):
+                assert {"401", "422", "429", "500", "503"} <= operation["responses"].keys()
+                assert all(
+                    p.get("description") for p in operation["parameters"] if p["in"] == "query"
+                )
+
+
+async def test_the_page_needs_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:
+    response = await client.get("/api/docs")
+    assert response.status_code == 200
+    page = response.text
+    assert re.findall(r"""(?:src|href)=["']?(?!#|openapi\.json)[^"'> ]+""", page) == []
+    assert "<script" not in page
+    assert "url(" not in page
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+    document = (await client.get("/api/openapi.json")).json()
+    for path in document["paths"]:
+        assert f"GET {path}" in page
+    for parameter in document["paths"]["/api/metrics/workflows/summary"]["get"]["parameters"]:
+        assert f"<code>{parameter['name']}</code>" in page
+    anchors = set(re.findall(r'id="([^"]+)"', page))
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= anchors
