@@ -39,9 +39,7 @@ def _table(figures: Iterable[Mapping[str, Any]]) -> str:
         last = figure["row"]
         measured = f"{readable(figure['value'])} {figure['unit']}"
         mark = MARKS[figure["met"]]
-        rows.append(
-            f"| {row} | {figure['what']} | {measured} | {figure['target']} | {mark} |"
-        )
+        rows.append(f"| {row} | {figure['what']} | {measured} | {figure['target']} | {mark} |")
     return "\n".join(rows)
 
 

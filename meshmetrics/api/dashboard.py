@@ -25,7 +25,7 @@ TYPES = {
     ".woff2": "font/woff2",
 }
 
-_INLINE_SCRIPT = re.compile(r"<script[^>]*>(.+?)</script>", re.DOTALL)
+_INLINE_SCRIPT = re.compile(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 NOT_BUILT = """<!doctype html><html lang="en"><meta charset="utf-8">
 <title>meshmetrics: the dashboard is not built</title>

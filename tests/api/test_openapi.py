@@ -56,7 +56,9 @@ def test_everything_below_api_wants_a_token_and_says_what_its_errors_are() -> No
             if path.startswith("/api/"):
                 assert {"401", "422", "429", "500", "503"} <= operation["responses"].keys()
                 assert all(
-                    p.get("description") for p in operation["parameters"] if p["in"] == "query"
+                    p.get("description")
+                    for p in operation.get("parameters", [])
+                    if p["in"] == "query"
                 )
 
 

@@ -143,7 +143,9 @@ async def test_the_page_fits_its_window_and_is_pictured(
     window = {"width": width, "height": 900 if width > 400 else 844}
     async with visitor(browser, viewport=window) as ada:
         await ada.sign_in(site, site.ada, "/?range=7d&tz=Europe/Berlin")
-        await expect(ada.page.get_by_role("link", name="Order sync to warehouse", exact=True)).to_be_visible()
+        await expect(
+            ada.page.get_by_role("link", name="Order sync to warehouse", exact=True)
+        ).to_be_visible()
         await picture(ada, f"dashboard-{width}.png")
         await ada.page.get_by_role("link", name="Refund approval", exact=True).click()
         await expect(ada.page.get_by_text("The last year, day by day")).to_be_visible()
