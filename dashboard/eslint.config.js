@@ -16,6 +16,8 @@ export default ts.config(
   {
     rules: {
       'no-undef': 'off', // TypeScript knows better
+      // Sets and maps are made anew here, never changed once something shows them.
+      'svelte/prefer-svelte-reactivity': 'off',
       // The library knows no routes: addresses are given to it by whoever mounts it.
       'svelte/no-navigation-without-resolve': 'off',
     },

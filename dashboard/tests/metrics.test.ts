@@ -39,7 +39,8 @@ const client = {
     fetches += 1;
     return fails ? Promise.reject(fails) : Promise.resolve(table(revision, counts(revision)));
   },
-  series: () => (fails ? Promise.reject(fails) : Promise.resolve(series(revision, counts(revision)))),
+  series: () =>
+    fails ? Promise.reject(fails) : Promise.resolve(series(revision, counts(revision))),
 } as unknown as MetricsClient;
 
 const connect: Connect = (_projects, told) => {

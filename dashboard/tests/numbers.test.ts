@@ -130,9 +130,9 @@ describe('zones', () => {
   });
 
   test('a bucket is named in the zone that is chosen', () => {
-    expect(bucketName(at('2026-11-23T12:00:00Z'), at('2026-11-23T12:15:00Z'), 'Asia/Kathmandu')).toBe(
-      '23 Nov, 17:45–18:00',
-    );
+    expect(
+      bucketName(at('2026-11-23T12:00:00Z'), at('2026-11-23T12:15:00Z'), 'Asia/Kathmandu'),
+    ).toBe('23 Nov, 17:45–18:00');
   });
 });
 

@@ -19,7 +19,8 @@ function props(rows: readonly Row[]) {
   };
 }
 
-const names = () => screen.getAllByRole('rowheader').map((one) => one.querySelector('a')?.textContent);
+const names = () =>
+  screen.getAllByRole('rowheader').map((one) => one.querySelector('a')?.textContent);
 
 describe('the table', () => {
   const good = row({ key: 'good', name: 'Good', counts: counts(100) });

@@ -6,7 +6,7 @@ import { readFilters, writeFilters, type Filters } from '../lib/state/filters';
 const HERE = Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
 
 export function address() {
-  let filters = $derived(readFilters(page.url.searchParams, HERE));
+  const filters = $derived(readFilters(page.url.searchParams, HERE));
 
   function query(of: Filters): string {
     const text = writeFilters(of, HERE).toString();

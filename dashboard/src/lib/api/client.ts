@@ -2,7 +2,14 @@
 import createClient, { type Client } from 'openapi-fetch';
 import type { Filters } from '../state/filters';
 import type { Counts } from '../state/rates';
-import { rowKey, type Holdings, type Outcome, type Row, type Series, type Table } from '../state/view';
+import {
+  rowKey,
+  type Holdings,
+  type Outcome,
+  type Row,
+  type Series,
+  type Table,
+} from '../state/view';
 import type { components, paths } from './schema';
 
 type Schemas = components['schemas'];
@@ -80,7 +87,7 @@ export class MetricsClient {
       this.#recent(filters, signal),
     ]);
     const rows = [...first.rows];
-    for (let next = first.next; next && rows.length < MOST_ROWS; ) {
+    for (let next = first.next; next && rows.length < MOST_ROWS;) {
       const cursor: string = next;
       const page = await this.#ask(signal, (signal) =>
         this.#http.GET('/api/metrics/workflows/summary', {
@@ -147,9 +154,7 @@ export class MetricsClient {
 
   async #ask<T>(
     signal: AbortSignal | undefined,
-    request: (
-      signal: AbortSignal,
-    ) => Promise<{ data?: T; error?: unknown; response: Response }>,
+    request: (signal: AbortSignal) => Promise<{ data?: T; error?: unknown; response: Response }>,
   ): Promise<T> {
     const patience = AbortSignal.timeout(PATIENCE);
     const both = signal ? AbortSignal.any([signal, patience]) : patience;
@@ -198,7 +203,9 @@ function toHoldings(held: Schemas['Summary']['held']): Holdings {
   );
 }
 
-function toCounts(from: Pick<Schemas['Held'], 'success_count' | 'failure_count' | 'canceled_count'>): Counts {
+function toCounts(
+  from: Pick<Schemas['Held'], 'success_count' | 'failure_count' | 'canceled_count'>,
+): Counts {
   return {
     success: from.success_count,
     failure: from.failure_count,

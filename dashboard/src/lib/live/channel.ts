@@ -55,12 +55,7 @@ class Joined {
   #attempts = 0;
   #closed = false;
 
-  constructor(
-    supabase: SupabaseClient,
-    project: string,
-    changed: () => void,
-    listener: Listener,
-  ) {
+  constructor(supabase: SupabaseClient, project: string, changed: () => void, listener: Listener) {
     this.#supabase = supabase;
     this.#topic = `metrics:${project}`;
     this.#changed = changed;

@@ -59,7 +59,7 @@ export function defaults(tz: string): Filters {
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** The filters of an address. What it says wrongly is taken for what is usual. */
-export function readFilters(params: Pick<URLSearchParams, "get" | "getAll">, tz: string): Filters {
+export function readFilters(params: Pick<URLSearchParams, 'get' | 'getAll'>, tz: string): Filters {
   const usual = defaults(tz);
   const one = <T extends string>(name: string, of: readonly T[], otherwise: T): T => {
     const given = params.get(name) as T | null;

@@ -30,6 +30,11 @@ export function asCalendar(points: readonly Point[], tz: string): Day[] {
     // Noon is on the same day whatever the clocks did at night.
     const { weekday } = hourAndWeekday((point.start + point.end) / 2, tz);
     if (place > 0 && weekday === 0) week += 1;
-    return { date: localDate((point.start + point.end) / 2, tz), weekday, week, counts: point.counts };
+    return {
+      date: localDate((point.start + point.end) / 2, tz),
+      weekday,
+      week,
+      counts: point.counts,
+    };
   });
 }
