@@ -20,6 +20,7 @@ ROWS = {
     "weight": "what the engine loses to counting",
     "latency": "from frame to count to broadcast, in the daemon and end to end",
     "overload": "2,000 runs/s while Realtime passes 100 events/s",
+    "reading": "summary, series and one workflow over HTTP, and from the runs themselves",
     "memory": "the daemon before and after a million events",
     "start": "until ready",
 }

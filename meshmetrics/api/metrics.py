@@ -26,18 +26,7 @@ from meshmetrics.api.parameters import (
 )
 from meshmetrics.api.problems import Problem, responses
 from meshmetrics.api.reader import Page, Reader, Reading, Wanted
-from meshmetrics.api.schemas import (
-    Counts,
-    Held,
-    History,
-    Period,
-    Point,
-    Row,
-    Standing,
-    Summary,
-    Totals,
-    Workflow,
-)
+from meshmetrics.api.schemas import Counts, History, Standing, Summary, Workflow
 
 EXPORT_PAGE = 500
 
@@ -112,13 +101,15 @@ async def workflows_summary(
         following = api.cursors.write(
             Cursor(wanted.from_at, wanted.to_at, _key(rows[-1])), question
         )
-    answer = Summary(
-        **_comparison(totals),
-        workflows=totals["workflows"],
-        matching=rows[0]["matching"] if rows else 0,
-        rows=[_row(row) for row in rows],
-        next=following,
-        held=held,
+    answer = Summary.model_validate(
+        {
+            **_comparison(totals),
+            "workflows": totals["workflows"],
+            "matching": rows[0]["matching"] if rows else 0,
+            "rows": [_row(row) for row in rows],
+            "next": following,
+            "held": held,
+        }
     )
     return cached(request, answer)
 
@@ -133,11 +124,13 @@ async def workflows_history(
         totals = await reading.totals(wanted)
         series = await reading.series(wanted, asked.bucket, asked.tz)
         held = await _held(reading, wanted, asked.live)
-    answer = History(
-        **_comparison(totals),
-        **_series(series, asked.tz),
-        workflows=totals["workflows"],
-        held=held,
+    answer = History.model_validate(
+        {
+            **_comparison(totals),
+            **_series(series, asked.tz),
+            "workflows": totals["workflows"],
+            "held": held,
+        }
     )
     return cached(request, answer)
 
@@ -198,26 +191,25 @@ async def workflow(
         wanted = Wanted(from_at, to_at, [row["project_id"]], [workflow_id], versions=asked.versions)
         series = await reading.series(wanted, asked.bucket, asked.tz)
         held = await _held(reading, wanted, asked.live)
-    answer = Workflow(
-        **_comparison(row),
-        **_series(series, asked.tz),
-        workflow_id=row["latest_id"],
-        totals=_totals(row),
-        held=held,
-        **{name: row[name] for name in ("project_id", "slug", "name", "version", "versions")},
+    answer = Workflow.model_validate(
+        {
+            **row,
+            **_comparison(row),
+            **_series(series, asked.tz),
+            "workflow_id": row["latest_id"],
+            "totals": _totals(row),
+            "held": held,
+        }
     )
     return cached(request, answer)
 
 
-async def _held(reading: Reading, wanted: Wanted, told: bool) -> dict[UUID, Held] | None:
+async def _held(reading: Reading, wanted: Wanted, told: bool) -> dict[UUID, dict[str, Any]] | None:
     """The counters of the versions that are counted in the answer, if they are asked for."""
     if not told:
         return None
     rows = await reading.versions(wanted.projects, wanted.workflows, wanted.versions)
-    return {
-        row["workflow_id"]: Held.model_construct(**{name: row[name] for name in Held.model_fields})
-        for row in rows
-    }
+    return {row["workflow_id"]: dict(row) for row in rows}
 
 
 async def _pages(
@@ -238,41 +230,29 @@ def _key(row: asyncpg.Record) -> tuple[float, str, UUID]:
 
 
 def _comparison(row: asyncpg.Record) -> dict[str, Any]:
-    current = {name: row[name] for name in Counts.model_fields}
-    previous = {name: row["previous_" + name] for name in Counts.model_fields}
     starts_at = row["starts_at"]
     return {
-        "period": Period.model_validate({"from": starts_at, "to": row["ends_at"], **current}),
-        "previous": Period.model_validate(
-            {"from": row["previous_starts_at"], "to": starts_at, **previous}
-        ),
+        "period": {**row, "from": starts_at, "to": row["ends_at"]},
+        "previous": {"from": row["previous_starts_at"], "to": starts_at, **_previous(row)},
         "success_rate_change": row["success_rate_change"],
     }
 
 
 def _series(rows: list[asyncpg.Record], tz: str) -> dict[str, Any]:
-    points = [
-        Point.model_construct(
-            start=row["starts_at"],
-            end=row["ends_at"],
-            partial=row["partial"],
-            **{name: row[name] for name in Counts.model_fields},
-        )
-        for row in rows
-    ]
+    points = [{**row, "start": row["starts_at"], "end": row["ends_at"]} for row in rows]
     return {"tz": tz, "bucket": rows[0]["bucket"], "series": points}
 
 
-def _totals(row: asyncpg.Record) -> Totals:
-    counts = {name: row["total_" + name] for name in Counts.model_fields}
-    others = Totals.model_fields.keys() - counts.keys()
-    return Totals(**counts, **{name: row[name] for name in others})
+def _totals(row: asyncpg.Record) -> dict[str, Any]:
+    return {**row, **{name: row["total_" + name] for name in Counts.model_fields}}
 
 
-def _row(row: asyncpg.Record) -> Row:
-    previous = {name: row["previous_" + name] for name in Counts.model_fields}
-    fields = {name: row[name] for name in Row.model_fields if name != "previous"}
-    return Row.model_construct(previous=Counts.model_construct(**previous), **fields)
+def _row(row: asyncpg.Record) -> dict[str, Any]:
+    return {**row, "previous": _previous(row)}
+
+
+def _previous(row: asyncpg.Record) -> dict[str, Any]:
+    return {name: row["previous_" + name] for name in Counts.model_fields}
 
 
 def cached(request: Request, answer: BaseModel) -> Response:

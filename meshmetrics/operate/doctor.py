@@ -86,6 +86,13 @@ def database_checks(found: dict[str, Any], schema: Schema) -> Iterator[Check]:
         else "row-level security, grants or the channel's policy are not as they were migrated",
         "run `meshmetrics migrate --print` and apply it again: policies.sql and privileges.sql",
     )
+    yield _note(
+        "REST API",
+        found["becomes_tenants"],
+        "can read as the caller",
+        "cannot become authenticated, so every request is answered with 500",
+        "grant authenticated to the role in DATABASE_URL",
+    )
     yield _check(
         "publication",
         found["published"] and found["wal_level"] == "logical",

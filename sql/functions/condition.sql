@@ -22,7 +22,9 @@ as $$
     'tenants_read', (
       has_table_privilege('authenticated', 'public.workflow_run_metrics', 'select')
       and has_table_privilege('authenticated', 'public.workflow_run_buckets', 'select')
+      and has_table_privilege('authenticated', 'public.workflow_run_project_buckets', 'select')
     ),
+    'becomes_tenants', pg_has_role(session_user, 'authenticated', 'member'), -- for the REST API
     'without_row_security', (
       select coalesce(jsonb_agg(c.oid::regclass::text order by c.relname), '[]')
       from pg_class c

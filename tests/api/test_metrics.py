@@ -371,7 +371,12 @@ WRONG = [
     (HISTORY, {"workflow": ["x"]}, "workflow", "UUID"),
     (EXPORT, {"cursor": "x"}, "cursor", "no such parameter"),
     ("/api/metrics/workflow/42", {}, "workflow_id", "UUID"),
-    (f"/api/metrics/workflow/{uuid4()}", {"versions": "2"}, "versions", "'all'"),
+    (
+        "/api/metrics/workflow/6c13d5ab-c7d4-4b00-bf21-9f15d838fed9",
+        {"versions": "2"},
+        "versions",
+        "'all'",
+    ),
 ]
 
 

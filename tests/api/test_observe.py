@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from structlog.testing import capture_logs
 
+from meshmetrics.api.app import HttpServer
 from meshmetrics.api.frame import frame
 from meshmetrics.telemetry import Telemetry
 from tests.api.conftest import ApiOptions, Service, signed
@@ -197,3 +199,26 @@ async def test_metrics_want_their_token_where_one_is_set(client: httpx.AsyncClie
         assert "meshmetrics_" not in response.text
     right = await client.get("/metrics", headers={"Authorization": "Bearer let the scraper in"})
     assert "meshmetrics_http_request_seconds" in right.text
+
+
+async def test_no_answer_waits_for_the_acknowledgement_of_its_beginning(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted: list[socket.socket] = []
+    accept = socket.socket.accept
+
+    def note(listener: socket.socket) -> Any:
+        connection, address = accept(listener)
+        accepted.append(connection)
+        return connection, address
+
+    monkeypatch.setattr(socket.socket, "accept", note)
+    server = HttpServer(service.app, "127.0.0.1", 0)
+    serving = asyncio.create_task(server.run())
+    await server.started.wait()
+    async with httpx.AsyncClient() as client:
+        assert (await client.get(f"http://127.0.0.1:{server.port}/healthz")).status_code == 200
+        (connection,) = accepted
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    server.stop()
+    await serving
