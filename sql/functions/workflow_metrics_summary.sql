@@ -91,11 +91,16 @@ begin
     select m.*, case when group_by = 'version' then m.version end as apart
     from public.workflow_metrics_members(project_ids, workflow_ids, search, version_mode) m
   ),
+  -- What both periods have at the moment between them is read once.
   pieces as materialized (
-    select c.n = 2 as current, c.grain, c.lower_at, c.upper_at, c.sign
+    select
+      c.grain, c.lower_at, c.upper_at,
+      coalesce(sum(c.sign) filter (where c.n = 2), 0) as current,
+      coalesce(sum(c.sign) filter (where c.n = 1), 0) as before
     from public.workflow_metrics_pieces(
       array[period.previous_starts_at, period.starts_at], array[period.starts_at, period.ends_at]
     ) c
+    group by 1, 2, 3
   ),
   counted as (
     select
@@ -109,24 +114,21 @@ begin
     ) r on true
     cross join lateral (
       select
-        sum(x.success) filter (where x.current) as success,
-        sum(x.failure) filter (where x.current) as failure,
-        sum(x.canceled) filter (where x.current) as canceled,
-        sum(x.success) filter (where not x.current) as success_before,
-        sum(x.failure) filter (where not x.current) as failure_before,
-        sum(x.canceled) filter (where not x.current) as canceled_before
-      from (
-        select p.current, p.sign * b.success as success, p.sign * b.failure as failure, p.sign * b.canceled as canceled
-        from pieces p
-        cross join lateral (
-          select
-            sum(b.success_count) as success, sum(b.failure_count) as failure,
-            sum(b.canceled_count) as canceled
-          from public.workflow_run_buckets b
-          where b.workflow_id = m.workflow_id and b.grain = p.grain
-            and b.bucket_start >= p.lower_at and b.bucket_start < p.upper_at
-        ) b
-      ) x
+        sum(p.current * b.success) as success,
+        sum(p.current * b.failure) as failure,
+        sum(p.current * b.canceled) as canceled,
+        sum(p.before * b.success) as success_before,
+        sum(p.before * b.failure) as failure_before,
+        sum(p.before * b.canceled) as canceled_before
+      from pieces p
+      cross join lateral (
+        select
+          sum(b.success_count) as success, sum(b.failure_count) as failure,
+          sum(b.canceled_count) as canceled
+        from public.workflow_run_buckets b
+        where b.workflow_id = m.workflow_id and b.grain = p.grain
+          and b.bucket_start >= p.lower_at and b.bucket_start < p.upper_at
+      ) b
     ) s
   ),
   grouped as (
