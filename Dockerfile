@@ -1,4 +1,11 @@
 # One small image: the daemon and its SQL. Nothing of the local stack, and no compiler.
+FROM node:24-slim AS dashboard
+WORKDIR /build/dashboard
+COPY dashboard/package.json dashboard/package-lock.json dashboard/.npmrc ./
+RUN npm ci
+COPY dashboard ./
+RUN npm run build
+
 FROM python:3.13-slim AS build
 WORKDIR /build
 COPY requirements/run.txt requirements/build.txt ./
@@ -8,6 +15,7 @@ RUN python -m venv /app \
 COPY pyproject.toml README.md ./
 COPY meshmetrics ./meshmetrics
 COPY sql ./sql
+COPY --from=dashboard /build/meshmetrics/_dashboard ./meshmetrics/_dashboard
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
  && /app/bin/pip install --no-cache-dir --no-deps --no-index /wheels/*.whl
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from uuid import UUID
@@ -14,6 +15,8 @@ import httpx
 from meshmetrics.alerts.wiring import alert_services, make_guard, make_seal
 from meshmetrics.api.alerts import AlertsApi
 from meshmetrics.api.app import HttpServer, Readiness, create_app
+from meshmetrics.api.dashboard import Dashboard
+from meshmetrics.api.schemas import Standing
 from meshmetrics.api.wiring import metrics_api
 from meshmetrics.database import await_database, open_pool
 from meshmetrics.model import Change, Lease
@@ -88,8 +91,9 @@ class Daemon:
                 partial(self._readiness, store),
                 self.telemetry,
                 metrics_token=token,
-                metrics_api=api,
+                metrics_api=replace(api, standing=partial(_standing, store)),
                 alerts_api=alerts_api(s),
+                dashboard=Dashboard(s.supabase_url, s.supabase_anon_key, s.runs_url),
                 cors_origins=s.cors_origins.split(",") if s.cors_origins else (),
             )
             self.http = HttpServer(app, s.http_host, s.http_port)
@@ -216,6 +220,18 @@ class Daemon:
             parts["services"] = "failing: " + ", ".join(failing)
         bad = {"unreachable", "unknown", "down"}
         return Readiness(not failing and not bad & set(parts.values()), parts)
+
+
+async def _standing(store: AuditStore) -> Standing:
+    """How the counts stand, for the dashboard's footer."""
+    audits = [await store.last_audit(kind) for kind in ("cycle", "snapshot")]
+    last = max((a for a in audits if a is not None), key=lambda a: a.started_at, default=None)
+    backfill = await store.read_checkpoint("backfill")
+    return Standing(
+        audited_at=last.started_at if last else None,
+        drift=last.drift if last else None,
+        backfilled=backfill.done,
+    )
 
 
 async def _database_state(store: AuditStore) -> str:

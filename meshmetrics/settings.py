@@ -77,6 +77,13 @@ class Settings(DatabaseSettings):
         validation_alias="SUPABASE_JWT_SECRET",
         description="The project's JWT secret; without it tokens are checked by the project's JWKS",
     )
+    supabase_anon_key: Annotated[str, AfterValidator(checks.public_key)] | None = Field(
+        default=None,
+        json_schema_extra={"takes": "a public key"},
+        validation_alias="SUPABASE_ANON_KEY",
+        description="The project's public `anon` key (or `sb_publishable_…`): with it the dashboard"
+        " signs users in; without it it can only be mounted in another application",
+    )
 
     http_host: str = Field(
         default="127.0.0.1", min_length=1, description="Address the HTTP server binds to"
@@ -92,6 +99,12 @@ class Settings(DatabaseSettings):
         default=None,
         json_schema_extra={"takes": "origins such as `https://app.example.com`, commas between"},
         description="Whose pages may call the REST API from a browser; none by default",
+    )
+    runs_url: Annotated[str, AfterValidator(checks.runs_url)] | None = Field(
+        default=None,
+        json_schema_extra={"takes": "an http(s) URL, or a path, with `{workflow_id}` in it"},
+        description="Where MeshHook lists a workflow's runs: the dashboard links there;"
+        " `{slug}`, `{project_id}` and `{status}` are replaced likewise",
     )
     api_pool_size: int = Field(
         default=4, ge=1, le=100, description="Most database connections the REST API opens"

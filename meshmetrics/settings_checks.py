@@ -38,6 +38,26 @@ def service_key(key: SecretStr) -> SecretStr:
     return key
 
 
+def public_key(key: str) -> str:
+    """A key that everybody may have: it goes to every browser."""
+    if not re.fullmatch(r"[!-~]+", key):
+        raise _wrong("has characters that no key has")
+    if key.startswith("sb_secret_") or _jwt_role(key) not in (None, "anon"):
+        raise _wrong("is a secret key, and this one is shown to everybody")
+    return key
+
+
+def runs_url(text: str) -> str:
+    """A template of links into MeshHook: no `javascript:` and the like."""
+    if not re.fullmatch(r"(https?://[^\s/]+)?/[^\s/]?[^\s]*", text) or text.startswith("//"):
+        raise _wrong("is no http:// or https:// address, nor a path")
+    known = {"workflow_id", "slug", "project_id", "status"}
+    names = set(re.findall(r"{([^{}]*)}", text))
+    if not names & {"workflow_id", "slug"} or not names <= known:
+        raise _wrong("lacks {workflow_id} or {slug}, or has a {name} that is not known")
+    return text
+
+
 def _jwt_role(token: str) -> object:
     """The role a JWT claims; None where it is no JWT."""
     try:

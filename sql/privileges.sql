@@ -69,6 +69,7 @@ revoke all on function
   public.workflow_metrics_members(uuid[], uuid[], text, text),
   public.workflow_metrics_period(timestamptz, timestamptz),
   public.workflow_metrics_pieces(timestamptz[], timestamptz[]),
+  public.workflow_metrics_recent(uuid[], uuid[], integer),
   public.workflow_metrics_refuse(text, text, text),
   public.workflow_metrics_series(timestamptz, timestamptz, text, text, uuid[], uuid[], text),
   public.workflow_metrics_summary(
@@ -77,6 +78,7 @@ revoke all on function
   ),
   public.workflow_metrics_sums(timestamptz[], timestamptz[], uuid[], uuid[]),
   public.workflow_metrics_totals(timestamptz, timestamptz, uuid[], uuid[], text, text),
+  public.workflow_metrics_versions(uuid[], uuid[], text),
   public.workflow_metrics_wilson(bigint, bigint),
   public.workflow_metrics_workflow(uuid, timestamptz, timestamptz, text)
 from public, anon, authenticated, service_role, meshmetrics_worker;
@@ -92,6 +94,7 @@ grant execute on function
   public.workflow_metrics_members(uuid[], uuid[], text, text),
   public.workflow_metrics_period(timestamptz, timestamptz),
   public.workflow_metrics_pieces(timestamptz[], timestamptz[]),
+  public.workflow_metrics_recent(uuid[], uuid[], integer),
   public.workflow_metrics_refuse(text, text, text),
   public.workflow_metrics_series(timestamptz, timestamptz, text, text, uuid[], uuid[], text),
   public.workflow_metrics_summary(
@@ -100,6 +103,7 @@ grant execute on function
   ),
   public.workflow_metrics_sums(timestamptz[], timestamptz[], uuid[], uuid[]),
   public.workflow_metrics_totals(timestamptz, timestamptz, uuid[], uuid[], text, text),
+  public.workflow_metrics_versions(uuid[], uuid[], text),
   public.workflow_metrics_wilson(bigint, bigint),
   public.workflow_metrics_workflow(uuid, timestamptz, timestamptz, text)
 to authenticated, service_role;

@@ -17,8 +17,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from meshmetrics.api import alerts
+from meshmetrics.api import alerts, screens
 from meshmetrics.api.alerts import AlertsApi
+from meshmetrics.api.dashboard import Dashboard
 from meshmetrics.api.frame import frame
 from meshmetrics.api.metrics import MetricsApi, router
 from meshmetrics.service import FatalError, Service
@@ -50,9 +51,10 @@ def create_app(
     metrics_api: MetricsApi | None = None,
     alerts_api: AlertsApi | None = None,
     cors_origins: Sequence[str] = (),
+    dashboard: Dashboard | None = None,
 ) -> FastAPI:
     """The application. `metrics_token`: what `/metrics` wants as bearer token, if anything.
-    `metrics_api`: what the REST API needs; without it there is none."""
+    `metrics_api`: what the REST API needs; without it there is none. `dashboard`: likewise."""
     app = FastAPI(
         title="meshmetrics",
         version=version("meshmetrics"),
@@ -65,10 +67,14 @@ def create_app(
     frame(app, telemetry, cors_origins=cors_origins)
     if metrics_api is not None:
         app.state.metrics_api = metrics_api
+        # Fixed paths first.
+        app.include_router(screens.router)
         app.include_router(router)
     if metrics_api is not None and alerts_api is not None:
         app.state.alerts_api = alerts_api
         app.include_router(alerts.router)
+    if dashboard is not None:
+        dashboard.mount(app)
 
     @app.get("/healthz", tags=["operation"])
     async def healthz() -> dict[str, str]:

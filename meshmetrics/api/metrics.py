@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from uuid import UUID
@@ -25,14 +25,19 @@ from meshmetrics.api.parameters import (
     WorkflowParameters,
 )
 from meshmetrics.api.problems import Problem, responses
-from meshmetrics.api.reader import Page, Reader, Wanted
-from meshmetrics.api.schemas import Counts, History, Summary, Workflow
+from meshmetrics.api.reader import Page, Reader, Reading, Wanted
+from meshmetrics.api.schemas import Counts, History, Standing, Summary, Workflow
 
 EXPORT_PAGE = 500
 
 bearer = HTTPBearer(
     bearerFormat="JWT", description="The user's Supabase access token", auto_error=False
 )
+
+
+async def standing_unknown() -> Standing:
+    """What there is to say where nobody looks after the counts."""
+    return Standing(audited_at=None, drift=None, backfilled=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class MetricsApi:
     reader: Reader
     cursors: Cursors
     budget: CallerBudget
+    standing: Callable[[], Awaitable[Standing]] = standing_unknown
 
 
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
@@ -65,14 +71,14 @@ def _api(request: Request) -> MetricsApi:
 Api = Annotated[MetricsApi, Depends(_api)]
 
 
-async def _caller(request: Request, api: Api) -> Caller:
+async def caller(request: Request, api: Api) -> Caller:
     found = await api.authenticator.caller(request.headers.get("authorization"))
     request.state.caller = str(found.user_id)
     api.budget.take(found.user_id)
     return found
 
 
-Signed = Annotated[Caller, Depends(_caller)]
+Signed = Annotated[Caller, Depends(caller)]
 
 
 @router.get("/workflows/summary", response_model=Summary, responses=NOT_MODIFIED)
@@ -89,6 +95,7 @@ async def workflows_summary(
     async with api.reader.reading(who) as reading:
         totals = await reading.totals(wanted)
         rows = await reading.summary(wanted, asked.page(asked.limit, after))
+        held = await _held(reading, wanted, asked.live)
     following = None
     if rows and rows[0]["remaining"] > len(rows):
         following = api.cursors.write(
@@ -101,9 +108,10 @@ async def workflows_summary(
             "matching": rows[0]["matching"] if rows else 0,
             "rows": [_row(row) for row in rows],
             "next": following,
+            "held": held,
         }
     )
-    return _cached(request, answer)
+    return cached(request, answer)
 
 
 @router.get("/workflows/history", response_model=History, responses=NOT_MODIFIED)
@@ -115,14 +123,16 @@ async def workflows_history(
     async with api.reader.reading(who) as reading:
         totals = await reading.totals(wanted)
         series = await reading.series(wanted, asked.bucket, asked.tz)
+        held = await _held(reading, wanted, asked.live)
     answer = History.model_validate(
         {
             **_comparison(totals),
             **_series(series, asked.tz),
             "workflows": totals["workflows"],
+            "held": held,
         }
     )
-    return _cached(request, answer)
+    return cached(request, answer)
 
 
 @router.get(
@@ -180,6 +190,7 @@ async def workflow(
             raise Problem(404, "there is no such workflow, or it is not yours")
         wanted = Wanted(from_at, to_at, [row["project_id"]], [workflow_id], versions=asked.versions)
         series = await reading.series(wanted, asked.bucket, asked.tz)
+        held = await _held(reading, wanted, asked.live)
     answer = Workflow.model_validate(
         {
             **row,
@@ -187,9 +198,18 @@ async def workflow(
             **_series(series, asked.tz),
             "workflow_id": row["latest_id"],
             "totals": _totals(row),
+            "held": held,
         }
     )
-    return _cached(request, answer)
+    return cached(request, answer)
+
+
+async def _held(reading: Reading, wanted: Wanted, told: bool) -> dict[UUID, dict[str, Any]] | None:
+    """The counters of the versions that are counted in the answer, if they are asked for."""
+    if not told:
+        return None
+    rows = await reading.versions(wanted.projects, wanted.workflows, wanted.versions)
+    return {row["workflow_id"]: dict(row) for row in rows}
 
 
 async def _pages(
@@ -235,7 +255,7 @@ def _previous(row: asyncpg.Record) -> dict[str, Any]:
     return {name: row["previous_" + name] for name in Counts.model_fields}
 
 
-def _cached(request: Request, answer: BaseModel) -> Response:
+def cached(request: Request, answer: BaseModel) -> Response:
     """The answer with its ETag, or 304 where the client has it already."""
     body = answer.model_dump_json().encode()
     tag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'

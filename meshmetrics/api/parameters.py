@@ -125,7 +125,13 @@ class PeriodParameters(_Strict):
         return self.from_, to
 
 
-class ChartParameters(PeriodParameters):
+class LiveParameters(PeriodParameters):
+    """A period that a screen may follow."""
+
+    live: bool = Field(False, description="Also tell `held`, on which broadcasts can be applied")
+
+
+class ChartParameters(LiveParameters):
     """A period, and how a chart divides it."""
 
     tz: Zone = Field(
@@ -164,6 +170,16 @@ class HistoryParameters(ChartParameters):
     def wanted(self) -> Wanted:
         """As the database takes it. Raises Problem."""
         return Wanted(*self.period(), self.project, self.workflow, versions=self.versions)
+
+
+class RecentParameters(_Strict):
+    """Which workflows' last runs."""
+
+    project: Ids | None = Field(None, description="Only these projects (repeatable)")
+    workflow: Ids | None = Field(
+        None, description="Only these workflows, by the id of any of their versions (repeatable)"
+    )
+    most: int = Field(30, ge=1, le=100, description="Most runs of each workflow")
 
 
 class TableParameters(PeriodParameters):
@@ -220,7 +236,7 @@ class TableParameters(PeriodParameters):
         return f"{user_id} {self.model_dump_json(exclude={'limit', 'cursor'})}"
 
 
-class SummaryParameters(TableParameters):
+class SummaryParameters(LiveParameters, TableParameters):
     """A page of the table."""
 
     limit: int = Field(50, ge=1, le=500, description="Most rows of this page")

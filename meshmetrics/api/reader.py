@@ -27,6 +27,8 @@ _SUMMARY = (
     "select * from public.workflow_metrics_summary("
     "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
 )
+_VERSIONS = "select * from public.workflow_metrics_versions($1, $2, $3)"
+_RECENT = "select * from public.workflow_metrics_recent($1, $2, $3)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,21 @@ class Reading:
             text,
             workflow_id,
         )
+
+    async def versions(
+        self,
+        projects: Sequence[UUID] | None = None,
+        workflows: Sequence[UUID] | None = None,
+        versions: str = "all",
+    ) -> list[asyncpg.Record]:
+        """The workflow versions that the caller sees, each with its revision."""
+        return await self._connection.fetch(_VERSIONS, projects, workflows, versions)
+
+    async def recent(
+        self, projects: Sequence[UUID] | None, workflows: Sequence[UUID] | None, most: int
+    ) -> list[asyncpg.Record]:
+        """How the last runs of each workflow ended, the newest first."""
+        return await self._connection.fetch(_RECENT, projects, workflows, most)
 
 
 class Reader:

@@ -71,7 +71,26 @@ class Series(BaseModel):
     series: list[Point]
 
 
-class History(Comparison, Series):
+class Held(BaseModel):
+    """The counters of one workflow version, since ever, that an answer's numbers hold."""
+
+    revision: int
+    success_count: int
+    failure_count: int
+    canceled_count: int
+
+
+class Live(BaseModel):
+    """What a screen needs to follow the broadcasts from these numbers on."""
+
+    held: dict[UUID, Held] | None = Field(
+        None,
+        description="With `live=true`: each workflow version's counters in these numbers. A"
+        " broadcast whose `base_revision` is this revision is the first that they do not hold",
+    )
+
+
+class History(Comparison, Series, Live):
     """All workflows asked for, together."""
 
     workflows: int = Field(description="How many workflows that are")
@@ -86,7 +105,7 @@ class Totals(Counts):
     revision: int = Field(description="Grows whenever one of the counters changes")
 
 
-class Workflow(Comparison, Series):
+class Workflow(Comparison, Series, Live):
     """One workflow."""
 
     workflow_id: UUID = Field(description="Of the newest version counted here")
@@ -116,7 +135,7 @@ class Row(Counts):
     last_failure_at: datetime | None
 
 
-class Summary(Comparison):
+class Summary(Comparison, Live):
     """All workflows asked for, together and one by one."""
 
     workflows: int = Field(
@@ -125,3 +144,62 @@ class Summary(Comparison):
     matching: int = Field(description="How many rows all pages together have")
     rows: list[Row]
     next: str | None = Field(description="`cursor` of the next page; null on the last")
+
+
+class Version(BaseModel):
+    """One version of a workflow."""
+
+    workflow_id: UUID
+    project_id: UUID
+    slug: str
+    version: int
+    name: str
+    created_at: datetime
+
+
+class Project(BaseModel):
+    """A project that the caller is a member of."""
+
+    project_id: UUID
+    name: str
+    versions: list[Version] = Field(description="All versions of its workflows")
+
+
+class Catalogue(BaseModel):
+    """What there is to look at."""
+
+    projects: list[Project] = Field(description="Those with a workflow, by name")
+
+
+class Outcome(BaseModel):
+    """One finished run."""
+
+    run_id: UUID
+    outcome: Literal["success", "failure", "canceled"]
+    finished_at: datetime
+
+
+class Recent(BaseModel):
+    """How the last runs of one workflow ended."""
+
+    project_id: UUID
+    slug: str
+    outcomes: list[Outcome] = Field(description="All versions together, the newest first")
+
+
+class RecentRuns(BaseModel):
+    """How the last runs of each workflow ended. A workflow without finished runs is not here."""
+
+    workflows: list[Recent]
+
+
+class Standing(BaseModel):
+    """How far the numbers can be trusted: what an operator would be asked for."""
+
+    audited_at: datetime | None = Field(
+        description="When the last audit of all counts began; null before the first is finished"
+    )
+    drift: int | None = Field(description="How many differences to the runs it found")
+    backfilled: bool | None = Field(
+        description="Whether the runs from before the installation are in; null if unknown"
+    )

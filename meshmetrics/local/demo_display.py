@@ -110,6 +110,7 @@ class LinesDisplay:
         pass
 
     def _introduce(self, view: View) -> None:
+        self._say(f"look: {view.places.daemon}/ in a browser: the dashboard")
         self._say(f"look: curl {view.places.daemon}/readyz (or /healthz, /metrics)")
         self._say(f"look: psql {view.places.postgres}")
         self._say(f"look: tail -f {view.places.log}")

@@ -117,7 +117,8 @@ def _places(view: View) -> list[Text]:
     """The most useful first."""
     places = view.places
     return [
-        _labelled("look", f"curl {places.daemon}/readyz", ("  or /healthz, /metrics", "dim")),
+        _labelled("look", (places.daemon, "bold"), "  the dashboard, in a browser"),
+        _labelled("", f"curl {places.daemon}/readyz", ("  or /healthz, /metrics", "dim")),
         _labelled("", f"psql {places.postgres}"),
         _labelled("", f"tail -f {places.log}"),
         *(

@@ -16,6 +16,7 @@ import asyncpg
 from meshmetrics.local.demo_daemon import DaemonProcess
 from meshmetrics.local.demo_stats import Totals
 from meshmetrics.local.engine import Engine
+from meshmetrics.local.engine_workflows import simulated_projects
 from meshmetrics.local.postgres import EmbeddedPostgres, free_port
 from meshmetrics.local.realtime import RealtimeServer, mint
 from meshmetrics.local.schema import create_source
@@ -87,7 +88,15 @@ async def stack(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stack]:
         say("Starting Realtime and the daemon")
         secret = secrets.token_urlsafe(32)
         # A port that is still free when the server was stopped and is started again.
-        realtime = RealtimeServer(database_dsn=postgres.dsn(), jwt_secret=secret, port=free_port())
+        realtime = RealtimeServer(
+            database_dsn=postgres.dsn(),
+            jwt_secret=secret,
+            port=free_port(),
+            users={
+                f"{project.owner_email} ({project.name})": project.owner
+                for project in simulated_projects(seed)
+            },
+        )
         await realtime.start()
         stopping.push_async_callback(realtime.stop)
         daemon = DaemonProcess(
@@ -95,6 +104,7 @@ async def stack(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stack]:
                 "SUPABASE_URL": realtime.url,
                 "SUPABASE_SERVICE_ROLE_KEY": mint(secret, "service_role", expires_in=TEN_YEARS),
                 "SUPABASE_JWT_SECRET": secret,
+                "SUPABASE_ANON_KEY": mint(secret, "anon", expires_in=TEN_YEARS),
                 "DATABASE_URL": postgres.dsn(user=DAEMON_LOGIN),
                 "MESHMETRICS_MIGRATE": "false",
                 "MESHMETRICS_HTTP_PORT": "0",

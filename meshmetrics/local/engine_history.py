@@ -102,7 +102,7 @@ async def populate(dsn: str, projects: tuple[SimulatedProject, ...], seed: int, 
     connection = await asyncpg.connect(dsn)
     try:
         async with connection.transaction():
-            if not await _make_projects(connection, projects):
+            if not await _make_projects(connection, projects, days):
                 return 0
             # The last minute is left free: there, so soon before live runs, a back-fill waits for
             # transactions that may still be under way.
@@ -131,7 +131,7 @@ async def populate(dsn: str, projects: tuple[SimulatedProject, ...], seed: int, 
 
 
 async def _make_projects(
-    connection: asyncpg.Connection, projects: tuple[SimulatedProject, ...]
+    connection: asyncpg.Connection, projects: tuple[SimulatedProject, ...], days: int
 ) -> bool:
     made = False
     for project in projects:
@@ -150,10 +150,12 @@ async def _make_projects(
             for version in range(1, newest + 1):
                 await connection.execute(
                     "insert into public.workflow_definitions"
-                    " (id, project_id, slug, version, name, status)"
-                    " values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
+                    " (id, project_id, slug, version, name, status, created_at)"
+                    " values ($1, $2, $3, $4, $5, $6, now() - $7::interval)"
+                    " on conflict do nothing",
                     *(project.workflow_id(workflow, version), project.id, workflow.slug),
                     *(version, workflow.name),
                     "published" if version == newest else "archived",
+                    timedelta(days=days if version == 1 else workflow.new_version_days_ago or 0),
                 )
     return made

@@ -38,6 +38,7 @@ DEFINERS = {
     "settled_until",
     "take_lease",
     "uncounted_runs",
+    "workflow_metrics_recent",
 }
 
 OURS = """

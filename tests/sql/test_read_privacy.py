@@ -31,6 +31,13 @@ CALLS = [
     "sums('{{{from}}}', '{{{to}}}', null, array['{workflow}'::uuid])",
 ]
 
+# What reads no buckets.
+OTHERS = [
+    "versions(null, array['{workflow}'::uuid])",
+    "recent(array['{project}'::uuid])",
+    "recent(null, array['{workflow}'::uuid], 5)",
+]
+
 
 def call_for(call: str, workflow: Workflow) -> str:
     return call.format_map(
@@ -51,7 +58,7 @@ async def a_tenant(owner: asyncpg.Connection, store: Store, runs: int) -> tuple[
     return project, workflow
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", CALLS + OTHERS)
 async def test_a_tenant_reads_its_own_and_of_others_nothing(
     owner: asyncpg.Connection, store: Store, call: str
 ) -> None:
@@ -72,7 +79,7 @@ async def test_a_tenant_reads_its_own_and_of_others_nothing(
         assert foreign == []
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", CALLS + OTHERS)
 async def test_nobody_reads_without_being_signed_in(
     owner: asyncpg.Connection, store: Store, call: str
 ) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from uuid import UUID
 
 from aiohttp import WSCloseCode, web
 
@@ -21,6 +22,7 @@ from meshmetrics.local.realtime.messages import Messages
 from meshmetrics.local.realtime.presence import Presence
 from meshmetrics.local.realtime.shared import Shared
 from meshmetrics.local.realtime.socket import Socket
+from meshmetrics.local.realtime.users import LocalUsers
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -42,7 +44,9 @@ class RealtimeServer:
         limits: Limits | None = None,
         timing: Timing | None = None,
         faults: Faults | None = None,
+        users: Mapping[str, UUID] | None = None,
     ) -> None:
+        """`users`: whom a dashboard on this machine may sign in as, by name, without a password."""
         if host not in _LOOPBACK:
             raise ValueError(f"a development tool listens on loopback only, not on {host}")
         self.host = host
@@ -52,6 +56,7 @@ class RealtimeServer:
         self.faults = faults or Faults()
         self._dsn = database_dsn
         self._secret = jwt_secret
+        self._users = LocalUsers(jwt_secret, users or {})
         self._sockets: set[Socket] = set()
         self._runner: web.AppRunner | None = None
         self._shared: Shared | None = None
@@ -102,6 +107,7 @@ class RealtimeServer:
         app.router.add_get("/realtime/v1/websocket", handshake.connect)
         app.router.add_post("/realtime/v1/api/broadcast", broadcast.batch)
         app.router.add_post("/realtime/v1/api/broadcast/{topic}/events/{event}", broadcast.single)
+        app.router.add_get("/local/users", self._users.listed)
         runner = self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         try:

@@ -1,0 +1,236 @@
+/** The REST API, typed by its OpenAPI document: what it answers becomes what a screen shows. */
+import createClient, { type Client } from 'openapi-fetch';
+import type { Filters } from '../state/filters';
+import type { Counts } from '../state/rates';
+import {
+  rowKey,
+  type Holdings,
+  type Outcome,
+  type Row,
+  type Series,
+  type Table,
+} from '../state/view';
+import type { components, paths } from './schema';
+
+type Schemas = components['schemas'];
+export type Catalogue = Schemas['Catalogue'];
+export type Standing = Schemas['Standing'];
+
+/** What went wrong, in words for whoever looks at the screen. */
+export class ApiError extends Error {
+  /** The HTTP status; 0 where nothing answered. */
+  readonly status: number;
+  /** Milliseconds that the server asks to wait. */
+  readonly retryAfter: number | null;
+
+  constructor(status: number, message: string, retryAfter: number | null = null) {
+    super(message);
+    this.name = 'ApiError';
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+}
+
+export interface ApiOptions {
+  /** Where the daemon is; '' is where this page comes from. */
+  baseUrl: string;
+  /** The user's Supabase access token, fresh. Null: signed out. */
+  token: () => Promise<string | null>;
+  fetch?: typeof globalThis.fetch;
+}
+
+const PAGE = 500;
+const MOST_ROWS = 5000;
+const PATIENCE = 15_000;
+
+export class MetricsClient {
+  readonly #http: Client<paths>;
+
+  constructor({ baseUrl, token, fetch }: ApiOptions) {
+    this.#http = createClient<paths>({
+      baseUrl: baseUrl || globalThis.location?.origin || '',
+      // Repeated: workflow=a&workflow=b.
+      querySerializer: { array: { style: 'form', explode: true } },
+      fetch,
+    });
+    this.#http.use({
+      async onRequest({ request }) {
+        const jwt = await token();
+        if (jwt === null) throw new ApiError(401, 'You are signed out.');
+        request.headers.set('Authorization', `Bearer ${jwt}`);
+        return request;
+      },
+    });
+  }
+
+  async catalogue(signal?: AbortSignal): Promise<Catalogue> {
+    return this.#ask(signal, (signal) => this.#http.GET('/api/metrics/catalogue', { signal }));
+  }
+
+  async standing(signal?: AbortSignal): Promise<Standing> {
+    return this.#ask(signal, (signal) => this.#http.GET('/api/metrics/standing', { signal }));
+  }
+
+  /** The whole table, all pages of it, with the last outcomes of each workflow. */
+  async table(filters: Filters, signal?: AbortSignal): Promise<Table> {
+    const query = {
+      ...periodOf(filters),
+      ...placeOf(filters),
+      live: true,
+      limit: PAGE,
+      group_by: filters.apart ? ('version' as const) : ('workflow' as const),
+    };
+    const [first, recent] = await Promise.all([
+      this.#ask(signal, (signal) =>
+        this.#http.GET('/api/metrics/workflows/summary', { params: { query }, signal }),
+      ),
+      this.#recent(filters, signal),
+    ]);
+    const rows = [...first.rows];
+    for (let next = first.next; next && rows.length < MOST_ROWS;) {
+      const cursor: string = next;
+      const page = await this.#ask(signal, (signal) =>
+        this.#http.GET('/api/metrics/workflows/summary', {
+          params: { query: { ...query, live: false, cursor } },
+          signal,
+        }),
+      );
+      rows.push(...page.rows);
+      next = page.next;
+    }
+    return {
+      held: toHoldings(first.held),
+      period: { from: Date.parse(first.period.from), to: Date.parse(first.period.to) },
+      apart: filters.apart,
+      rows: rows.map((row) => toRow(row, filters.apart, recent)),
+    };
+  }
+
+  async series(
+    filters: Filters,
+    signal?: AbortSignal,
+    bucket: 'auto' | 'hour' | 'day' = 'auto',
+  ): Promise<Series> {
+    const query = {
+      ...periodOf(filters),
+      ...placeOf(filters),
+      tz: filters.tz,
+      bucket,
+      live: true,
+    };
+    const answer = await this.#ask(signal, (signal) =>
+      this.#http.GET('/api/metrics/workflows/history', { params: { query }, signal }),
+    );
+    return {
+      held: toHoldings(answer.held),
+      period: { from: Date.parse(answer.period.from), to: Date.parse(answer.period.to) },
+      bucket: answer.bucket,
+      tz: answer.tz,
+      counts: toCounts(answer.period),
+      previous: toCounts(answer.previous),
+      points: answer.series.map((point) => ({
+        start: Date.parse(point.start),
+        end: Date.parse(point.end),
+        partial: point.partial,
+        counts: toCounts(point),
+      })),
+    };
+  }
+
+  async #recent(filters: Filters, signal?: AbortSignal): Promise<Map<string, Outcome[]>> {
+    const answer = await this.#ask(signal, (signal) =>
+      this.#http.GET('/api/metrics/workflows/recent', {
+        params: { query: placeOf(filters) },
+        signal,
+      }),
+    );
+    return new Map(
+      answer.workflows.map((workflow) => [
+        rowKey(workflow.project_id, workflow.slug),
+        workflow.outcomes.map((one) => one.outcome).reverse(),
+      ]),
+    );
+  }
+
+  async #ask<T>(
+    signal: AbortSignal | undefined,
+    request: (signal: AbortSignal) => Promise<{ data?: T; error?: unknown; response: Response }>,
+  ): Promise<T> {
+    const patience = AbortSignal.timeout(PATIENCE);
+    const both = signal ? AbortSignal.any([signal, patience]) : patience;
+    let answer;
+    try {
+      answer = await request(both);
+    } catch (error) {
+      if (error instanceof ApiError || signal?.aborted) throw error;
+      throw new ApiError(0, 'The server does not answer.');
+    }
+    if (answer.data !== undefined) return answer.data;
+    const { status, headers } = answer.response;
+    const detail = (answer.error as { detail?: string } | undefined)?.detail;
+    const wait = Number(headers.get('retry-after') ?? NaN);
+    throw new ApiError(
+      status,
+      detail ?? `The server answered ${status}.`,
+      Number.isFinite(wait) ? wait * 1000 : null,
+    );
+  }
+}
+
+function periodOf(filters: Filters) {
+  if (filters.range === 'custom' && filters.from !== null && filters.to !== null) {
+    return {
+      from: new Date(filters.from).toISOString(),
+      to: new Date(filters.to).toISOString(),
+    };
+  }
+  return { range: filters.range === 'custom' ? ('24h' as const) : filters.range };
+}
+
+function placeOf(filters: Filters) {
+  return {
+    project: filters.project ? [filters.project] : undefined,
+    workflow: filters.workflows.length > 0 ? [...filters.workflows] : undefined,
+  };
+}
+
+function toHoldings(held: Schemas['Summary']['held']): Holdings {
+  return Object.fromEntries(
+    Object.entries(held ?? {}).map(([id, one]) => [
+      id,
+      { revision: one.revision, counts: toCounts(one) },
+    ]),
+  );
+}
+
+function toCounts(
+  from: Pick<Schemas['Held'], 'success_count' | 'failure_count' | 'canceled_count'>,
+): Counts {
+  return {
+    success: from.success_count,
+    failure: from.failure_count,
+    canceled: from.canceled_count,
+  };
+}
+
+function toRow(
+  row: Schemas['Row'],
+  apart: boolean,
+  recent: ReadonlyMap<string, readonly Outcome[]>,
+): Row {
+  return {
+    key: rowKey(row.project_id, row.slug, apart ? row.workflow_id : undefined),
+    workflowId: row.workflow_id,
+    projectId: row.project_id,
+    slug: row.slug,
+    name: row.name,
+    version: row.version,
+    versions: row.versions,
+    counts: toCounts(row),
+    previous: toCounts(row.previous),
+    lastSuccessAt: row.last_success_at === null ? null : Date.parse(row.last_success_at),
+    lastFailureAt: row.last_failure_at === null ? null : Date.parse(row.last_failure_at),
+    // The strip is of all versions together: a single version has none.
+    recent: apart ? [] : (recent.get(rowKey(row.project_id, row.slug)) ?? []),
+  };
+}

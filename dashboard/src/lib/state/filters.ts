@@ -1,0 +1,138 @@
+/** What is looked at. All of it is in the address, so that it survives a reload and can be sent. */
+
+export const RANGES = ['1h', '24h', '7d', '30d', '90d', '365d'] as const;
+export type Range = (typeof RANGES)[number];
+export const CHARTS = ['rate', 'runs', 'failed', 'canceled'] as const;
+export type ChartKind = (typeof CHARTS)[number];
+export const SORTS = [
+  'worst',
+  'name',
+  'rate',
+  'change',
+  'runs',
+  'failed',
+  'last_failure',
+  'in_a_row',
+] as const;
+export type Sort = (typeof SORTS)[number];
+
+export interface Filters {
+  /** null: all projects. */
+  readonly project: string | null;
+  /** 'custom' goes with `from` and `to`. */
+  readonly range: Range | 'custom';
+  readonly from: number | null;
+  readonly to: number | null;
+  readonly tz: string;
+  readonly compare: boolean;
+  readonly chart: ChartKind;
+  readonly search: string;
+  /** Ids of workflows (of any version); none: all. */
+  readonly workflows: readonly string[];
+  readonly failing: boolean;
+  readonly minRuns: number;
+  /** A row for each version, not for all of them together. */
+  readonly apart: boolean;
+  readonly sort: Sort;
+  readonly descending: boolean;
+}
+
+export function defaults(tz: string): Filters {
+  return {
+    project: null,
+    range: '24h',
+    from: null,
+    to: null,
+    tz,
+    compare: true,
+    chart: 'rate',
+    search: '',
+    workflows: [],
+    failing: false,
+    minRuns: 0,
+    apart: false,
+    sort: 'worst',
+    descending: true,
+  };
+}
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** The filters of an address. What it says wrongly is taken for what is usual. */
+export function readFilters(params: Pick<URLSearchParams, 'get' | 'getAll'>, tz: string): Filters {
+  const usual = defaults(tz);
+  const one = <T extends string>(name: string, of: readonly T[], otherwise: T): T => {
+    const given = params.get(name) as T | null;
+    return given !== null && of.includes(given) ? given : otherwise;
+  };
+  const from = readTime(params.get('from'));
+  const to = readTime(params.get('to'));
+  const custom = from !== null && to !== null && from < to;
+  const project = params.get('project');
+  const minRuns = Number(params.get('min') ?? 0);
+  const sort = params.get('sort') ?? '';
+  return {
+    project: project !== null && UUID.test(project) ? project : null,
+    range: custom ? 'custom' : one('range', RANGES, '24h'),
+    from: custom ? from : null,
+    to: custom ? to : null,
+    tz: validZone(params.get('tz')) ?? usual.tz,
+    compare: params.get('compare') !== 'no',
+    chart: one('chart', CHARTS, 'rate'),
+    search: (params.get('search') ?? '').slice(0, 200),
+    workflows: params
+      .getAll('workflow')
+      .filter((id) => UUID.test(id))
+      .slice(0, 200),
+    failing: params.get('failing') === 'yes',
+    minRuns: Number.isInteger(minRuns) && minRuns > 0 ? Math.min(minRuns, 1e9) : 0,
+    apart: params.get('versions') === 'apart',
+    sort: SORTS.includes(sort.replace(/^-/, '') as Sort)
+      ? (sort.replace(/^-/, '') as Sort)
+      : 'worst',
+    descending: sort === '' || sort.startsWith('-'),
+  };
+}
+
+/** The address of filters, without what is usual. */
+export function writeFilters(filters: Filters, tz: string): URLSearchParams {
+  const usual = defaults(tz);
+  const params = new URLSearchParams();
+  if (filters.project) params.set('project', filters.project);
+  if (filters.range === 'custom' && filters.from !== null && filters.to !== null) {
+    params.set('from', new Date(filters.from).toISOString());
+    params.set('to', new Date(filters.to).toISOString());
+  } else if (filters.range !== usual.range) params.set('range', filters.range);
+  if (filters.tz !== usual.tz) params.set('tz', filters.tz);
+  if (!filters.compare) params.set('compare', 'no');
+  if (filters.chart !== usual.chart) params.set('chart', filters.chart);
+  if (filters.search) params.set('search', filters.search);
+  for (const id of filters.workflows) params.append('workflow', id);
+  if (filters.failing) params.set('failing', 'yes');
+  if (filters.minRuns) params.set('min', String(filters.minRuns));
+  if (filters.apart) params.set('versions', 'apart');
+  if (filters.sort !== 'worst' || !filters.descending) {
+    params.set('sort', (filters.descending ? '-' : '') + filters.sort);
+  }
+  return params;
+}
+
+/** What has to be fetched anew when it changes; the rest is arranged on the screen. */
+export function question(filters: Filters): string {
+  const { project, range, from, to, tz, workflows, apart } = filters;
+  return JSON.stringify([project, range, from, to, tz, workflows, apart]);
+}
+
+export function validZone(name: string | null): string | null {
+  if (!name) return null;
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone && name;
+  } catch {
+    return null;
+  }
+}
+
+function readTime(text: string | null): number | null {
+  const at = text === null ? NaN : Date.parse(text);
+  return Number.isNaN(at) ? null : at;
+}

@@ -1,0 +1,303 @@
+/**
+ * One screen's numbers, kept fresh: a snapshot, then broadcasts on top of it, and a new snapshot
+ * whenever something may be missing.
+ *
+ * While the channel is joined, numbers are fetched anew once a minute only because the period moves
+ * on. Without it they are polled, ever more slowly as long as nothing changes.
+ */
+import { ApiError, type Catalogue, type MetricsClient, type Standing } from '../api/client';
+import type { Channels, Connect } from '../live/channel';
+import { lagOf, type RatesMessage } from '../live/message';
+import { question, type Filters } from './filters';
+import { applyToSeries, applyToTable, type Scope, type Series, type Table } from './view';
+
+export const POLL = [5_000, 10_000, 20_000, 40_000, 60_000] as const;
+const REFRESH = 60_000;
+/** Broadcasts are applied together, this often at most. */
+const GATHER = 50;
+const HELD = 2000;
+/** A clock that jumps by more than this: the machine was asleep. */
+const ASLEEP = 10_000;
+
+export type Connection = 'starting' | 'live' | 'delayed' | 'offline';
+
+export class Metrics {
+  catalogue = $state.raw<Catalogue | null>(null);
+  table = $state.raw<Table | null>(null);
+  series = $state.raw<Series | null>(null);
+  standing = $state.raw<Standing | null>(null);
+  error = $state.raw<ApiError | null>(null);
+  loading = $state(false);
+  joined = $state(false);
+  /** The present, to the second: for ages. */
+  now = $state(Date.now());
+  /** When the last broadcast came. */
+  heardAt = $state<number | null>(null);
+  fetchedAt = $state<number | null>(null);
+  /** Milliseconds from a run's end to its broadcast, of the last that told. */
+  lag = $state<number | null>(null);
+  /** Milliseconds until the next poll, while there is no channel. */
+  pause = $state<number>(POLL[0]);
+
+  connection: Connection = $derived.by(() => {
+    if (this.error && this.error.status !== 422) return 'offline';
+    if (this.fetchedAt === null) return 'starting';
+    return this.joined ? 'live' : 'delayed';
+  });
+
+  readonly #client: MetricsClient;
+  readonly #connect: Connect;
+  #filters: Filters | null = null;
+  #asked = '';
+  #of = '';
+  #held: (RatesMessage | null)[] = [];
+  #channels: Channels | null = null;
+  #channelled = '';
+  #abort: AbortController | null = null;
+  #fetching = '';
+  #again = false;
+  #polls = 0;
+  #timers: Partial<Record<'poll' | 'gather' | 'settle', ReturnType<typeof setTimeout>>> = {};
+  #tick: ReturnType<typeof setInterval> | undefined;
+  #stopped = true;
+
+  constructor(client: MetricsClient, connect: Connect) {
+    this.#client = client;
+    this.#connect = connect;
+  }
+
+  /** Begin; returns how to end. */
+  start(): () => void {
+    this.#stopped = false;
+    this.#tick = setInterval(() => this.#second(), 1000);
+    const wake = () => {
+      if (document.visibilityState === 'visible') this.refetch();
+    };
+    const online = () => this.#woke();
+    document.addEventListener('visibilitychange', wake);
+    addEventListener('online', online);
+    addEventListener('pageshow', wake);
+    this.refetch();
+    return () => {
+      this.#stopped = true;
+      clearInterval(this.#tick);
+      Object.values(this.#timers).forEach(clearTimeout);
+      this.#abort?.abort();
+      this.#channels?.close();
+      this.#channels = null;
+      this.#channelled = '';
+      document.removeEventListener('visibilitychange', wake);
+      removeEventListener('online', online);
+      removeEventListener('pageshow', wake);
+    };
+  }
+
+  /** Show this. Numbers are fetched only if others are needed. */
+  show(filters: Filters) {
+    this.#filters = filters;
+    const asked = question(filters);
+    if (asked === this.#asked) return;
+    this.#asked = asked;
+    // Another time may stand on the screen until its numbers come; other workflows may not.
+    const of = JSON.stringify([filters.project, filters.workflows, filters.apart]);
+    if (of !== this.#of) this.table = this.series = null;
+    this.#of = of;
+    this.refetch();
+  }
+
+  /** Fetch everything anew, now; while that is under way, once more after it. */
+  refetch() {
+    if (this.#stopped || !this.#filters) return;
+    if (this.#abort) {
+      this.#again = true;
+      if (this.#fetching === this.#asked) return;
+      this.#abort.abort(); // the answer to another question is of no use
+      return;
+    }
+    void this.#fetch();
+  }
+
+  async #fetch() {
+    const filters = this.#filters;
+    if (!filters) return;
+    const abort = (this.#abort = new AbortController());
+    this.#fetching = this.#asked;
+    this.#again = false;
+    this.loading = true;
+    let failed: ApiError | null = null;
+    try {
+      this.catalogue ??= await this.#client.catalogue(abort.signal);
+      this.#join(filters);
+      const [table, series] = await Promise.all([
+        this.#client.table(filters, abort.signal),
+        this.#client.series(filters, abort.signal),
+      ]);
+      if (unknownTo(this.catalogue, table)) {
+        this.catalogue = await this.#client.catalogue(abort.signal);
+        this.#join(filters);
+      }
+      this.#note(table, series);
+      this.table = table;
+      this.series = series;
+      this.error = null;
+      this.now = this.fetchedAt = Date.now();
+      void this.#client.standing(abort.signal).then(
+        (standing) => (this.standing = standing),
+        () => undefined, // the footer says less then
+      );
+    } catch (error) {
+      if (!abort.signal.aborted) {
+        failed = error instanceof ApiError ? error : new ApiError(0, String(error));
+        this.error = failed;
+      }
+    }
+    this.#abort = null;
+    this.loading = false;
+    if (this.#stopped) return;
+    if (abort.signal.aborted) {
+      void this.#fetch();
+      return;
+    }
+    this.#plan(failed);
+    if (!failed) {
+      this.#apply();
+      if (this.#again) this.#settle();
+    }
+  }
+
+  /** When to fetch next. */
+  #plan(failed: ApiError | null) {
+    const step = POLL[Math.min(this.#polls, POLL.length - 1)] ?? REFRESH;
+    const wait = failed ? Math.max(step, failed.retryAfter ?? 0) : this.joined ? REFRESH : step;
+    if (failed || !this.joined) this.#polls += 1;
+    this.pause = wait;
+    clearTimeout(this.#timers.poll);
+    this.#timers.poll = setTimeout(() => {
+      // Who does not look is not kept up to date; the first look fetches.
+      if (document.visibilityState === 'visible' || this.#held.length > 0) this.refetch();
+      else this.#plan(null);
+    }, wait);
+  }
+
+  /** Changes are news: the next poll comes soon. */
+  #note(table: Table, series: Series) {
+    const before = this.series?.counts;
+    const { success, failure, canceled } = series.counts;
+    const same =
+      before &&
+      this.table?.rows.length === table.rows.length &&
+      before.success === success &&
+      before.failure === failure &&
+      before.canceled === canceled;
+    if (!same) this.#polls = 0;
+  }
+
+  #join(filters: Filters) {
+    const projects = (this.catalogue?.projects ?? [])
+      .map((project) => project.project_id)
+      .filter((id) => filters.project === null || id === filters.project);
+    const wanted = projects.join();
+    if (wanted === this.#channelled) return;
+    this.#channels?.close();
+    this.#channelled = wanted;
+    this.joined = false;
+    this.#channels =
+      projects.length === 0
+        ? null
+        : this.#connect(projects, {
+            message: (message) => this.#hear(message),
+            joined: () => {
+              this.joined = true;
+              this.#polls = 0;
+              this.refetch();
+            },
+            lost: () => {
+              this.joined = false;
+              this.#polls = 0;
+              if (!this.#abort) this.#plan(null);
+            },
+          });
+  }
+
+  #hear(message: RatesMessage | null) {
+    this.heardAt = this.now = Date.now();
+    if (message) this.lag = lagOf(message) ?? this.lag;
+    if (this.#held.length >= HELD) this.#held = [null];
+    this.#held.push(message);
+    if (this.#abort) return; // applied to what is being fetched
+    this.#timers.gather ??= setTimeout(() => {
+      this.#timers.gather = undefined;
+      if (!this.#abort) this.#apply();
+    }, GATHER);
+  }
+
+  #apply() {
+    if (!this.table || !this.series) return;
+    const scope = this.#scope();
+    let { table, series } = this;
+    let behind = false;
+    for (const message of this.#held) {
+      if (message === null) {
+        behind = true;
+        continue;
+      }
+      const inTable = applyToTable(table, message, scope);
+      const inSeries = applyToSeries(series, message, scope);
+      table = inTable.view;
+      series = inSeries.view;
+      behind ||= inTable.behind || inSeries.behind;
+    }
+    this.#held = [];
+    if (table !== this.table) this.table = table;
+    if (series !== this.series) this.series = series;
+    if (behind) this.#settle();
+  }
+
+  /** Something is missing: fetch, but not more than twice a second. */
+  #settle() {
+    const wait = Math.max(0, (this.fetchedAt ?? 0) + 500 - Date.now());
+    this.#timers.settle ??= setTimeout(() => {
+      this.#timers.settle = undefined;
+      this.refetch();
+    }, wait);
+  }
+
+  #scope(): Scope {
+    const filters = this.#filters;
+    const chosen = new Set(filters?.workflows);
+    const slugs = new Set(
+      (this.catalogue?.projects ?? []).flatMap((project) =>
+        project.versions
+          .filter((version) => chosen.has(version.workflow_id))
+          .map((version) => `${version.project_id}/${version.slug}`),
+      ),
+    );
+    return {
+      open: filters?.range !== 'custom',
+      concerns: (projectId, slug) =>
+        (!filters?.project || filters.project === projectId) &&
+        (chosen.size === 0 || slugs.has(`${projectId}/${slug}`)),
+    };
+  }
+
+  #second() {
+    const before = this.now;
+    this.now = Date.now();
+    if (this.now - before > ASLEEP) this.#woke();
+  }
+
+  /** The machine slept or was offline: the connection may be dead, and the numbers are old. */
+  #woke() {
+    this.#polls = 0;
+    this.#channels?.renew();
+    this.refetch();
+  }
+}
+
+/** Whether the table has versions that the catalogue does not know yet. */
+function unknownTo(catalogue: Catalogue, table: Table): boolean {
+  const known = new Set(
+    catalogue.projects.flatMap((project) => project.versions.map((v) => v.workflow_id)),
+  );
+  return Object.keys(table.held).some((id) => !known.has(id));
+}

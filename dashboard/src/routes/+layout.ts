@@ -1,0 +1,3 @@
+// Drawn by the browser: the daemon serves files and nothing else.
+export const ssr = false;
+export const prerender = false;

@@ -1,0 +1,159 @@
+import { describe, expect, test } from 'vitest';
+import { inOrderOf, moved, narrowed, ordered } from '../src/lib/state/arrange';
+import { defaults, readFilters, writeFilters } from '../src/lib/state/filters';
+import { asCalendar, byHourAndWeekday } from '../src/lib/state/grids';
+import { rateChange, rateOf } from '../src/lib/state/rates';
+import { bucketName, percent, points, runsLink } from '../src/lib/view/format';
+import { countTicks, placeLabels } from '../src/lib/view/scale';
+import { counts, row } from './some';
+
+describe('a rate', () => {
+  test('of no runs is none, and canceled runs are in none', () => {
+    expect(rateOf(counts(0, 0, 7))).toBeNull();
+    expect(rateOf(counts(3, 1, 7))?.value).toBe(0.75);
+    expect(rateChange(counts(1), counts())).toBeNull();
+  });
+
+  test('has the interval that the database computes', () => {
+    // select * from workflow_metrics_wilson(45, 50)
+    const rate = rateOf(counts(45, 5));
+    expect(rate?.low).toBeCloseTo(0.7864, 4);
+    expect(rate?.high).toBeCloseTo(0.9565, 4);
+    expect(rateOf(counts(5, 0))).toMatchObject({ high: 1, enough: true });
+    expect(rateOf(counts(0, 4))).toMatchObject({ low: 0, enough: false });
+  });
+
+  test('is never rounded to all or nothing', () => {
+    expect(percent(0.99996)).toContain('>');
+    expect(percent(0.00001)).toContain('<');
+    expect(percent(1)).toMatch(/^100\s%$/);
+    expect(points(-0.0231)).toMatch(/^−2\.3/);
+    expect(points(null)).toBe('–');
+  });
+});
+
+describe('the filters', () => {
+  test('survive the address and back', () => {
+    const some = {
+      ...defaults('UTC'),
+      range: 'custom' as const,
+      from: Date.parse('2026-11-01T00:00:00Z'),
+      to: Date.parse('2026-11-02T00:00:00Z'),
+      tz: 'Asia/Kathmandu',
+      search: 'a & b',
+      workflows: ['00000000-0000-4000-8000-000000000001'],
+      failing: true,
+      minRuns: 5,
+      sort: 'runs' as const,
+      descending: false,
+    };
+    expect(readFilters(writeFilters(some, 'UTC'), 'UTC')).toEqual(some);
+    expect(writeFilters(defaults('UTC'), 'UTC').toString()).toBe('');
+  });
+
+  test('that make no sense are taken for what is usual', () => {
+    const wrong = new URLSearchParams(
+      'range=5y&tz=Mars/Olympus&workflow=1&min=-3&sort=colour&from=x&project=y',
+    );
+    expect(readFilters(wrong, 'UTC')).toEqual({ ...defaults('UTC'), descending: false });
+  });
+});
+
+describe('the order', () => {
+  const bad = row({ key: 'bad', name: 'Bad', counts: counts(60, 40) });
+  const unlucky = row({ key: 'unlucky', name: 'Unlucky', counts: counts(0, 1) });
+  const idle = row({ key: 'idle', name: 'Idle' });
+
+  test('worst first is by what is proven, and what has no runs comes last', () => {
+    const worst = ordered([idle, unlucky, bad], 'worst', true);
+    expect(worst.map((one) => one.key)).toEqual(['bad', 'unlucky', 'idle']);
+    expect(ordered([idle, bad], 'rate', false).at(-1)?.key).toBe('idle');
+    expect(ordered([idle, bad], 'rate', true).at(-1)?.key).toBe('idle');
+  });
+
+  test('that is held keeps its rows, puts new ones last, and tells how many would move', () => {
+    const shown = inOrderOf([bad, unlucky, idle], ['unlucky', 'bad']);
+    expect(shown.map((one) => one.key)).toEqual(['unlucky', 'bad', 'idle']);
+    expect(moved(shown, [bad, unlucky, idle])).toBe(2);
+  });
+
+  test('is of the rows that pass the filters', () => {
+    const all = [bad, unlucky, idle];
+    const pass = (part: object) =>
+      narrowed(all, { ...defaults('UTC'), ...part }).map((one) => one.key);
+    expect(pass({ search: 'UN' })).toEqual(['unlucky']);
+    expect(pass({ failing: true })).toEqual(['bad', 'unlucky']);
+    expect(pass({ minRuns: 2 })).toEqual(['bad']);
+  });
+});
+
+describe('zones', () => {
+  const at = (text: string) => Date.parse(text);
+  const hour = (text: string) => ({
+    start: at(text),
+    end: at(text) + 3_600_000,
+    partial: false,
+    counts: counts(1),
+  });
+
+  test('hours and weekdays are local ones', () => {
+    const sunday = [hour('2026-11-22T20:00:00Z')]; // Monday 01:45 in Kathmandu
+    expect(byHourAndWeekday(sunday, 'UTC')[6]?.[20]).toEqual(counts(1));
+    expect(byHourAndWeekday(sunday, 'Asia/Kathmandu')[0]?.[1]).toEqual(counts(1));
+  });
+
+  test('both hours of a night that has one twice are the same hour', () => {
+    const night = [hour('2026-10-25T00:00:00Z'), hour('2026-10-25T01:00:00Z')];
+    expect(byHourAndWeekday(night, 'Europe/Berlin')[6]?.[2]).toEqual(counts(2));
+  });
+
+  test('days of 23 and 25 hours are one day each', () => {
+    const days = [
+      ['2026-03-27T23:00:00Z', 24],
+      ['2026-03-28T23:00:00Z', 23],
+      ['2026-03-29T22:00:00Z', 24],
+    ] as const;
+    const calendar = asCalendar(
+      days.map(([start, hours]) => ({
+        start: at(start),
+        end: at(start) + hours * 3_600_000,
+        partial: false,
+        counts: counts(1),
+      })),
+      'Europe/Berlin',
+    );
+    expect(calendar.map((day) => [day.date, day.weekday, day.week])).toEqual([
+      ['2026-03-28', 5, 0],
+      ['2026-03-29', 6, 0],
+      ['2026-03-30', 0, 1],
+    ]);
+  });
+
+  test('a bucket is named in the zone that is chosen', () => {
+    expect(
+      bucketName(at('2026-11-23T12:00:00Z'), at('2026-11-23T12:15:00Z'), 'Asia/Kathmandu'),
+    ).toBe('23 Nov, 17:45–18:00');
+  });
+});
+
+test('links to runs have their values in them, escaped', () => {
+  const values = { workflow_id: 'id', slug: 'a/b', project_id: 'p', status: 'failed' };
+  expect(runsLink('/runs?w={workflow_id}&s={slug}&{status}', values)).toBe(
+    '/runs?w=id&s=a%2Fb&failed',
+  );
+  expect(runsLink(null, values)).toBeNull();
+});
+
+test('the ticks of an axis are round and reach over what is shown', () => {
+  expect(countTicks(97)).toEqual([0, 50, 100]);
+  expect(countTicks(3)).toEqual([0, 1, 2, 3]);
+  expect(countTicks(0)).toEqual([0, 1]);
+});
+
+test('a day of many buckets is named once, and words do not touch', () => {
+  const words = ['1', '1', '2', '2', '3', '3'];
+  const at = (step: number) => placeLabels(words, step, 50, true).map(({ place }) => place);
+  expect(at(100)).toEqual([2, 4]);
+  expect(at(20)).toEqual([2]);
+  expect(placeLabels(words, 20, 50, false).map(({ place }) => place)).toEqual([0, 3]);
+});

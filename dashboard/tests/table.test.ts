@@ -1,0 +1,96 @@
+import { fireEvent, render, screen } from '@testing-library/svelte';
+import { describe, expect, test } from 'vitest';
+import { defaults } from '../src/lib/state/filters';
+import type { Row } from '../src/lib/state/view';
+import Cards from '../src/lib/ui/Cards.svelte';
+import Chart from '../src/lib/ui/Chart.svelte';
+import Table from '../src/lib/ui/Table.svelte';
+import { counts, row, series, T0 } from './some';
+
+function props(rows: readonly Row[]) {
+  return {
+    rows,
+    filters: defaults('UTC'),
+    now: T0,
+    change: () => undefined,
+    workflowUrl: (one: Row) => `/workflow/${one.workflowId}`,
+    runsUrl: '/runs/{workflow_id}',
+    projectName: () => null,
+  };
+}
+
+const names = () =>
+  screen.getAllByRole('rowheader').map((one) => one.querySelector('a')?.textContent);
+
+describe('the table', () => {
+  const good = row({ key: 'good', name: 'Good', counts: counts(100) });
+  const bad = row({ key: 'bad', name: 'Bad', counts: counts(50, 50) });
+
+  test('has the worst first, with what is known of each', () => {
+    render(Table, props([good, bad]));
+    expect(names()).toEqual(['Bad', 'Good']);
+    expect(screen.getByRole('link', { name: '50 failed runs of Bad' }).getAttribute('href')).toBe(
+      `/runs/${bad.workflowId}`,
+    );
+  });
+
+  test('keeps its order while the pointer is inside, and offers the changes', async () => {
+    const { rerender, container } = render(Table, props([good, bad]));
+    const inside = container.querySelector('table') as HTMLElement;
+    await fireEvent(inside, Object.assign(new Event('pointerenter'), { pointerType: 'mouse' }));
+    await rerender(props([{ ...good, counts: counts(100, 900) }, bad]));
+    expect(names()).toEqual(['Bad', 'Good']);
+    await fireEvent.click(screen.getByRole('button', { name: /2 changes/ }));
+    expect(names()).toEqual(['Good', 'Bad']);
+    await rerender(props([good, bad]));
+    expect(names()).toEqual(['Good', 'Bad']);
+    await fireEvent(inside, new Event('pointerleave'));
+    expect(names()).toEqual(['Bad', 'Good']);
+  });
+
+  test('draws the rows in sight of a thousand, and tells how many there are', () => {
+    const many = Array.from({ length: 1000 }, (_, n) => row({ key: `k${n}`, name: `Flow ${n}` }));
+    render(Table, props(many));
+    expect(screen.getAllByRole('rowheader').length).toBeLessThan(60);
+    expect(screen.getByRole('table').getAttribute('aria-rowcount')).toBe('1001');
+  });
+
+  test('says too few instead of a percentage of three runs', () => {
+    render(Table, props([row({ counts: counts(2, 1) })]));
+    expect(screen.getByText('too few')).toBeTruthy();
+  });
+});
+
+test('the cards say nothing of a rate that nobody can know', () => {
+  const some = { filters: defaults('UTC'), change: () => undefined };
+  render(Cards, { ...some, counts: counts(2, 1, 4), previous: counts() });
+  expect(screen.getByTestId('card-rate').textContent).toContain('Not enough runs');
+  expect(screen.getByTestId('card-canceled').textContent).toContain('4');
+});
+
+describe('the chart', () => {
+  const zooms: [number, number][] = [];
+  const some = {
+    series: series(1, counts(3, 1)),
+    kind: 'rate' as const,
+    now: T0,
+    zoom: (from: number, to: number) => zooms.push([from, to]),
+    zoomed: false,
+    unzoom: () => undefined,
+  };
+
+  test('has a table of all its buckets, empty ones too', () => {
+    render(Chart, some);
+    expect(screen.getAllByRole('rowheader', { hidden: true })).toHaveLength(4);
+  });
+
+  test('is read and zoomed with keys', async () => {
+    render(Chart, some);
+    const plot = screen.getByRole('application');
+    await fireEvent.keyDown(plot, { key: 'Home' });
+    expect(screen.getByText(/23 Nov, 12:00–12:15/, { selector: 'p' })).toBeTruthy();
+    await fireEvent.keyDown(plot, { key: 'ArrowRight', shiftKey: true });
+    await fireEvent.keyDown(plot, { key: 'Enter' });
+    expect(zooms).toEqual([[T0, T0 + 1_800_000]]);
+  });
+});

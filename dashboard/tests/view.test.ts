@@ -1,0 +1,122 @@
+import { describe, expect, test } from 'vitest';
+import { lagOf, readMessage } from '../src/lib/live/message';
+import { applyToSeries, applyToTable, failuresInARow, type Scope } from '../src/lib/state/view';
+import { change, counts, message, series, table } from './some';
+
+const ALL: Scope = { open: true, concerns: () => true };
+const PAST: Scope = { open: false, concerns: () => true };
+
+describe('a broadcast', () => {
+  test('adds its deltas where it begins where the numbers end', () => {
+    const { view, behind } = applyToTable(
+      table(3, counts(10, 1)),
+      message(change(3, 4, counts(11, 1), ['12:05', counts(1)])),
+      ALL,
+    );
+    expect(view.rows[0]?.counts).toEqual(counts(11, 1));
+    expect(view.rows[0]?.recent).toEqual(['success']);
+    expect(behind).toBe(false);
+  });
+
+  test('that the numbers hold already changes nothing, repeated or late', () => {
+    const before = table(4, counts(11, 1));
+    const old = message(change(2, 3, counts(10, 1), ['12:05', counts(1)]));
+    const same = message(change(3, 4, counts(11, 1), ['12:05', counts(1)]));
+    for (const one of [old, same]) {
+      const { view, behind } = applyToTable(before, one, ALL);
+      expect(view).toBe(before);
+      expect(behind).toBe(false);
+    }
+  });
+
+  test('behind a gap is not applied, and asks for the numbers', () => {
+    const before = table(3, counts(10, 1));
+    const { view, behind } = applyToTable(
+      before,
+      message(change(4, 5, counts(12, 1), ['12:05', counts(1)])),
+      ALL,
+    );
+    expect(view).toBe(before);
+    expect(behind).toBe(true);
+  });
+
+  test('out of order: the later one asks, and nothing is counted twice', () => {
+    const later = message(change(4, 5, counts(12, 1), ['12:06', counts(1)]));
+    const first = message(change(3, 4, counts(11, 1), ['12:05', counts(1)]));
+    const a = applyToTable(table(3, counts(10, 1)), later, ALL);
+    const b = applyToTable(a.view, first, ALL);
+    expect(a.behind).toBe(true);
+    expect(b.view.rows[0]?.counts).toEqual(counts(11, 1));
+    const c = applyToTable(b.view, later, ALL);
+    expect(c.view.rows[0]?.counts).toEqual(counts(12, 1));
+  });
+
+  test('of which the numbers hold a part adds the rest, by the counters', () => {
+    // Fetched at revision 4, between two changes that were sent together.
+    const { view, behind } = applyToSeries(
+      series(4, counts(11, 1)),
+      message(change(3, 6, counts(12, 2), ['12:05', counts(1)], ['12:20', counts(1, 1)])),
+      ALL,
+    );
+    expect(view.counts).toEqual(counts(12, 2));
+    expect(view.points.map((point) => point.counts.success)).toEqual([0, 1, 0, 0]);
+    expect(behind).toBe(false);
+  });
+
+  test('without deltas asks for the numbers', () => {
+    expect(applyToTable(table(3, counts(1)), message(change(9, 9, counts(5))), ALL).behind).toBe(
+      true,
+    );
+  });
+
+  test('of an unknown workflow asks for the numbers; of one that is not shown, nothing', () => {
+    const strange = message({ ...change(0, 1, counts(1), ['12:05', counts(1)]), workflow_id: 'x' });
+    expect(applyToTable(table(3, counts(1)), strange, ALL).behind).toBe(true);
+    const other = { open: true, concerns: () => false };
+    expect(applyToTable(table(3, counts(1)), strange, other).behind).toBe(false);
+  });
+
+  test('takes runs out again that were withdrawn, and leaves the strip to the next fetch', () => {
+    const before = table(3, counts(10, 2));
+    const { view } = applyToTable(
+      before,
+      message(change(3, 4, counts(10, 1), ['12:05', counts(0, -1)])),
+      ALL,
+    );
+    expect(view.rows[0]?.counts).toEqual(counts(10, 1));
+    expect(view.rows[0]?.recent).toEqual([]);
+  });
+
+  test('counts into its bucket, and into no period that it lies outside of', () => {
+    const early = message(change(3, 4, counts(1), ['11:59', counts(1)]));
+    const late = message(change(3, 4, counts(1), ['13:05', counts(1)]));
+    expect(applyToSeries(series(3, counts()), early, ALL).view.counts).toEqual(counts());
+    expect(applyToSeries(series(3, counts()), late, PAST).view.counts).toEqual(counts());
+    const open = applyToSeries(series(3, counts()), late, ALL);
+    expect(open.view.counts).toEqual(counts(1));
+    expect(open.behind).toBe(true); // a bucket is missing
+  });
+
+  test('that is none is not taken for one', () => {
+    expect(readMessage(null)).toBeNull();
+    expect(readMessage({ v: 2, project_id: 'a', workflows: [] })).toBeNull();
+    expect(readMessage({ v: 1, project_id: 'a' })).toBeNull();
+    expect(readMessage(message())).not.toBeNull();
+  });
+
+  test('tells how long ago its newest run ended, if it is about that run', () => {
+    const fresh = {
+      ...change(3, 4, counts(1), ['12:30', counts(1)]),
+      last_success_at: '2026-11-23T12:30:00Z',
+    };
+    const stale = { ...fresh, last_success_at: '2026-11-23T10:00:00Z', deltas: [] };
+    expect(lagOf(message(fresh))).toBe(250);
+    expect(lagOf(message(stale))).toBeNull();
+  });
+});
+
+test('failures in a row are those at the end; canceled runs break no row', () => {
+  expect(failuresInARow(['failure', 'success', 'failure', 'canceled', 'failure'])).toBe(2);
+  expect(failuresInARow(['failure', 'success'])).toBe(0);
+  expect(failuresInARow([])).toBe(0);
+});

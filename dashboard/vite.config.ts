@@ -1,0 +1,24 @@
+import adapter from '@sveltejs/adapter-static';
+import { sveltekit } from '@sveltejs/kit/vite';
+import { svelteTesting } from '@testing-library/svelte/vite';
+import { defineConfig } from 'vitest/config';
+
+const built = '../meshmetrics/_dashboard';
+
+export default defineConfig({
+  plugins: [
+    sveltekit({
+      // One page for every address: the daemon serves it, the browser draws it.
+      adapter: adapter({ pages: built, assets: built, fallback: 'index.html', precompress: true }),
+      compilerOptions: { runes: true },
+    }),
+    svelteTesting(),
+  ],
+  build: { target: 'es2022' },
+  test: {
+    environment: 'jsdom',
+    include: ['tests/**/*.test.ts'],
+    setupFiles: ['tests/setup.ts'],
+    restoreMocks: true,
+  },
+});

@@ -1,0 +1,79 @@
+"""What a dashboard needs beside the metrics: what there is, and how it ended lately."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from meshmetrics.api.metrics import NOT_MODIFIED, Api, Signed, bearer, cached
+from meshmetrics.api.parameters import RecentParameters
+from meshmetrics.api.problems import responses
+from meshmetrics.api.schemas import (
+    Catalogue,
+    Outcome,
+    Project,
+    Recent,
+    RecentRuns,
+    Standing,
+    Version,
+)
+
+router = APIRouter(
+    prefix="/api/metrics",
+    tags=["metrics"],
+    dependencies=[Depends(bearer)],
+    responses=responses(401, 422, 429, 431, 500, 503),
+)
+
+
+@router.get("/catalogue", response_model=Catalogue, responses=NOT_MODIFIED)
+async def catalogue(request: Request, api: Api, who: Signed) -> Response:
+    """The caller's projects, and all versions of their workflows."""
+    async with api.reader.reading(who) as reading:
+        rows = await reading.versions()
+    projects = [
+        Project(
+            project_id=project_id,
+            name=name,
+            versions=[
+                Version.model_construct(**{field: row[field] for field in Version.model_fields})
+                for row in of_project
+            ],
+        )
+        for (project_id, name), of_project in groupby(
+            rows, key=lambda row: (row["project_id"], row["project_name"])
+        )
+    ]
+    return cached(request, Catalogue(projects=projects))
+
+
+@router.get("/workflows/recent", response_model=RecentRuns, responses=NOT_MODIFIED)
+async def workflows_recent(
+    request: Request, api: Api, who: Signed, asked: Annotated[RecentParameters, Query()]
+) -> Response:
+    """How the last runs of each workflow ended."""
+    async with api.reader.reading(who) as reading:
+        rows = await reading.recent(asked.project, asked.workflow, asked.most)
+    workflows = [
+        Recent(
+            project_id=project_id,
+            slug=slug,
+            outcomes=[
+                Outcome.model_construct(**{field: row[field] for field in Outcome.model_fields})
+                for row in runs
+            ],
+        )
+        for (project_id, slug), runs in groupby(
+            rows, key=lambda row: (row["project_id"], row["slug"])
+        )
+    ]
+    return cached(request, RecentRuns(workflows=workflows))
+
+
+@router.get("/standing", response_model=Standing)
+async def standing(request: Request, api: Api, who: Signed) -> Response:
+    """When all counts were last compared with the runs, what came of it, and whether the past is
+    counted."""
+    return cached(request, await api.standing())

@@ -1,0 +1,42 @@
+"""Signing in on this machine: a list of users and their tokens, which only the local stack has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from uuid import UUID
+
+from aiohttp import web
+
+from meshmetrics.local.realtime.tokens import mint
+
+LIFE_SECONDS = 3600
+
+
+class LocalUsers:
+    """`GET /local/users`: every user with a fresh token, to anybody on this machine."""
+
+    def __init__(self, secret: str, users: Mapping[str, UUID]) -> None:
+        self._secret = secret
+        self._users = users
+
+    async def listed(self, request: web.Request) -> web.Response:
+        """404 where there is no such user."""
+        if not self._users:
+            raise web.HTTPNotFound
+        expires_at = int(time.time()) + LIFE_SECONDS
+        users = [
+            {
+                "id": str(user_id),
+                "name": name,
+                "access_token": mint(
+                    self._secret, "authenticated", sub=str(user_id), expires_in=LIFE_SECONDS
+                ),
+                "expires_at": expires_at,
+            }
+            for name, user_id in self._users.items()
+        ]
+        return web.json_response(
+            {"users": users},
+            headers={"Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"},
+        )

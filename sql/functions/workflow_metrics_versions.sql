@@ -1,0 +1,40 @@
+-- Every workflow version that the caller may see and that is asked for, with its project's name and
+-- its counters since ever: all 0 where nothing was counted yet. A screen that follows the broadcasts
+-- reads this in the transaction of the numbers that it shows: a change whose base_revision is this
+-- revision is the first one that they do not hold. The parameters are those of workflow_metrics_members.
+create or replace function public.workflow_metrics_versions(
+  project_ids uuid[] default null,
+  workflow_ids uuid[] default null,
+  version_mode text default 'all'
+)
+returns table (
+  workflow_id uuid,
+  project_id uuid,
+  project_name text,
+  slug text,
+  version integer,
+  name text,
+  created_at timestamptz,
+  revision bigint,
+  success_count bigint,
+  failure_count bigint,
+  canceled_count bigint
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+begin
+  return query
+  select
+    m.workflow_id, m.project_id, p.name, m.slug, m.version, m.name, d.created_at,
+    coalesce(c.revision, 0), coalesce(c.success_count, 0), coalesce(c.failure_count, 0),
+    coalesce(c.canceled_count, 0)
+  from public.workflow_metrics_members(project_ids, workflow_ids, null, version_mode) m
+  join public.projects p on p.id = m.project_id
+  join public.workflow_definitions d on d.id = m.workflow_id
+  left join public.workflow_run_metrics c on c.workflow_id = m.workflow_id
+  order by p.name, m.project_id, m.slug, m.version;
+end;
+$$;

@@ -1,0 +1,184 @@
+"""A real browser on the real page: the daemon, Postgres and the development Realtime server."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+
+from meshmetrics.api.dashboard import BUILT
+from meshmetrics.app import Daemon
+from meshmetrics.local.realtime import RealtimeServer, Timing, mint
+from tests.daemon.conftest import JWT_SECRET, KEY, QUICK, TestSettings
+from tests.support import Project, Workflow, eventually, make_project, make_workflow
+from tests.support.databases import Database
+
+ROOT = Path(__file__).resolve().parents[2]
+AXE = ROOT / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
+LOGIN = "meshmetrics_test_dashboard"
+PATIENCE = 15_000
+"""Milliseconds that anything on the screen may take."""
+QUIETLY = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass
+class Tenant:
+    """Somebody with a project, and with one workflow in it."""
+
+    name: str
+    project: Project
+    workflow: Workflow
+
+
+@dataclass
+class Site:
+    """Everything that stands behind the page."""
+
+    url: str
+    database: Database
+    realtime: RealtimeServer
+    owner: asyncpg.Connection
+    ada: Tenant
+    grace: Tenant
+
+
+async def _login(database: Database, owner: asyncpg.Connection) -> str:
+    """The DSN of a role that counts, and reads as tenants do."""
+    await owner.execute(
+        f"do $$ begin create role {LOGIN} login in role meshmetrics_worker, authenticated;"
+        " exception when duplicate_object or unique_violation then null; end $$"
+    )
+    return database.dsn(LOGIN)
+
+
+@asynccontextmanager
+async def _daemon(database: Database, realtime: RealtimeServer, dsn: str) -> AsyncIterator[str]:
+    """A daemon in this process that counts and serves; its address."""
+    daemon = Daemon(
+        TestSettings.model_validate(
+            {
+                **QUICK,
+                "supabase_url": realtime.url,
+                "supabase_service_role_key": KEY,
+                "supabase_jwt_secret": JWT_SECRET,
+                "supabase_anon_key": mint(JWT_SECRET, "anon"),
+                "database_url": dsn,
+                "runs_url": "/runs?workflow={workflow_id}&status={status}",
+                "api_burst": 1000,
+            }
+        )
+    )
+    stop = asyncio.Event()
+    task = asyncio.create_task(daemon.run(stop))
+
+    def up() -> bool:
+        if task.done():
+            task.result()
+        return daemon.stream.up_since is not None
+
+    try:
+        await eventually(up, what="the daemon working")
+        assert daemon.http is not None
+        yield f"http://127.0.0.1:{daemon.http.port}"
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 10)
+
+
+async def _tenant(owner: asyncpg.Connection, name: str, flow: str) -> Tenant:
+    project = await make_project(owner, name=f"{name}'s project")
+    workflow = await make_workflow(owner, project, flow.lower().replace(" ", "-"), name=flow)
+    return Tenant(name, project, workflow)
+
+
+@pytest.fixture
+async def site(database: Database, owner: asyncpg.Connection) -> AsyncIterator[Site]:
+    """Two tenants, and the page for both."""
+    if not (BUILT / "index.html").is_file():
+        pytest.fail("the dashboard is not built: make dashboard")
+    ada = await _tenant(owner, "Ada", "Order sync")
+    grace = await _tenant(owner, "Grace", "Meter readings")
+    realtime = RealtimeServer(
+        database_dsn=database.owner_dsn,
+        jwt_secret=JWT_SECRET,
+        timing=Timing.quick(),
+        users={tenant.name: tenant.project.owner for tenant in (ada, grace)},
+    )
+    await realtime.start()
+    try:
+        async with _daemon(database, realtime, await _login(database, owner)) as url:
+            yield Site(url, database, realtime, owner, ada, grace)
+    finally:
+        await realtime.stop()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """Debian's Chromium, without a window."""
+    path = shutil.which("chromium")
+    assert path is not None, "there is no chromium: .ci/system-packages"
+    expect.set_options(timeout=PATIENCE)
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=path, args=QUIETLY)
+        yield chromium
+        await chromium.close()
+
+
+class Visitor:
+    """Somebody at a screen of their own. What the page complains of, and whom it asks, is kept."""
+
+    def __init__(self, context: BrowserContext, page: Page) -> None:
+        self.context = context
+        self.page = page
+        self.complaints: list[str] = []
+        self.asked: set[str] = set()
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on(
+            "console",
+            lambda line: self.complaints.append(line.text) if line.type == "error" else None,
+        )
+        page.on("request", lambda request: self.asked.add(request.url))
+        page.on("websocket", lambda socket: self.asked.add(socket.url))
+
+    async def sign_in(self, site: Site, tenant: Tenant, path: str = "/") -> None:
+        """Look at the dashboard as that tenant, once it is live."""
+        await self.page.goto(site.url + path)
+        await self.page.get_by_role("button", name=tenant.name).click()
+        await self.live()
+
+    async def live(self) -> None:
+        await expect(self.page.get_by_test_id("pill")).to_contain_text("Live")
+
+    async def card(self, kind: str) -> str:
+        """The number on a card."""
+        card = self.page.get_by_test_id(f"card-{kind}").locator(".value")
+        return (await card.inner_text()).strip()
+
+
+@asynccontextmanager
+async def visitor(browser: Browser, **options: object) -> AsyncIterator[Visitor]:
+    """A browser of its own, with nothing of another's in it."""
+    options = {
+        "timezone_id": "Europe/Berlin",
+        "viewport": {"width": 1280, "height": 900},
+        **options,
+    }
+    context = await browser.new_context(**options)  # type: ignore[arg-type] # as the test says
+    yield Visitor(context, await context.new_page())
+    await context.close()

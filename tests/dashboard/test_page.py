@@ -1,0 +1,162 @@
+"""What is chosen stays chosen; everybody can read the page; and how it looks."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from meshmetrics.local.engine import Engine
+from meshmetrics.store import Store
+from tests.dashboard.conftest import AXE, Site, Visitor, visitor
+from tests.support import insert_run, make_workflow
+
+IMAGES = AXE.parents[3] / "docs" / "images"
+
+
+async def some_runs(site: Site, store: Store) -> None:
+    """A past with enough in it for every part of the page."""
+    other = await make_workflow(site.owner, site.ada.project, "invoices", name="Invoices")
+    now = datetime.now(UTC)
+    ids = [
+        await insert_run(
+            site.owner,
+            workflow,
+            "failed" if n % share == 0 else "canceled" if n % 17 == 0 else "succeeded",
+            finished_at=now - timedelta(minutes=11 * n),
+        )
+        for workflow, share in ((site.ada.workflow, 9), (other, 3))
+        for n in range(1, 60)
+    ]
+    await store.count_runs(ids)
+
+
+async def test_what_is_chosen_survives_a_reload_and_is_taken_back_by_the_browser(
+    site: Site, browser: Browser, store: Store
+) -> None:
+    await some_runs(site, store)
+    async with visitor(browser) as ada:
+        await ada.sign_in(site, site.ada)
+        page = ada.page
+        week = page.get_by_role("button", name="7 d", exact=True)
+        await week.click()
+        await page.get_by_label("Only failing").check()
+        await page.get_by_label("Search workflows").fill("inv")
+        await page.get_by_test_id("card-failed").click()
+        await expect(page.locator("tbody tr[data-slug]")).to_have_count(1)
+        await page.reload()
+        await ada.live()
+        await expect(week).to_have_attribute("aria-pressed", "true")
+        await expect(page.get_by_label("Only failing")).to_be_checked()
+        await expect(page.get_by_label("Search workflows")).to_have_value("inv")
+        await expect(page.get_by_test_id("card-failed")).to_have_attribute("aria-pressed", "true")
+        await expect(page.locator("tbody tr[data-slug]")).to_have_count(1)
+        await page.go_back()
+        await expect(page.get_by_test_id("card-rate")).to_have_attribute("aria-pressed", "true")
+        await expect(page.get_by_label("Search workflows")).to_have_value("inv")
+        await page.go_back()
+        await expect(page.get_by_label("Only failing")).not_to_be_checked()
+        await expect(week).to_have_attribute("aria-pressed", "true")
+
+
+async def test_a_stretch_of_the_chart_that_is_dragged_over_is_zoomed_into(
+    site: Site, browser: Browser, store: Store
+) -> None:
+    await some_runs(site, store)
+    async with visitor(browser) as ada:
+        await ada.sign_in(site, site.ada)
+        box = await ada.page.locator(".plot").bounding_box()
+        assert box is not None
+        y = box["y"] + box["height"] / 2
+        await ada.page.mouse.move(box["x"] + box["width"] * 0.7, y)
+        await ada.page.mouse.down()
+        await ada.page.mouse.move(box["x"] + box["width"] * 0.9, y, steps=4)
+        await ada.page.mouse.up()
+        custom = ada.page.get_by_role("button", name="Custom")
+        await expect(custom).to_have_attribute("aria-pressed", "true")
+        assert "from=" in ada.page.url
+        await ada.page.get_by_role("button", name="Zoom out").click()
+        await expect(custom).to_have_attribute("aria-pressed", "false")
+
+
+async def test_an_empty_range_leads_to_the_last_run(
+    site: Site, browser: Browser, store: Store
+) -> None:
+    old = datetime.now(UTC) - timedelta(days=3)
+    await store.count_runs(
+        [await insert_run(site.owner, site.ada.workflow, "failed", finished_at=old)]
+    )
+    async with visitor(browser) as ada:
+        await ada.sign_in(site, site.ada)
+        await ada.page.get_by_role("button", name="Jump to the last run").click()
+        await expect(ada.page.get_by_test_id("card-runs").locator(".value")).to_have_text("1")
+
+
+async def violations(visitor: Visitor) -> list[str]:
+    await visitor.page.evaluate(AXE.read_text())
+    found = await visitor.page.evaluate(
+        "async () => (await axe.run(document)).violations.map("
+        "v => `${v.id}: ${v.nodes.map(n => n.html.slice(0, 160)).join(' | ')}`)"
+    )
+    return list(found)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_nothing_wrong(
+    site: Site, browser: Browser, store: Store, scheme: str
+) -> None:
+    await some_runs(site, store)
+    async with visitor(browser, color_scheme=scheme, reduced_motion="reduce") as ada:
+        await ada.page.goto(site.url)
+        await expect(ada.page.get_by_role("button", name="Ada")).to_be_visible()
+        assert await violations(ada) == []
+        await ada.page.get_by_role("button", name="Ada").click()
+        await ada.live()
+        await expect(ada.page.get_by_role("link", name="Invoices", exact=True)).to_be_visible()
+        await ada.page.get_by_text("As a table").click()
+        assert await violations(ada) == []
+        await ada.page.set_viewport_size({"width": 390, "height": 844})
+        assert await violations(ada) == []
+        await ada.page.get_by_role("link", name="Invoices", exact=True).click()
+        await expect(ada.page.get_by_text("The last year, day by day")).to_be_visible()
+        assert await violations(ada) == []
+
+
+async def a_shop(site: Site, store: Store) -> None:
+    """The demo's first project, with its past, as Ada's."""
+    await Engine(site.database.owner_dsn, seed=1).populate(9)
+    await site.owner.execute("delete from public.projects where name <> 'Northwind Retail'")
+    await site.owner.execute("update public.projects set owner = $1", site.ada.project.owner)
+    ids = [row["id"] for row in await site.owner.fetch("select id from public.workflow_runs")]
+    for start in range(0, len(ids), 5000):
+        await store.count_runs(ids[start : start + 5000])
+
+
+@pytest.mark.parametrize("width", [390, 1024, 1600])
+async def test_the_page_fits_its_window_and_is_pictured(
+    site: Site, browser: Browser, store: Store, width: int
+) -> None:
+    """MESHMETRICS_TEST_WRITE_GOLDEN=1 writes the pictures into docs/images anew."""
+    await a_shop(site, store)
+    window = {"width": width, "height": 900 if width > 400 else 844}
+    async with visitor(browser, viewport=window) as ada:
+        await ada.sign_in(site, site.ada, "/?range=7d&tz=Europe/Berlin")
+        await expect(
+            ada.page.get_by_role("link", name="Order sync to warehouse", exact=True)
+        ).to_be_visible()
+        await picture(ada, f"dashboard-{width}.png")
+        await ada.page.get_by_role("link", name="Refund approval", exact=True).click()
+        await expect(ada.page.get_by_text("The last year, day by day")).to_be_visible()
+        await picture(ada, f"workflow-{width}.png" if width == 1600 else None)
+
+
+async def picture(visitor: Visitor, name: str | None) -> None:
+    """Nothing sticks out to the side; and a picture of the page, if pictures are wanted."""
+    sticking_out = await visitor.page.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+    assert sticking_out <= 0
+    if name is not None and os.environ.get("MESHMETRICS_TEST_WRITE_GOLDEN"):
+        await visitor.page.screenshot(path=IMAGES / name, full_page=True)
