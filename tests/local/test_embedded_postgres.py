@@ -23,6 +23,8 @@ from tests.support import eventually
 from tests.support.databases import in_memory
 
 OWNER = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started us may ignore it
 import asyncio, sys
 from meshmetrics.local.postgres import EmbeddedPostgres
 
