@@ -42,7 +42,7 @@ async def measure(*, quick: bool = False) -> list[Figure]:
         events = (await running.metrics()).get("events_received_total")
         wrong = [d for d in await stack.store.audit() if d.kind != "set_aside"]
         counted = await stack.owner.fetchval(
-            "select sum(success_count + failure_count) from public.workflow_run_metrics"
+            "select sum(success_count + failure_count)::bigint from public.workflow_run_metrics"
         )
     lags = quantiles(watch.lags, n=100)
     return [
