@@ -160,7 +160,13 @@ def test_alerts_are_for_nobody_without_a_token(case: Any, running: Running) -> N
 def test_a_tenant_gets_what_the_document_says(case: Any, running: Running) -> None:
     if case.meta.generation.mode.is_positive:
         make_sensible(case, running)
-    case.call_and_validate(running.url, headers=signed(running.tenant.owner))
+    # What is wrong with such a value is not sent: an empty list has no place in an address.
+    unsent = any(value in ([], {}, None) for value in case.query.values())
+    case.call_and_validate(
+        running.url,
+        headers=signed(running.tenant.owner),
+        excluded_checks=[negative_data_rejection] if unsent else [],
+    )
 
 
 def make_sensible(case: Any, running: Running) -> None:
