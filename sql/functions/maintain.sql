@@ -17,11 +17,15 @@ security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set jit = off
+set enable_seqscan = off -- counting waits meanwhile: what is old is looked up, all else not read
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 declare
   moment constant timestamptz := coalesce(as_of, now());
   start_id uuid;
   end_id uuid;
+  kept meshmetrics.kept_from;
 begin
   perform meshmetrics.counting_lock();
 
@@ -99,27 +103,36 @@ begin
   set run_id = case when wrapped then '00000000-0000-0000-0000-000000000000' else end_id end
   where c.name = 'retire';
 
-  with places as materialized (
-    select m.workflow_id from public.workflow_run_metrics m for key share skip locked
-  ),
-  pruned as (
-    delete from public.workflow_run_buckets b
-    using places p, meshmetrics.kept_from k
-    where b.workflow_id = p.workflow_id and b.grain = k.grain and b.bucket_start < k.since
-    returning 1
-  ),
-  pruned_retired as (
-    delete from meshmetrics.retired_buckets b
-    using places p, meshmetrics.kept_from k
-    where b.workflow_id = p.workflow_id and b.grain = k.grain and b.bucket_start < k.since
-  )
-  select count(*) into pruned_buckets from pruned;
+  pruned_buckets := 0;
+  for kept in select k.* from meshmetrics.kept_from k where k.grain <> 'day' loop
+    with places as materialized (
+      select m.workflow_id
+      from public.workflow_run_metrics m
+      where exists (
+        select from public.workflow_run_buckets b
+        where b.workflow_id = m.workflow_id and b.grain = kept.grain and b.bucket_start < kept.since
+      )
+      for key share skip locked
+    ),
+    pruned as (
+      delete from public.workflow_run_buckets b
+      using places p
+      where b.workflow_id = p.workflow_id and b.grain = kept.grain and b.bucket_start < kept.since
+      returning 1
+    ),
+    pruned_retired as (
+      delete from meshmetrics.retired_buckets b
+      using places p
+      where b.workflow_id = p.workflow_id and b.grain = kept.grain and b.bucket_start < kept.since
+    )
+    select pruned_buckets + count(*) into pruned_buckets from pruned;
 
-  -- No lock is needed here: but for counting, which waits outside, only deletions write the
-  -- buckets of projects, and those only insert.
-  delete from public.workflow_run_project_buckets b
-  using (select distinct m.project_id from public.workflow_run_metrics m) p, meshmetrics.kept_from k
-  where b.project_id = p.project_id and b.grain = k.grain and b.bucket_start < k.since;
+    -- No lock is needed here: but for counting, which waits outside, only deletions write the
+    -- buckets of projects, and those only insert.
+    delete from public.workflow_run_project_buckets b
+    using (select distinct m.project_id from public.workflow_run_metrics m) p
+    where b.project_id = p.project_id and b.grain = kept.grain and b.bucket_start < kept.since;
+  end loop;
   perform meshmetrics.fold_deleted_workflows(max_scanned);
 
   delete from meshmetrics.set_aside_runs a

@@ -117,3 +117,30 @@ async def test_the_chores_do_not_wait_for_a_workflow_that_is_being_deleted(
     done = await store.maintain(datetime.now(UTC) + timedelta(hours=49), 10)
     assert (done.retired_runs, done.pruned_buckets) == (1, 1)
     assert await store.audit() == ()
+
+
+async def test_pruning_reads_what_is_old_and_not_what_is_kept(
+    owner: asyncpg.Connection, store: Store
+) -> None:
+    """Counting waits meanwhile. As Postgres itself counts, whatever the plan looks like."""
+    project = await make_project(owner)
+    flows = [await make_workflow(owner, project) for _ in range(3)]
+    for flow in flows:
+        ages = [timedelta(minutes=15 * n + 1) for n in range(150)]
+        await store.count_runs(await runs_of_ages(owner, flow, *ages))
+    await owner.execute("analyze")
+    read = (
+        "select sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint"
+        " from pg_stat_xact_user_tables where relname like '%buckets'"
+    )
+    for later in (timedelta(0), timedelta(hours=47)):  # nothing is old, and then nearly all minutes
+        async with owner.transaction():
+            before = await owner.fetchval(read)
+            pruned = await owner.fetchval(
+                "select pruned_buckets from meshmetrics.maintain($1, 10)",
+                datetime.now(UTC) + later,
+            )
+            rows = await owner.fetchval(read) - before
+        assert (pruned > 400) == bool(later)
+        # Those of the workflows are looked up to be locked, and to go; the project's to go.
+        assert rows <= 2 * pruned + 10
