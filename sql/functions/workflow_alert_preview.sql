@@ -21,6 +21,11 @@ set timezone = 'UTC'
 as $$
 #variable_conflict use_column
 declare
+  defaults constant jsonb := '{
+    "scope": "workflow", "metric": "success_rate", "comparison": "below", "threshold": 0.95,
+    "window_seconds": 86400, "window_min_runs": 20, "min_runs": 5, "method": "wilson",
+    "consecutive": 3, "recovery_runs": 10
+  }';
   rule public.workflow_alert_rules;
   began constant timestamptz := now() - interval '30 days';
   flow record;
@@ -34,9 +39,11 @@ declare
   lo integer;
   s bigint;
   f bigint;
+  since_s bigint; -- after the run that it opened with
+  since_f bigint;
   verdict text;
 begin
-  rule := jsonb_populate_record(null::public.workflow_alert_rules, wanted);
+  rule := jsonb_populate_record(null::public.workflow_alert_rules, defaults || wanted);
   for flow in
     select
       case when rule.scope = 'project' then '' else r.slug end as slug,
@@ -69,6 +76,8 @@ begin
     last_failure := 0;
     s := 0;
     f := 0;
+    since_s := 0;
+    since_f := 0;
     lo := 1;
     for i in 1..n loop
       if rule.metric = 'no_runs' then
@@ -97,6 +106,8 @@ begin
       good_row := case flow.good[i] when 1 then good_row + 1 else 0 end;
       s := s + flow.good[i];
       f := f + 1 - flow.good[i];
+      since_s := since_s + flow.good[i];
+      since_f := since_f + 1 - flow.good[i];
       -- The window's beginning only ever moves on.
       while first_in <= i and flow.at[first_in] < flow.at[i] - make_interval(secs => rule.window_seconds) loop
         first_in := first_in + 1;
@@ -119,15 +130,14 @@ begin
         if verdict in ('rate', 'count', 'consecutive') then
           opened_at := flow.at[i];
           opened_index := i;
+          since_s := 0;
+          since_f := 0;
           cause := verdict;
           success_count := s;
           failure_count := f;
         end if;
       elsif public.workflow_alert_recovered(
-        rule, s, f,
-        (select coalesce(sum(g), 0) from unnest(flow.good[opened_index + 1:i]) g),
-        (select coalesce(sum(1 - g), 0) from unnest(flow.good[opened_index + 1:i]) g),
-        least(good_row, i - opened_index)
+        rule, s, f, since_s, since_f, least(good_row, i - opened_index)
       ) then
         closed_at := flow.at[i];
         if closed_at > began then
