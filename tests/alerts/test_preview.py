@@ -37,8 +37,8 @@ async def previewed(
 
 async def insert_runs(owner: asyncpg.Connection, workflow: Workflow, runs: list[Run]) -> None:
     await owner.executemany(
-        "insert into public.workflow_runs (project_id, workflow_id, status, started_at, finished_at)"
-        " values ($1, $2, $3, $4, $4)",
+        "insert into public.workflow_runs"
+        " (project_id, workflow_id, status, started_at, finished_at) values ($1, $2, $3, $4, $4)",
         [
             (workflow.project_id, workflow.id, "succeeded" if run.good else "failed", run.at)
             for run in runs
