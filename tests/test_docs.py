@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,10 +15,6 @@ from meshmetrics.settings import settings_table
 from meshmetrics.telemetry import Telemetry
 
 ROOT = Path(__file__).resolve().parent.parent
-# An event is the first argument of a log call: two words, a dot between them.
-EVENT = re.compile(
-    r"\blog\.(?:debug|info|warning|error|exception|critical)\(\s*\"([a-z_]+\.[a-z_]+)\""
-)
 DOCUMENTS = sorted(
     path
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
@@ -39,18 +38,45 @@ def test_the_readme_lists_every_setting() -> None:
     hold(ROOT / "README.md", "settings", settings_table())
 
 
-def test_operations_names_every_event_that_is_logged_and_no_other() -> None:
-    logged = {
-        name
-        for path in (ROOT / "meshmetrics").rglob("*.py")
-        if "local" not in path.parts
-        for name in EVENT.findall(path.read_text())
-    }
-    assert "stream.session_started" in logged
-    documented = set(
-        re.findall(r"^\| `([a-z_]+\.[a-z_]+)`", (ROOT / "docs/operations.md").read_text(), re.M)
+def log_calls() -> Iterator[tuple[str, str, set[str], bool]]:
+    """Every log call: its event, its level, the fields it names, and whether there are more."""
+    for path in (ROOT / "meshmetrics").rglob("*.py"):
+        if "local" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id="log"), attr=level),
+                    args=[ast.Constant(value=str(event))],
+                    keywords=keywords,
+                ):
+                    names = {k.arg for k in keywords if k.arg not in (None, "exc_info")}
+                    level = "error" if level == "exception" else level
+                    yield event, level, names, any(k.arg is None for k in keywords)
+
+
+def test_operations_says_of_every_event_when_it_is_logged_and_with_what() -> None:
+    levels: dict[str, set[str]] = defaultdict(set)
+    fields: dict[str, set[str]] = defaultdict(set)
+    open_ended: set[str] = set()
+    for event, level, names, more in log_calls():
+        levels[event].add(level)
+        fields[event] |= names
+        if more:
+            open_ended.add(event)
+    rows = re.findall(
+        r"^\| `([a-z_]+\.[a-z_]+)` \| ([a-z, ]+) \| .* \|(.*)\|$",
+        (ROOT / "docs/operations.md").read_text(),
+        re.M,
     )
-    assert documented == logged
+    assert {event: set(said.split(", ")) for event, said, _ in rows} == levels
+    documented = {event: set(re.findall(r"`(\w+)`", said)) for event, _, said in rows}
+    assert "stream.session_started" in documented
+    for event, names in fields.items():
+        if event in open_ended:
+            assert names <= documented[event]
+        else:
+            assert names == documented[event], event
 
 
 def test_operations_lists_every_metric() -> None:
