@@ -32,7 +32,10 @@ as $$
       where c.relkind in ('r', 'p') and not c.relrowsecurity
         and (
           n.nspname = 'meshmetrics'
-          or (n.nspname = 'public' and c.relname like 'workflow\_run\_%' and c.relname <> 'workflow_runs')
+          or (
+            n.nspname = 'public'
+            and (c.relname like 'workflow\_run\_%' or c.relname like 'workflow\_alert\_%')
+          )
         )
     ),
     'channel_policy', exists (

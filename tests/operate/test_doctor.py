@@ -43,18 +43,20 @@ async def test_all_is_well_where_a_daemon_works(world: World) -> None:
     assert {c.name: c.state for c in checks}["daemon"] == "ok"
 
 
-BROKEN = {
-    "publication": "alter publication supabase_realtime drop table public.workflow_runs",
-    "index": "drop index public.workflow_runs_updated_at_id",
-    "privacy": 'drop policy "meshmetrics: members receive" on realtime.messages',
-    "migrations": "update meshmetrics.migrations set checksum = 'x' where version = 0",
-}
+BROKEN = [
+    ("publication", "alter publication supabase_realtime drop table public.workflow_runs"),
+    ("index", "drop index public.workflow_runs_updated_at_id"),
+    ("privacy", 'drop policy "meshmetrics: members receive" on realtime.messages'),
+    ("privacy", "alter table public.workflow_run_buckets disable row level security"),
+    ("privacy", "alter table public.workflow_alert_channels disable row level security"),
+    ("migrations", "update meshmetrics.migrations set checksum = 'x' where version = 0"),
+]
 
 
-@pytest.mark.parametrize("name", BROKEN)
-async def test_what_was_broken_in_the_database_is_named(world: World, name: str) -> None:
+@pytest.mark.parametrize(("name", "harm"), BROKEN)
+async def test_what_was_broken_in_the_database_is_named(world: World, name: str, harm: str) -> None:
     assert (await looked_at(name)).state == "ok"
-    await world.owner.execute(BROKEN[name])
+    await world.owner.execute(harm)
     check = await looked_at(name)
     assert check.state == "wrong"
     assert check.mend
