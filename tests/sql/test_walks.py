@@ -8,12 +8,16 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from meshmetrics.local.postgres import EmbeddedPostgres
+from meshmetrics.local.schema import create_source
+from meshmetrics.migrate import migrate
 from meshmetrics.model import Position
 from meshmetrics.store import Store
 from tests.conftest import Connect
 from tests.sql.plain import assert_counted
 from tests.support import (
     Workflow,
+    eventually,
     finish_run,
     insert_run,
     make_project,
@@ -106,6 +110,40 @@ async def test_nothing_is_settled_past_the_oldest_transaction_where_it_can_be_se
         began = await engine.fetchval("select now()")
         assert await store.settled_until(timedelta(hours=1)) < began
     assert await store.settled_until(timedelta(hours=1)) > began - timedelta(seconds=30)
+
+
+async def test_an_autovacuum_holds_nothing_back() -> None:
+    """It takes hours on a large table; here one of its own, made to take as long."""
+    async with EmbeddedPostgres(settings={"autovacuum_naptime": "1s"}) as server:
+        connection = await asyncpg.connect(server.dsn())
+        try:
+            await create_source(connection)
+            await migrate(server.dsn())
+            await connection.execute(
+                "create table slow (i integer) with (fillfactor = 10,"
+                " autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0,"
+                " autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)"
+            )
+            await connection.execute("insert into slow select generate_series(1, 20000)")
+            await connection.execute("delete from slow")
+            worker = (
+                "select min(xact_start) from pg_stat_activity"
+                " where backend_type = 'autovacuum worker' and datname = current_database()"
+                " and query like '%public.slow%'"
+            )
+
+            async def under_way() -> bool:
+                return bool(await connection.fetchval(f"select ({worker}) is not null"))
+
+            await eventually(under_way, 60)
+            row = await connection.fetchrow(
+                f"select ({worker}) as began,"
+                " meshmetrics.settled_until('1 hour') + interval '10 seconds' as settled"
+            )
+        finally:
+            await connection.close()
+    assert row is not None
+    assert row["settled"] > row["began"]
 
 
 async def test_where_other_sessions_cannot_be_seen_the_overlap_decides(
