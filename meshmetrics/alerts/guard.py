@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -94,12 +95,13 @@ class Guard:
         *,
         resolve: Resolve = resolve,
         timeout: float = TIMEOUT_SECONDS,
-        verify: bool | str = True,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        """`tls`: whom to trust; the usual authorities where None."""
         self._rules = rules or Rules()
         self._resolve = resolve
         self._timeout = timeout
-        self._verify = verify
+        self._tls = tls
 
     def check(self, url: str) -> Target:
         """Whether the URL could be one, without asking for its address. Raises RefusedError."""
@@ -176,10 +178,12 @@ class Guard:
         default = 443 if target.scheme == "https" else 80
         name = f"[{target.host}]" if ":" in target.host else target.host
         authority = name if target.port == default else f"{name}:{target.port}"
+        # Made once: reading all authorities' certificates holds up the event loop for 25 ms.
+        self._tls = self._tls or httpx.create_ssl_context(trust_env=False)
         # A client for each request: no connection is ever used for another host, no proxy of the
         # environment's is asked, and no header is ours but these.
         async with httpx.AsyncClient(
-            trust_env=False, follow_redirects=False, timeout=self._timeout, verify=self._verify
+            trust_env=False, follow_redirects=False, timeout=self._timeout, verify=self._tls
         ) as client:
             request = httpx.Request(
                 "POST",

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import ssl
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from meshmetrics.alerts.guard import BODY_BYTES, Guard, RefusedError, Rules
 from tests.alerts.receiver import receiving
@@ -132,6 +139,84 @@ async def test_a_receiver_that_drips_is_given_up() -> None:
         guard = local_guard(receiver.url, timeout=0.3)
         with pytest.raises(TimeoutError):
             await guard.post(receiver.url, b"", {})
+
+
+async def test_the_authorities_are_read_once_and_not_for_each_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It takes 25 ms, in which nothing is counted; and alerts come in bursts."""
+    read: list[object] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def counted(*args: Any, **kwargs: Any) -> None:
+        read.append(args)
+        load(*args, **kwargs)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
+    async with receiving() as receiver:
+        guard = local_guard(receiver.url)
+        for _ in range(3):
+            await guard.post(receiver.url, b"", {})
+    assert len(read) <= 1
+
+
+@pytest.mark.parametrize(("name", "trusted"), [("hooks.test", True), ("other.test", False)])
+async def test_a_certificate_has_to_be_for_the_name_in_the_url(
+    name: str, trusted: bool, tmp_path: Path
+) -> None:
+    """The connection is made to an address; what is proven is the name."""
+    certificate = self_signed(name, tmp_path)
+    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_side.load_cert_chain(certificate)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        return ["127.0.0.1"]
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server_side) as server:
+        port = server.sockets[0].getsockname()[1]
+        guard = Guard(
+            allowing(port),
+            resolve=resolve,
+            tls=ssl.create_default_context(cafile=str(certificate)),
+        )
+        if trusted:
+            assert (await guard.post(f"https://hooks.test:{port}/", b"", {})).status == 204
+        else:
+            with pytest.raises(ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+                await guard.post(f"https://hooks.test:{port}/", b"", {})
+
+
+def self_signed(name: str, directory: Path) -> Path:
+    """A file with a key and a certificate for a host of that name."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = directory / "certificate.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
 
 
 def allowing(port: int) -> Rules:
