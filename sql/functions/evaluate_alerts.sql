@@ -190,7 +190,7 @@ begin
     select
       t.*,
       meshmetrics.alert_notice(
-        t.rule, t.slug, t.ids, coalesce(t.kind, t.action), t.about,
+        t.rule, t.slug, t.ids, coalesce(t.kind, 'resolved'), t.about, -- screens see what channels do not
         coalesce(i.opened_at, moment), moment, t.cause,
         case when t.action in ('corrected', 'recovered') then t.action end,
         t.window_from, t.successes, t.failures, t.last_finished_at

@@ -93,6 +93,24 @@ async def test_an_outcome_corrected_later_closes_the_incident_as_corrected(
     assert [n["kind"] for n in await evaluate()] == ["opened"]
 
 
+async def test_screens_see_what_channels_are_not_told_of(
+    owner: asyncpg.Connection,
+    store: Store,
+    evaluate: Evaluate,
+    project: Project,
+    workflow: Workflow,
+) -> None:
+    await make_rule(owner, project, notify_resolved=False)
+    await make_channel(owner, project)
+    ids = await finish(owner, store, workflow, NOW, "failed", "failed", "failed")
+    await evaluate()
+    await resume_run(owner, ids[1])
+    await store.count_runs([ids[1]])
+    assert [n["kind"] for n in await evaluate()] == ["resolved"]
+    kinds = await owner.fetch("select kind from public.workflow_alert_deliveries")
+    assert [row["kind"] for row in kinds] == ["opened"]
+
+
 async def test_silence_is_a_signal_and_ends_with_a_run_of_any_outcome(
     owner: asyncpg.Connection,
     store: Store,
