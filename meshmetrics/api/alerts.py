@@ -41,7 +41,7 @@ from meshmetrics.api.alerts_schemas import (
     WouldOpen,
 )
 from meshmetrics.api.metrics import Api, Signed, bearer
-from meshmetrics.api.problems import Problem, responses, wrong
+from meshmetrics.api.problems import Problem, explain, responses, wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +132,7 @@ async def change_rule(api: Api, who: Signed, rule_id: UUID, change: dict[str, An
         try:
             whole = RuleFields.model_validate({**kept, **change})
         except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][0]) if first["loc"] else "the rule"
-            said = str(first["msg"]).removeprefix("Value error, ")
-            raise wrong(name, str(change.get(name)), said) from None
+            raise explain([{**e, "loc": ("body", *e["loc"])} for e in error.errors()]) from None
         values = {name: getattr(whole, name) for name in change}
         return (await _with_states(rows, [await rows.change(RULES, rule_id, values)]))[0]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -132,16 +132,20 @@ async def on_http_error(request: Request, error: HTTPException) -> Response:
 
 async def on_invalid(request: Request, error: RequestValidationError) -> Response:
     """Handler of parameters that do not fit their declaration."""
-    problems = [_explain(details) for details in error.errors()]
-    whole = Problem(
+    return answer(explain(error.errors()), _request_id(request))
+
+
+def explain(errors: Sequence[Mapping[str, Any]]) -> Problem:
+    """What Pydantic found, as one problem. The first part of a place (`query`, `body`) is left out."""
+    problems = [_explain(details) for details in errors]
+    return Problem(
         422,
         "; ".join(p.detail for p in problems),
         errors=[e for p in problems for e in p.errors],
     )
-    return answer(whole, _request_id(request))
 
 
-def _explain(details: dict[str, Any]) -> Problem:
+def _explain(details: Mapping[str, Any]) -> Problem:
     place = [str(part) for part in details["loc"][1:]] or [str(details["loc"][0])]
     kind, message = details["type"], str(details["msg"])
     if kind == "extra_forbidden":

@@ -93,6 +93,9 @@ async def test_a_rule_that_makes_no_sense_is_refused(
     if "project_id" not in body:
         changed = await client.patch(f"/api/alerts/rules/{rule['id']}", json=body, headers=headers)
         assert changed.status_code == 422
+        made_so, changed_so = (a.json()["errors"][0] for a in (answer, changed))
+        assert changed_so["takes"] == made_so["takes"]  # in the same words
+        assert changed_so["parameter"] == made_so["parameter"]
 
 
 async def test_a_preview_tells_what_a_rule_would_have_done(
