@@ -136,7 +136,7 @@ async def on_invalid(request: Request, error: RequestValidationError) -> Respons
 
 
 def explain(errors: Sequence[Mapping[str, Any]]) -> Problem:
-    """What Pydantic found, as one problem. The first part of a place (`query`, `body`) is left out."""
+    """What Pydantic found, as one problem. A place begins with `query` or `body`: left out."""
     problems = [_explain(details) for details in errors]
     return Problem(
         422,
