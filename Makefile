@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+SOAK   ?= 1
 SQL    := sql/migrations/*.sql sql/views/*.sql sql/functions/*.sql sql/source/*.sql sql/*.sql
 DASH   := meshmetrics/_dashboard/index.html
 NPM    := .ci/npm
@@ -27,8 +28,8 @@ test: $(VENV)/.ready packages $(DASH) ## run all tests (ARGS="-k name" for some)
 	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 	$(NPM) test
 
-soak: $(VENV)/.ready packages ## the fault tests with bigger numbers: for a long while
-	MESHMETRICS_TEST_SOAK=1 $(BIN)/pytest tests/faults --timeout=7200 $(ARGS)
+soak: $(VENV)/.ready packages ## the fault tests with bigger numbers: for a long while (SOAK=0.1 for less)
+	MESHMETRICS_TEST_SOAK=$(SOAK) $(BIN)/pytest tests/faults --timeout=7200 $(ARGS)
 
 check: $(VENV)/.ready $(DASH) ## ruff, mypy --strict, import-linter, SQL lint; svelte-check, eslint, prettier
 	$(BIN)/ruff check .
