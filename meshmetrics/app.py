@@ -27,7 +27,7 @@ from meshmetrics.pipeline.inbox import Inbox
 from meshmetrics.pipeline.lease import Leader
 from meshmetrics.pipeline.listener import Listener
 from meshmetrics.pipeline.maintainer import Maintainer
-from meshmetrics.pipeline.publisher import Publisher, Sent
+from meshmetrics.pipeline.publisher import RESEND_MARGIN, Publisher, Sent
 from meshmetrics.pipeline.quick_sweeper import QuickSweeper
 from meshmetrics.pipeline.session import SessionTimes
 from meshmetrics.pipeline.stream import Stream
@@ -127,7 +127,7 @@ class Daemon:
             telemetry,
             per_second=s.broadcasts_per_second,
             project_per_second=s.project_broadcasts_per_second,
-            resend_since=lease.last_alive,
+            resend_since=lease.last_alive and lease.last_alive - RESEND_MARGIN,
             on_sent=self._on_sent,
         )
         evaluator, notifier = alert_services(

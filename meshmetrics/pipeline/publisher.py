@@ -24,8 +24,9 @@ from meshmetrics.telemetry import Telemetry
 
 log = structlog.get_logger()
 
-RESEND_MARGIN = timedelta(seconds=10)
-"""How long before its last sign of life a daemon may have counted without broadcasting."""
+RESEND_MARGIN = timedelta(minutes=5)
+"""How long before its last sign of life a daemon may have counted without broadcasting: a Realtime
+that refused broadcasts for longer has lost its subscribers too, and they fetch when they return."""
 MOST_EVENTS = 1000
 """Events beside the rates, waiting to be sent."""
 _BLAMELESS = {401, 403, 404, 408, 425, 429}
@@ -67,7 +68,7 @@ class Publisher(Service):
     second, and over all projects no more than the budget allows, each project in its turn.
 
     What cannot be sent is kept, merged, and tried again: at most one change a workflow. What a
-    crash left unsent is sent on the next start: `resend_since` is the last sign of life.
+    crash left unsent is sent on the next start: all that was counted from `resend_since` on.
     """
 
     name = "publisher"
@@ -141,7 +142,7 @@ class Publisher(Service):
         """Send until stopped."""
         self.started.set()
         if self._resend_since is not None:
-            changes = await self._store.changed_since(self._resend_since - RESEND_MARGIN)
+            changes = await self._store.changed_since(self._resend_since)
             self._resend_since = None
             now = time.monotonic()
             self.publish(changes, counted=now, committed=None)
