@@ -28,6 +28,8 @@ OVERLAP = timedelta(seconds=0.5)
 """How much further back than its last look each one reaches: what commits later than this after it
 began is left to its event and to the regular sweeps."""
 AHEAD = timedelta(seconds=1)
+CLOCK_SECONDS = 30.0
+"""How often the database is asked for its time: it may be set, or this machine have slept."""
 REST = 4
 """A look is followed by a pause of so many times its length at least: the database gives it no more
 than a fifth of one connection."""
@@ -82,10 +84,12 @@ class QuickSweeper(Service):
                 await self.pause(1.0)
 
     async def _look_while_flowing(self) -> None:
-        offset = await self._store.now() - _steady()
         since = _steady()
-        flowed = time.monotonic()
+        flowed, asked = time.monotonic(), -CLOCK_SECONDS
         while not self.stopping.is_set() and time.monotonic() - flowed < FLOWING_SECONDS:
+            if time.monotonic() - asked >= CLOCK_SECONDS:
+                asked = time.monotonic()
+                offset = await self._store.now() - _steady()
             if self._counter.counted.is_set():
                 self._counter.counted.clear()
                 flowed = time.monotonic()

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 
 import asyncpg
 import pytest
@@ -100,6 +101,30 @@ async def test_what_it_counted_is_missed_if_no_event_tells_of_it(
         inbox.put(told, Arrival(time.monotonic(), None))
         await eventually(lambda: inbox.next_deadline and time.monotonic() > inbox.next_deadline)
         assert inbox.missed(time.monotonic()) == 1
+
+
+async def test_a_clock_that_was_set_does_not_leave_it_looking_at_the_past(
+    faulty: FaultyStore,
+    counter: Counter,
+    inbox: Inbox,
+    telemetry: Telemetry,
+    owner: asyncpg.Connection,
+    workflow: Workflow,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quick_sweeper, "FLOWING_SECONDS", 60.0)
+    monkeypatch.setattr(quick_sweeper, "CLOCK_SECONDS", 0.1)
+    now = faulty.now
+    behind = timedelta(hours=1)
+
+    async def wrong() -> datetime:
+        return await now() - behind
+
+    monkeypatch.setattr(faulty, "now", wrong)
+    async with flowing(faulty, counter, inbox, telemetry, owner, workflow):
+        behind = timedelta(0)
+        await insert_run(owner, workflow, "failed")
+        await eventually(lambda: all_counted(owner))
 
 
 async def test_a_database_that_is_away_for_a_moment_is_waited_for(
