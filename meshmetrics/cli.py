@@ -23,14 +23,8 @@ from pydantic_settings import (
 
 from meshmetrics import logs
 from meshmetrics.service import FatalError
-from meshmetrics.settings import (
-    DatabaseSettings,
-    S,
-    Settings,
-    SettingsError,
-    load_settings,
-    unknown_settings,
-)
+from meshmetrics.settings import DatabaseSettings, Settings
+from meshmetrics.settings_load import S, SettingsError, load_settings, unknown_settings
 
 log = structlog.get_logger()
 

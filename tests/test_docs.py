@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from meshmetrics.settings import settings_table
+from meshmetrics.settings_load import settings_table
 from meshmetrics.telemetry import Telemetry
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -14,7 +14,8 @@ from meshmetrics.migrate import Schema, packaged_schema
 from meshmetrics.operate import doctor_realtime
 from meshmetrics.operate.check import Check
 from meshmetrics.operate.connecting import CommandError, connected
-from meshmetrics.settings import Settings, SettingsError, load_settings, unknown_settings
+from meshmetrics.settings import Settings
+from meshmetrics.settings_load import SettingsError, load_settings, unknown_settings
 from meshmetrics.store_audit import AuditStore
 
 OLDEST_POSTGRES = 150000

@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from meshmetrics.settings import Settings, variable
+from meshmetrics.settings import Settings
+from meshmetrics.settings_load import variable
 from tests.support import eventually
 
 
