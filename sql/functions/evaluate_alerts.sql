@@ -203,7 +203,7 @@ begin
     left join public.workflow_alert_incidents i on i.id = t.about
     where t.action is not null
   ),
-  seen as materialized ( -- as the ledger has it, to be compared with what it says later
+  seen as materialized ( -- what it opens for, to be compared with what is counted of it later
     select t.about, f.from_at, t.last_run_at as until_at, c.successes, c.failures
     from told t
     cross join lateral (
