@@ -59,7 +59,12 @@ function connector() {
   number += 1;
   const supabase = createClient('http://localhost:1', 'anon', {
     realtime: { transport: Socket as unknown as typeof WebSocket },
-    auth: { storageKey: `client-${number}`, persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
+    auth: {
+      storageKey: `client-${number}`,
+      persistSession: false,
+      autoRefreshToken: false,
+      detectSessionInUrl: false,
+    },
   });
   const connect = supabaseChannels(supabase);
   return () => {

@@ -122,7 +122,10 @@ async def test_broadcasts_that_are_lost_in_silence_are_noticed_at_the_next_one(
 async def test_a_chosen_workflow_follows_its_own_runs_only(site: Site, browser: Browser) -> None:
     async with visitor(browser) as ada:
         sent: list[str] = []
-        ada.page.on("websocket", lambda ws: ws.on("framesent", lambda frame: sent.append(str(frame))))
+        ada.page.on(
+            "websocket",
+            lambda socket: socket.on("framesent", lambda frame: sent.append(str(frame))),
+        )
         await ada.sign_in(site, site.ada)
         await end_a_run(site, site.ada)
         await ada.page.get_by_role("link", name="Order sync", exact=True).click()
