@@ -73,7 +73,10 @@ declare
     'last_success_at', 'last_failure_at'
   ];
   most constant integer := 500;
-  projects constant uuid[] := coalesce(project_ids, array(select public.user_project_ids()));
+  projects constant uuid[] := array( -- each once, however often it is named
+    select distinct u.id
+    from unnest(coalesce(project_ids, array(select public.user_project_ids()))) u (id)
+  );
   everything constant boolean := workflow_ids is null and search is null;
   period record;
 begin

@@ -16,7 +16,10 @@ set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  projects constant uuid[] := coalesce(project_ids, array(select public.user_project_ids()));
+  projects constant uuid[] := array( -- each once, however often it is named
+    select distinct u.id
+    from unnest(coalesce(project_ids, array(select public.user_project_ids()))) u (id)
+  );
 begin
   if version_ids is null then
     return query

@@ -188,6 +188,21 @@ async def test_what_cannot_be_told_is_refused_naming_the_parameter_and_what_it_t
     assert str(caught.value).startswith(f"{parameter} is")
 
 
+async def test_what_is_named_twice_is_counted_once(owner: asyncpg.Connection, store: Store) -> None:
+    mine, workflow = await a_tenant(owner, store, 8)
+    async with acting_as(owner, mine.owner):
+        for named in ([[mine.id] * 2, None], [[mine.id] * 2, [workflow.id] * 2]):
+            for call in (
+                "totals($1, $2, $3, $4)",
+                "series($1, $2, 'auto', 'UTC', $3, $4)",
+                "summary($1, $2, $3, $4)",
+            ):
+                failures = await owner.fetchval(
+                    f"select sum(failure_count) from public.workflow_metrics_{call}", *WEEK, *named
+                )
+                assert failures == 8, call
+
+
 async def test_a_service_role_reads_what_it_names(owner: asyncpg.Connection, store: Store) -> None:
     mine, _ = await a_tenant(owner, store, 8)
     async with acting_as(owner, None, role="service_role"):
