@@ -42,6 +42,11 @@ begin
   where n.place >= finest and length / n.seconds <= most
   order by n.place
   limit 1;
+  if fitting is null then
+    perform public.workflow_metrics_refuse(
+      'from_at', to_json(starts_at) #>> '{}', format('a time at most %s weeks before to_at', most)
+    );
+  end if;
   if place < finest then
     perform public.workflow_metrics_refuse(
       'bucket', wanted,

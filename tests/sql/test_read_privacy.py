@@ -170,6 +170,7 @@ async def fetched(owner: asyncpg.Connection) -> int:
         ("series(now() - interval '30 days', now(), 'quarter')", "bucket", "hour for"),
         ("series(now() - interval '500 days', now(), 'hour')", "bucket", "day for"),
         ("series('1990-01-01Z', '2020-01-01Z', 'day')", "bucket", "week for"),
+        ("series('1970-01-01Z', '2026-01-01Z')", "from_at", "2000 weeks before"),
         ("summary('2026-01-01Z', '2026-02-01Z', sort_by => 'id; drop table x')", "sort_by", "name"),
         ("summary('2026-01-01Z', '2026-02-01Z', group_by => 'day')", "group_by", "workflow or"),
         ("summary('2026-01-01Z', '2026-02-01Z', max_rows => 501)", "max_rows", "1 to 500"),
