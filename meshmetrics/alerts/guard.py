@@ -131,20 +131,20 @@ class Guard:
             if last.isdigit() or last.startswith("0x"):
                 raise RefusedError("an address is written as four decimal numbers") from None
         else:
-            self._check_address(literal)
+            if not self._allows(literal):
+                raise RefusedError(f"{literal} is not a public address")
         return Target(url, parts.scheme, host, port)
 
-    def _check_address(self, address: Address) -> None:
+    def _allows(self, address: Address) -> bool:
         if any(address in network for network in self._rules.networks):
-            return
-        if (
-            not address.is_global
-            or address.is_multicast
-            or address.is_reserved
-            or (isinstance(address, IPv6Address) and address.scope_id)
-            or any(address in network for network in _REFUSED)
-        ):
-            raise RefusedError(f"{address} is not a public address")
+            return True
+        return (
+            address.is_global
+            and not address.is_multicast
+            and not address.is_reserved
+            and not (isinstance(address, IPv6Address) and address.scope_id)
+            and not any(address in network for network in _REFUSED)
+        )
 
     async def _address(self, target: Target) -> Address:
         """The one address that is connected to."""
@@ -155,8 +155,9 @@ class Guard:
             raise ConnectionError(f"{target.host} cannot be resolved") from error
         if not addresses:
             raise ConnectionError(f"{target.host} cannot be resolved")
-        for address in addresses:
-            self._check_address(address)
+        if not all(self._allows(address) for address in addresses):
+            # Which one it is would tell the tenant about a network that is none of theirs.
+            raise RefusedError(f"{target.host} is not at a public address")
         return min(addresses, key=lambda a: a.version)
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
