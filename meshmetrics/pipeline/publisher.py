@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,8 +15,9 @@ import structlog
 
 from meshmetrics.logs import describe
 from meshmetrics.model import Change
-from meshmetrics.pipeline.broadcast import event_message, merge, message, request, take_fitting
+from meshmetrics.pipeline.broadcast import request
 from meshmetrics.pipeline.budget import Budget
+from meshmetrics.pipeline.outbox import Message, Outbox
 from meshmetrics.service import Service, full_jitter, wait_for_event
 from meshmetrics.store import Store
 from meshmetrics.telemetry import Telemetry
@@ -27,8 +27,6 @@ log = structlog.get_logger()
 RESEND_MARGIN = timedelta(minutes=5)
 """How long before its last sign of life a daemon may have counted without broadcasting: a Realtime
 that refused broadcasts for longer has lost its subscribers too, and they fetch when they return."""
-MOST_EVENTS = 1000
-"""Events beside the rates, waiting to be sent."""
 _BLAMELESS = {401, 403, 404, 408, 425, 429}
 """Refusals that are not about what the messages say."""
 
@@ -42,25 +40,6 @@ class Sent:
     changes: tuple[Change, ...]
     since_counted: float
     since_committed: float | None
-
-
-@dataclass(slots=True)
-class _Pending:
-    """What a project's subscribers have not been told: one merged change a workflow."""
-
-    not_before: float
-    counted: float
-    committed: float | None
-    changes: dict[UUID, Change] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Message:
-    project_id: UUID
-    changes: list[Change]
-    text: str
-    counted: float
-    committed: float | None
 
 
 class Publisher(Service):
@@ -93,14 +72,11 @@ class Publisher(Service):
         self._client = client
         self._endpoint = f"{url}/realtime/v1/api/broadcast"
         self._telemetry = telemetry
-        self._gap = 1 / project_per_second
+        self._outbox = Outbox(1 / project_per_second)
         self._resend_since = resend_since
         self._on_sent = on_sent
         self._retry_cap = retry_cap
         self._budget = Budget(per_second, time.monotonic())
-        self._pending: dict[UUID, _Pending] = {}
-        self._quiet_from: dict[UUID, float] = {}
-        self._events: deque[_Message] = deque(maxlen=MOST_EVENTS)
         self._wake = asyncio.Event()
 
     def publish(
@@ -108,29 +84,13 @@ class Publisher(Service):
     ) -> None:
         """Take changes to broadcast. Never waits, never raises."""
         for change in changes:
-            self._keep(change, counted, committed)
+            self._outbox.keep(change, counted, committed)
         self._wake.set()
-
-    def _keep(
-        self, change: Change, counted: float, committed: float | None, *, unsent: bool = False
-    ) -> None:
-        """Merge a change into what is pending; an `unsent` one is older than what is there."""
-        project = self._pending.get(change.project_id)
-        if project is None:
-            project = _Pending(self._quiet_from.get(change.project_id, 0.0), counted, committed)
-            self._pending[change.project_id] = project
-        project.counted = min(project.counted, counted)
-        project.committed = _earlier(project.committed, committed)
-        there = project.changes.get(change.workflow_id)
-        if there is not None:
-            change = merge(change, there) if unsent else merge(there, change)
-        project.changes[change.workflow_id] = change
 
     def announce(self, project_id: UUID, event: str, payload: dict[str, Any]) -> None:
         """Take another event of a project's channel. Sent before changes and within the same
-        budget; beyond `MOST_EVENTS` the oldest is dropped. Never waits, never raises."""
-        text = event_message(project_id, event, payload)
-        self._events.append(_Message(project_id, [], text, time.monotonic(), None))
+        budget; where too many wait the oldest is dropped. Never waits, never raises."""
+        self._outbox.keep_event(project_id, event, payload)
         self._wake.set()
 
     def stop(self) -> None:
@@ -150,58 +110,39 @@ class Publisher(Service):
         failures = 0
         while True:
             self._wake.clear()
-            wait = self._wait(time.monotonic())
+            wait = self._wait()
             if wait is None and self.stopping.is_set():
                 return
             if wait is None or wait > 0:
                 await wait_for_event(self._wake, wait)
                 continue
-            if await self._send(self._take(time.monotonic())):
+            if await self._send(self._take()):
                 failures = 0
             elif self.stopping.is_set():
-                log.warning("broadcast.left", projects=len(self._pending))
+                log.warning("broadcast.left", projects=self._outbox.projects)
                 return
             else:
                 failures += 1
                 await self.pause(full_jitter(failures, base=0.5, cap=self._retry_cap))
 
-    def _wait(self, now: float) -> float | None:
+    def _wait(self) -> float | None:
         """Seconds until something may be sent; None if nothing is pending."""
-        self._telemetry.broadcast_pending.set(len(self._pending))
-        if not self._pending and not self._events:
+        now = time.monotonic()
+        self._telemetry.broadcast_pending.set(self._outbox.projects)
+        due = self._outbox.due(hurried=self.stopping.is_set())
+        if due is None:
             return None
         room = self._budget.available(now)
         self._telemetry.broadcast_rate.set(self._budget.rate)
-        if room < 1:
-            return self._budget.wait()
-        if self.stopping.is_set() or self._events:
-            return 0.0
-        return max(0.0, min(p.not_before for p in self._pending.values()) - now)
+        return self._budget.wait() if room < 1 else max(0.0, due - now)
 
-    def _take(self, now: float) -> list[_Message]:
+    def _take(self) -> list[Message]:
         """A message for each project whose turn it is, as far as the budget goes."""
+        now = time.monotonic()
         room = self._budget.available(now)
-        ready = [
-            (project_id, project)
-            for project_id, project in self._pending.items()
-            if project.not_before <= now or self.stopping.is_set()
-        ]
-        sent_at = datetime.now(UTC)
-        messages = [self._events.popleft() for _ in range(min(room, len(self._events)))]
-        for project_id, project in ready[: room - len(messages)]:
-            changes, encoded = take_fitting(project.changes)
-            text = message(project_id, encoded, sent_at)
-            messages.append(_Message(project_id, changes, text, project.counted, project.committed))
-            del self._pending[project_id]
-            if project.changes:  # the rest is for the project's next turn: behind all others
-                project.not_before = now + self._gap
-                self._pending[project_id] = project
-            self._quiet_from[project_id] = now + self._gap
-        if len(self._quiet_from) > 2 * len(ready) + 1000:
-            self._quiet_from = {k: v for k, v in self._quiet_from.items() if v > now}
-        return messages
+        return self._outbox.take(room, now, hurried=self.stopping.is_set())
 
-    async def _send(self, messages: list[_Message]) -> bool:
+    async def _send(self, messages: list[Message]) -> bool:
         """Send in one request; whether Realtime took it. If not, all is pending again."""
         self._budget.spend(len(messages))
         try:
@@ -224,13 +165,10 @@ class Publisher(Service):
             self._budget.refused()
         if status:
             log.warning("broadcast.failed", messages=len(messages), status=status)
-        self._events.extendleft(one for one in reversed(messages) if not one.changes)
-        for unsent in messages:
-            for change in unsent.changes:
-                self._keep(change, unsent.counted, unsent.committed, unsent=True)
+        self._outbox.put_back(messages)
         return False
 
-    async def _post(self, messages: list[_Message]) -> int:
+    async def _post(self, messages: list[Message]) -> int:
         response = await self._client.post(
             self._endpoint,
             content=request(one.text for one in messages),
@@ -238,7 +176,7 @@ class Publisher(Service):
         )
         return response.status_code
 
-    def _note_sent(self, messages: list[_Message]) -> None:
+    def _note_sent(self, messages: list[Message]) -> None:
         self._telemetry.broadcast_messages.inc(len(messages))
         now, unix = time.monotonic(), time.time()
         for one in messages:
@@ -253,7 +191,3 @@ class Publisher(Service):
                 self._on_sent(
                     Sent(one.project_id, tuple(one.changes), since_counted, since_committed)
                 )
-
-
-def _earlier(one: float | None, other: float | None) -> float | None:
-    return min((t for t in (one, other) if t is not None), default=None)
