@@ -1,7 +1,8 @@
 """A receiver of webhooks on this machine, as a tenant would write one.
 
-It checks signatures, drops repeats and keeps a log. The daemon's guard refuses loopback addresses. `settings` are what an operator has to say to have it
-reach one all the same: the demo says them to its own daemon, for this one port.
+It checks signatures, drops repeats and keeps a log. The daemon's guard refuses loopback addresses;
+`settings` are what an operator has to say to have it reach one all the same: the demo says them to
+its own daemon, for this one address and port.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 import pytest
 from rich.console import Console
 
+from meshmetrics.local.demo_alerts import RULE_SAYS
 from meshmetrics.local.demo_daemon import DaemonFigures
 from meshmetrics.local.demo_display import LinesDisplay
-from meshmetrics.local.demo_alerts import RULE_SAYS
 from meshmetrics.local.demo_receiver import Received
 from meshmetrics.local.demo_screen import screen
 from meshmetrics.local.demo_stats import Totals
