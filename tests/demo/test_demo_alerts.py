@@ -87,8 +87,8 @@ async def test_only_the_receivers_address_and_port_are_let_through(tmp_path: Pat
     given = {
         key.removeprefix("MESHMETRICS_").lower(): value for key, value in receiver.settings.items()
     }
-    local = make_guard(Settings(**needed, **given, _env_file=None))  # type: ignore[arg-type]
-    usual = make_guard(Settings(**needed, _env_file=None))  # type: ignore[arg-type]
+    local = make_guard(Settings.model_validate({**needed, **given}))
+    usual = make_guard(Settings.model_validate(needed))
     assert not refused(local, receiver.url)
     assert refused(usual, receiver.url)
     for other in ("127.0.0.2", "10.0.0.1", "169.254.169.254", "[::1]"):
