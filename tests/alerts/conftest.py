@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,6 +12,8 @@ import asyncpg
 import pytest
 
 from meshmetrics.store import Store
+from meshmetrics.store_alerts import AlertStore
+from tests.alerts.receiver import Receiver, receiving
 from tests.support import Project, Workflow, insert_run, make_project, make_workflow
 
 
@@ -97,3 +99,16 @@ def evaluate(worker: asyncpg.Connection) -> Evaluate:
         return notices
 
     return evaluate
+
+
+@pytest.fixture
+async def alerts(worker_dsn: str) -> AsyncIterator[AlertStore]:
+    pool = await asyncpg.create_pool(worker_dsn, min_size=0, max_size=5)
+    yield AlertStore(pool)
+    pool.terminate()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as receiver:
+        yield receiver
