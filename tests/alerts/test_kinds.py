@@ -249,3 +249,24 @@ async def test_a_round_that_finds_nothing_new_writes_nothing(
     assert await place.look() == []
     assert [n["kind"] for n in await place.evaluate(place.now)] == []
     assert await rows() == before
+
+
+async def test_a_run_that_was_deleted_stays_in_the_rate_of_its_window(
+    place: Place, project: Project
+) -> None:
+    await failure_rate(place, project, threshold=0.9)
+    ids = await finish(
+        place.owner,
+        place.store,
+        place.workflow,
+        NOW,
+        *["succeeded"] * 4,
+        *["failed"] * 4,
+    )
+    assert await place.look() == []
+    await place.owner.execute("delete from public.workflow_runs where id = any ($1)", ids[:6])
+    assert (await place.store.maintain(None, 100)).retired_runs == 6
+    await place.after("succeeded")
+    state = await place.owner.fetchrow("select * from public.workflow_alert_states")
+    assert state is not None
+    assert (state["success_count"], state["failure_count"]) == (5, 4)
