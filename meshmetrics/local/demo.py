@@ -97,7 +97,11 @@ async def _demo(options: Options, display: Display) -> Result | None:
                 step("Starting the engine")
                 await _run(running, options, stop, display)
                 display.show(running.view(note="Waiting for the last runs to be counted …"))
-                await running.settle(hurry)
+
+                def waiting(runs: int) -> None:
+                    display.show(running.view(note=f"Waiting for {runs:,} runs to be counted …"))
+
+                await running.settle(hurry, waiting)
                 result = await running.result()
             display.close()
             return result

@@ -84,13 +84,16 @@ class LinesDisplay:
         self._out = out
         self._due: float | None = None
         self._told = 0
+        self._note = ""
 
     def step(self, text: str) -> None:
         self._say(text)
 
     def show(self, view: View) -> None:
         if view.note:
-            self._say(view.note)
+            if view.note != self._note:
+                self._say(view.note)
+            self._note = view.note
             return
         if self._due is None:
             self._introduce(view)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -151,11 +152,13 @@ class Running:
             await self.stack.realtime.start()
             self.realtime_up = True
 
-    async def settle(self, give_up: asyncio.Event) -> None:
-        """With the engine stopped: wait until nothing is pending and all of it was broadcast."""
+    async def settle(self, give_up: asyncio.Event, waiting: Callable[[int], None]) -> None:
+        """With the engine stopped: wait until nothing is pending and all of it was broadcast, for
+        three quarters of a minute at most. `waiting` is told how many runs are pending."""
         try:
             async with asyncio.timeout(SETTLE_SECONDS):
-                while any(d.pending for d in await self._audit()):
+                while pending := sum(d.pending for d in await self._audit()):
+                    waiting(pending)
                     if give_up.is_set():
                         return
                     await asyncio.sleep(0.2)

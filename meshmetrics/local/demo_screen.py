@@ -30,11 +30,13 @@ def screen(view: View, width: int, height: int) -> RenderableType:
     header, figures, keys = _header(view), _figures(view), _keys(view)
     alerts, history = _alerts(view)
     room = max(0, height - len(header) - tables - len(figures) - len(alerts) - len(keys))
-    places = _places(view)
-    history = history[: max(0, room - PLACES)]
-    places = places[: room - len(history)]
+    # First come a place or two, then older notices, then air, then the other places.
+    known = _places(view)
+    places = known[: min(PLACES, room)]
+    history = history[: room - len(places)]
     room -= len(places) + len(history)
-    gaps = [""] * 4 if room >= 5 else [""] * max(0, min(room, 4))
+    gaps = [""] * min(room, 3 if beside else len(view.projects) + 2)
+    places += known[len(places) : len(places) + room - len(gaps)]
     parts: list[RenderableType] = [*header]
 
     def gap() -> None:

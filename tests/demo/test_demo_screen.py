@@ -174,6 +174,14 @@ def test_before_the_first_notice_the_screen_says_when_to_expect_it() -> None:
     assert "webhook  none yet: Payment webhook relay breaks in 17 s" in lines
 
 
+def test_what_is_waited_for_is_said_once_where_no_screen_is() -> None:
+    out = io.StringIO()
+    display = LinesDisplay(out)
+    for runs in (3, 3, 3, 2):
+        display.show(replace(LARGE, note=f"Waiting for {runs} runs"))
+    assert out.getvalue().splitlines() == ["Waiting for 3 runs", "Waiting for 2 runs"]
+
+
 def test_each_notice_is_one_line_where_no_screen_is() -> None:
     out = io.StringIO()
     display = LinesDisplay(out)
