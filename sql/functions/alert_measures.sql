@@ -26,7 +26,7 @@ set jit = off
 set work_mem = '64MB' -- ten thousand rules and their states
 set enable_seqscan = off -- planned once, whatever the tables were like then (decision 3)
 set enable_nestloop = off -- but for looking up in the ledger, which knows no other way
-set enable_mergejoin = off
+set enable_mergejoin = off -- it sorts ten thousand wide rows
 as $$
 #variable_conflict use_column
 begin
@@ -152,7 +152,7 @@ begin
         and (
           n.from_at is null
           or (n.from_at >= u.from_at and n.successes + n.failures = n.most)
-          or u.deleted_until >= u.from_at
+          or coalesce(u.deleted_until >= u.from_at, false)
         ) as counting
     from subjects u
     left join recent n
