@@ -21,7 +21,7 @@ ROWS = {
     "latency": "from frame to count to broadcast, in the daemon and end to end",
     "overload": "2,000 runs/s while Realtime passes 100 events/s",
     "reading": "summary, series and one workflow over HTTP, and from the runs themselves",
-    "alerts": "one round over 10,000 alert rules",
+    "alerts": "rounds over 10,000 alert rules, and from a commit to a webhook",
     "memory": "the daemon before and after a million events",
     "start": "until ready",
 }

@@ -123,7 +123,8 @@ async def rule(api: Api, who: Signed, rule_id: UUID) -> Rule:
 
 @router.patch("/rules/{rule_id}")
 async def change_rule(api: Api, who: Signed, rule_id: UUID, change: dict[str, Any]) -> Rule:
-    """Change what is given of a rule's fields; what is left out stays."""
+    """Change what is given of a rule's fields, those of `NewRule` but for `project_id`; what is
+    left out stays."""
     async with rows_of(api.reader, who) as rows:
         old = await rows.one(RULES, rule_id)
         kept = {name: old[name] for name in RuleFields.model_fields}

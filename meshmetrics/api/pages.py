@@ -10,6 +10,7 @@ from typing import Any
 
 CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
+_SCHEMA = re.compile(r'"#/components/schemas/([^"]+)"')
 _STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
@@ -30,6 +31,11 @@ def documentation(openapi: dict[str, Any]) -> str:
         for method, operation in methods.items()
     ]
     schemas = openapi.get("components", {}).get("schemas", {})
+    sent = {
+        name
+        for _, _, operation in operations
+        for name in _SCHEMA.findall(json.dumps(operation.get("requestBody", {})))
+    }
     contents = "".join(
         f'<li><a href="#{_anchor(method + path)}">{_name(path, method)}</a></li>'
         for path, method, _ in operations
@@ -44,7 +50,10 @@ def documentation(openapi: dict[str, Any]) -> str:
         f"<nav><ul>{contents}</ul></nav><main>"
         + "".join(_operation(*operation) for operation in operations)
         + "<h2>Schemas</h2>"
-        + "".join(_schema(name, schema) for name, schema in schemas.items())
+        + "".join(
+            _schema(name, schema, schema.get("required", ()) if name in sent else ())
+            for name, schema in schemas.items()
+        )
         + "</main></body></html>"
     )
 
@@ -58,13 +67,15 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
         )
         for p in operation.get("parameters", ())
     ]
+    wanted = operation.get("requestBody", {})
+    bodies = [
+        (_media(media, content), "needed" if wanted.get("required") else "")
+        for media, content in wanted.get("content", {}).items()
+    ]
     answers = [
         (
             f"<code>{status}</code>",
-            ", ".join(
-                f"<code>{escape(media)}</code> {_type(content.get('schema', {}))}"
-                for media, content in answer.get("content", {}).items()
-            ),
+            ", ".join(_media(*item) for item in answer.get("content", {}).items()),
             _text(answer.get("description", "")),
         )
         for status, answer in sorted(operation["responses"].items())
@@ -74,6 +85,7 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
         f'<section><h2 id="{_anchor(method + path)}">{_name(path, method)}</h2>'
         f"{_text(operation.get('description', ''))}{signed}"
         + (_table(("parameter", "takes", ""), rows) if rows else "")
+        + (_table(("request body", ""), bodies) if bodies else "")
         + _table(("answer", "body", ""), answers)
         + "</section>"
     )
@@ -83,9 +95,18 @@ def _name(path: str, method: str) -> str:
     return f"<code>{method.upper()} {escape(path)}</code>"
 
 
-def _schema(name: str, schema: dict[str, Any]) -> str:
+def _media(media: str, content: dict[str, Any]) -> str:
+    return f"<code>{escape(media)}</code> {_type(content.get('schema', {}))}"
+
+
+def _schema(name: str, schema: dict[str, Any], needed: Sequence[str]) -> str:
+    """`needed`: the fields that a request's body has to have."""
     rows = [
-        (f"<code>{escape(field)}</code>", _type(inner), _text(inner.get("description", "")))
+        (
+            f"<code>{escape(field)}</code>" + (" (needed)" if field in needed else ""),
+            _type(inner),
+            _text(inner.get("description", "")),
+        )
         for field, inner in schema.get("properties", {}).items()
     ]
     head = (
@@ -109,7 +130,13 @@ def _type(schema: dict[str, Any]) -> str:
     words += [escape(schema["format"])] if "format" in schema else []
     words += [
         f"{word} {schema[key]:,}"
-        for key, word in (("minimum", "from"), ("maximum", "to"), ("maxItems", "at most"))
+        for key, word in (
+            ("minimum", "from"),
+            ("maximum", "to"),
+            ("minLength", "length from"),
+            ("maxLength", "length to"),
+            ("maxItems", "at most"),
+        )
         if key in schema
     ]
     if schema.get("default") is not None:

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from meshmetrics import logs
+from meshmetrics.local.demo_alerts import AlertsFailedError
 from meshmetrics.local.demo_daemon import DaemonFailedError
 from meshmetrics.local.demo_display import Display, LinesDisplay, ScreenDisplay
 from meshmetrics.local.demo_keys import keys
@@ -21,6 +22,7 @@ from meshmetrics.local.demo_running import Result, Running
 from meshmetrics.local.demo_stack import Stack, stack
 from meshmetrics.local.postgres import PostgresFailedError
 from meshmetrics.local.postgres_binaries import PostgresNotFoundError
+from meshmetrics.local.tasks import end
 
 COUNTED_SECONDS = 60.0
 """How long counting the past may take."""
@@ -52,7 +54,12 @@ def main(options: Options, display: Display | None = None) -> int:
     itself, if not where the options say. Raises DemoFailedError."""
     try:
         result = asyncio.run(_demo(options, display or _display(options)))
-    except (PostgresNotFoundError, PostgresFailedError, DaemonFailedError) as error:
+    except (
+        PostgresNotFoundError,
+        PostgresFailedError,
+        DaemonFailedError,
+        AlertsFailedError,
+    ) as error:
         raise DemoFailedError(str(error)) from None
     if result is None:
         sys.stderr.write("Stopped while starting; nothing is left running.\n")
@@ -85,9 +92,16 @@ async def _demo(options: Options, display: Display) -> Result | None:
             running = Running(it, seed=options.seed, rate=options.rate)
             async with _alongside(*(watcher.run() for watcher in running.watchers)):
                 await _count_the_past(running, step)
+                step("Making an alert on a workflow that will break, with a webhook")
+                await running.watch_what_breaks()
+                step("Starting the engine")
                 await _run(running, options, stop, display)
                 display.show(running.view(note="Waiting for the last runs to be counted …"))
-                await running.settle(hurry)
+
+                def waiting(runs: int) -> None:
+                    display.show(running.view(note=f"Waiting for {runs:,} runs to be counted …"))
+
+                await running.settle(hurry, waiting)
                 result = await running.result()
             display.close()
             return result
@@ -113,7 +127,6 @@ async def _count_the_past(running: Running, step: Callable[[str], None]) -> None
                 running.stack.daemon.check()
                 await asyncio.sleep(0.1)
                 await running.ask()
-    step("Starting the engine")
 
 
 async def _run(running: Running, options: Options, stop: asyncio.Event, display: Display) -> None:
@@ -152,12 +165,10 @@ async def _alongside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, Exception):
-            raise outcome
+        await end(*tasks)
+    for task in tasks:
+        if not task.cancelled() and (error := task.exception()):
+            raise error
 
 
 def _display(options: Options) -> Display:

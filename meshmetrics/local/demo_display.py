@@ -83,17 +83,22 @@ class LinesDisplay:
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._due: float | None = None
+        self._told = 0
+        self._note = ""
 
     def step(self, text: str) -> None:
         self._say(text)
 
     def show(self, view: View) -> None:
         if view.note:
-            self._say(view.note)
+            if view.note != self._note:
+                self._say(view.note)
+            self._note = view.note
             return
         if self._due is None:
             self._introduce(view)
             self._due = view.elapsed + LINES_EVERY
+        self._tell(view)
         if view.elapsed < self._due:
             return
         self._due += LINES_EVERY
@@ -114,8 +119,22 @@ class LinesDisplay:
         self._say(f"look: curl {view.places.daemon}/readyz (or /healthz, /metrics)")
         self._say(f"look: psql {view.places.postgres}")
         self._say(f"look: tail -f {view.places.log}")
+        if view.alerting is not None:
+            self._say(f"look: tail -f {view.places.webhooks}")
+            self._say(
+                f"alert: {view.alerting.workflow} breaks in {seconds(view.alerting.turns_in)};"
+                f" {view.alerting.rule}"
+            )
         for project in view.projects:
             self._say(f"look: {view.places.realtime} private channel {project.topic}")
+
+    def _tell(self, view: View) -> None:
+        """The notices that came since the last time."""
+        if view.alerting is not None:
+            fresh = view.alerting.count - self._told
+            self._told = view.alerting.count
+            for received in view.alerting.received[-fresh:] if fresh else ():
+                self._say(f"webhook: {received.line}")
 
     def _say(self, text: str) -> None:
         print(text, file=self._out, flush=True)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 
+from meshmetrics.local.demo_alerts import RULE_SAYS, make_rule
 from meshmetrics.local.demo_daemon import DaemonFigures
 from meshmetrics.local.demo_stack import Stack
 from meshmetrics.local.demo_stats import Latencies
-from meshmetrics.local.demo_view import Places, ProjectTable, View, WorkflowRow
+from meshmetrics.local.demo_view import Alerting, Places, ProjectTable, View, WorkflowRow
 from meshmetrics.local.demo_watch import Watcher
 from meshmetrics.local.engine import Ended, Engine
+from meshmetrics.local.realtime import mint
 from meshmetrics.model import Difference
 from meshmetrics.store import Store
 
@@ -72,6 +75,9 @@ class Running:
             )
             for project in self.engine.projects
         ]
+        self._watched, self._owner = next(
+            (w, p) for p in self.engine.projects for w in p.workflows if w.breaks
+        )
         self.counted = -self.past
         self.daemon = DaemonFigures()
         self._clock = asyncio.get_running_loop().time
@@ -95,6 +101,16 @@ class Running:
     def broadcasts(self) -> int:
         """How many messages the members got since the engine began."""
         return sum(watcher.broadcasts for watcher in self.watchers) - self._broadcasts_before
+
+    async def watch_what_breaks(self) -> None:
+        """Make the rule on the workflow that breaks, and its webhook. Raises AlertsFailedError."""
+        await make_rule(
+            self.stack.daemon.url,
+            mint(self.stack.jwt_secret, "authenticated", sub=str(self._owner.owner)),
+            self._owner.id,
+            self._watched.slug,
+            self.stack.receiver,
+        )
 
     async def run_engine(self, stop: asyncio.Event) -> None:
         """Run the engine until `stop`."""
@@ -136,11 +152,13 @@ class Running:
             await self.stack.realtime.start()
             self.realtime_up = True
 
-    async def settle(self, give_up: asyncio.Event) -> None:
-        """With the engine stopped: wait until nothing is pending and all of it was broadcast."""
+    async def settle(self, give_up: asyncio.Event, waiting: Callable[[int], None]) -> None:
+        """With the engine stopped: wait until nothing is pending and all of it was broadcast, for
+        three quarters of a minute at most. `waiting` is told how many runs are pending."""
         try:
             async with asyncio.timeout(SETTLE_SECONDS):
-                while any(d.pending for d in await self._audit()):
+                while pending := sum(d.pending for d in await self._audit()):
+                    waiting(pending)
                     if give_up.is_set():
                         return
                     await asyncio.sleep(0.2)
@@ -182,7 +200,11 @@ class Running:
         return View(
             elapsed=self.elapsed,
             places=Places(
-                stack.postgres.dsn(), stack.realtime.url, stack.daemon.url, str(stack.daemon.log)
+                stack.postgres.dsn(),
+                stack.realtime.url,
+                stack.daemon.url,
+                str(stack.daemon.log),
+                str(stack.receiver.log),
             ),
             projects=tuple(_table(watcher) for watcher in self.watchers),
             finished=self.engine.finished,
@@ -197,6 +219,14 @@ class Running:
             since_sweep=None if self._swept_at is None else now - self._swept_at,
             drift=drift,
             since_audit=now - audited_at,
+            alerting=Alerting(
+                self._watched.name,
+                RULE_SAYS,
+                self.engine.broken,
+                self.engine.turns_in,
+                tuple(stack.receiver.received),
+                stack.receiver.count,
+            ),
             keys=keys,
             note=note,
         )

@@ -17,6 +17,9 @@ from meshmetrics.local.demo_view import View
 SIDE_BY_SIDE = 156
 """Columns from which the projects stand side by side."""
 LABEL = 9
+PLACES = 2
+"""How many places to look at come before older notices."""
+NOTICES = 3
 
 
 def screen(view: View, width: int, height: int) -> RenderableType:
@@ -25,11 +28,15 @@ def screen(view: View, width: int, height: int) -> RenderableType:
     heights = [len(project.rows) + 1 for project in view.projects]
     tables = max(heights) if beside else sum(heights)
     header, figures, keys = _header(view), _figures(view), _keys(view)
-    room = height - len(header) - tables - len(figures) - len(keys)
-    places = _places(view)
-    places = places[: max(0, room)]
-    room -= len(places)
-    gaps = [""] * 4 if room >= 5 else [""] * max(0, min(room, 4))
+    alerts, history = _alerts(view)
+    room = max(0, height - len(header) - tables - len(figures) - len(alerts) - len(keys))
+    # First come a place or two, then older notices, then air, then the other places.
+    known = _places(view)
+    places = known[: min(PLACES, room)]
+    history = history[: room - len(places)]
+    room -= len(places) + len(history)
+    gaps = [""] * min(room, 3 if beside else len(view.projects) + 2)
+    places += known[len(places) : len(places) + room - len(gaps)]
     parts: list[RenderableType] = [*header]
 
     def gap() -> None:
@@ -50,7 +57,7 @@ def screen(view: View, width: int, height: int) -> RenderableType:
                 gap()
             parts.append(project_table(project, width))
     gap()
-    parts += figures
+    parts += [*figures, *alerts, *history]
     gap()
     return Group(*parts, *places, *keys)
 
@@ -113,6 +120,24 @@ def _figures(view: View) -> list[Text]:
     ]
 
 
+def _alerts(view: View) -> tuple[list[Text], list[Text]]:
+    """What the webhook told last, and what there is to say besides where there is room."""
+    it = view.alerting
+    if it is None:
+        return [], []
+    verb = "mends" if it.broken else "breaks"
+    turn = f"{it.workflow} {verb} in {seconds(it.turns_in)}"
+    if not it.received:
+        return [_labelled("webhook", ("none yet", "bold"), f": {turn}")], [
+            _labelled("", (it.rule, "dim"))
+        ]
+    newest, *older = reversed(it.received)
+    style = "bold red" if newest.kind == "opened" else "bold green"
+    rows = [_labelled("", (received.line, "dim")) for received in older[:NOTICES]]
+    rows.append(_labelled("", (turn, "dim")))
+    return [_labelled("webhook", (newest.line, style))], rows
+
+
 def _places(view: View) -> list[Text]:
     """The most useful first."""
     places = view.places
@@ -121,6 +146,7 @@ def _places(view: View) -> list[Text]:
         _labelled("", f"curl {places.daemon}/readyz", ("  or /healthz, /metrics", "dim")),
         _labelled("", f"psql {places.postgres}"),
         _labelled("", f"tail -f {places.log}"),
+        *([_labelled("", f"tail -f {places.webhooks}")] if view.alerting else ()),
         *(
             _labelled("", f"{project.topic}", ("  private channel", "dim"))
             for project in view.projects

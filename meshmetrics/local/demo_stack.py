@@ -12,8 +12,10 @@ from pathlib import Path
 from uuid import UUID
 
 import asyncpg
+from cryptography.fernet import Fernet
 
 from meshmetrics.local.demo_daemon import DaemonProcess
+from meshmetrics.local.demo_receiver import Receiver
 from meshmetrics.local.demo_stats import Totals
 from meshmetrics.local.engine import Engine
 from meshmetrics.local.engine_workflows import simulated_projects
@@ -29,6 +31,8 @@ API_LOGIN = "authenticator"
 TEN_YEARS = 10 * 365 * 86_400
 BACKOFF_CAP = 5
 """Seconds, not the daemon's half minute: whoever stops Realtime here wants to see it heal."""
+GROUP_WAIT = 2
+"""Seconds, not half a minute: whoever watches wants to see each notice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class Stack:
     postgres: EmbeddedPostgres
     realtime: RealtimeServer
     daemon: DaemonProcess
+    receiver: Receiver
+    """Of the webhooks that the daemon sends."""
     jwt_secret: str
     owner: asyncpg.Connection
     """A connection that sees everything."""
@@ -99,6 +105,9 @@ async def stack(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stack]:
         )
         await realtime.start()
         stopping.push_async_callback(realtime.stop)
+        receiver = Receiver(directory / "webhooks.log")
+        await receiver.start()
+        stopping.push_async_callback(receiver.stop)
         daemon = DaemonProcess(
             {
                 "SUPABASE_URL": realtime.url,
@@ -110,13 +119,17 @@ async def stack(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stack]:
                 "MESHMETRICS_HTTP_PORT": "0",
                 "MESHMETRICS_LOG_FORMAT": "json",
                 "MESHMETRICS_BACKOFF_CAP": str(BACKOFF_CAP),
+                "MESHMETRICS_ALERT_KEYS": Fernet.generate_key().decode(),
+                "MESHMETRICS_ALERT_GROUP_WAIT": str(GROUP_WAIT),
+                "MESHMETRICS_ALERT_MESSAGES_PER_HOUR": "200",
+                **receiver.settings,
             },
             directory,
         )
         stopping.push_async_callback(daemon.stop)
         await daemon.start()
         before = await _ended(owner)
-        yield Stack(directory, postgres, realtime, daemon, secret, owner, before)
+        yield Stack(directory, postgres, realtime, daemon, receiver, secret, owner, before)
 
 
 async def _ended(owner: asyncpg.Connection) -> dict[UUID, Totals]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from meshmetrics.local.demo_daemon import DaemonFigures
+from meshmetrics.local.demo_receiver import Received
 from meshmetrics.local.demo_stats import Totals
 
 
@@ -39,6 +40,23 @@ class Places:
     realtime: str
     daemon: str
     log: str
+    webhooks: str = ""
+    """What the receiver of webhooks got, a line each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alerting:
+    """A workflow that breaks and mends, the rule on it, and what its webhook told."""
+
+    workflow: str
+    rule: str
+    broken: bool
+    turns_in: float
+    """Seconds until it breaks or mends."""
+    received: tuple[Received, ...] = ()
+    """The last notices that came, the newest last."""
+    count: int = 0
+    """How many came altogether."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +82,7 @@ class View:
     drift: int | None = None
     """What the last audit found wrong; None before the first."""
     since_audit: float = 0.0
+    alerting: Alerting | None = None
     keys: bool = False
     note: str = ""
     """What is being done, where it is not the usual."""

@@ -27,8 +27,9 @@ PAUSED = 0.03
 """The share of runs that are paused on the way."""
 RESUMED = 0.3
 """The share of failed runs that are resumed."""
-BROKEN = 0.4
-"""The part of each period in which the workflow that breaks is broken."""
+BROKEN_FROM, BROKEN_TO = 0.1, 0.5
+"""The part of each period in which the workflow that breaks is broken: early, so that whoever
+watches from the beginning soon sees it break, and then mend."""
 
 
 AWAY = (
@@ -61,7 +62,7 @@ class Engine:
         *,
         seed: int = 1,
         rate: float = 5.0,
-        break_period: timedelta = timedelta(minutes=4),
+        break_period: timedelta = timedelta(minutes=3),
         on_ended: Callable[[Ended], None] | None = None,
     ) -> None:
         """`rate`: runs begun a second. `break_period`: how long the workflow that breaks takes
@@ -159,7 +160,9 @@ class Engine:
             if self._on_ended is not None:
                 now = asyncio.get_running_loop().time()
                 self._on_ended(Ended(run_id, workflow_id, status, now))
-            if status != "failed" or random.random() > RESUMED:
+            # Nobody resumes what would fail again.
+            hopeless = workflow.breaks and self.broken
+            if status != "failed" or random.random() > RESUMED or hopeless:
                 return
             await self._pause(random.uniform(1.0, 5.0))
             if self._stop.is_set():
@@ -177,8 +180,22 @@ class Engine:
     @property
     def broken(self) -> bool:
         """Whether the workflow that breaks is broken just now."""
+        return BROKEN_FROM <= self._phase < BROKEN_TO
+
+    @property
+    def turns_in(self) -> float:
+        """Seconds until it breaks, or while it is broken until it mends."""
+        phase = self._phase
+        turn = BROKEN_TO if self.broken else BROKEN_FROM if phase < BROKEN_FROM else 1 + BROKEN_FROM
+        return (turn - phase) * self._break_period
+
+    @property
+    def _phase(self) -> float:
+        """How far the present period is, from 0 to 1."""
+        if not self._began:
+            return 0.0
         elapsed = asyncio.get_running_loop().time() - self._began
-        return elapsed % self._break_period > (1 - BROKEN) * self._break_period
+        return elapsed / self._break_period % 1
 
     async def _set_status(self, pool: asyncpg.Pool, run_id: UUID, status: str) -> None:
         await self._write(

@@ -23,7 +23,10 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set jit = off
+set work_mem = '64MB' -- ten thousand rules and their states
+set enable_seqscan = off -- planned once, whatever the tables were like then (decision 3)
 set enable_nestloop = off -- but for looking up in the ledger, which knows no other way
+set enable_mergejoin = off -- it sorts ten thousand wide rows
 as $$
 #variable_conflict use_column
 begin
@@ -39,29 +42,39 @@ begin
     where r.enabled and (workflow_ids is null or r.project_id in (select t.project_id from touched t))
   ),
   versions as materialized (
-    select d.id, d.project_id, d.slug, m.last_success_at, m.last_failure_at
+    select
+      d.id, d.project_id, d.slug, m.last_success_at, m.last_failure_at,
+      (
+        select max(b.bucket_start) + interval '15 minutes' from meshmetrics.retired_buckets b
+        where b.workflow_id = d.id and b.grain = 'quarter'
+      ) as deleted_until
     from public.workflow_definitions d
     left join public.workflow_run_metrics m on m.workflow_id = d.id
     where d.project_id in (select w.project_id from watched w)
       and (m.workflow_id is not null or d.status = 'published')
   ),
-  places as materialized (
+  gathered as (
     select
       v.project_id, v.slug, array_agg(v.id) as ids,
       coalesce(max(v.last_success_at), '-infinity') as last_success,
-      coalesce(max(v.last_failure_at), '-infinity') as last_failure
+      coalesce(max(v.last_failure_at), '-infinity') as last_failure,
+      max(v.deleted_until) as deleted_until
     from versions v
     where workflow_ids is null or (v.project_id, v.slug) in (select t.project_id, t.slug from touched t)
     group by v.project_id, v.slug
     union all
     select
       v.project_id, '', array_agg(v.id),
-      coalesce(max(v.last_success_at), '-infinity'), coalesce(max(v.last_failure_at), '-infinity')
+      coalesce(max(v.last_success_at), '-infinity'), coalesce(max(v.last_failure_at), '-infinity'),
+      max(v.deleted_until)
     from versions v
     where v.project_id in (
       select r.project_id from public.workflow_alert_rules r where r.enabled and r.scope = 'project'
     )
     group by v.project_id
+  ),
+  places as materialized (
+    select (row_number() over ())::integer as place, g.* from gathered g
   ),
   pairs as (
     -- Those that name a workflow, and (by the empty slug) those on the whole project; apart, so
@@ -78,7 +91,10 @@ begin
   ),
   subjects as materialized (
     select
-      u.rule, u.project_id, u.slug, u.ids, s as old, u.last_success, u.last_failure,
+      u.rule, (u.rule).metric, (u.rule).metric in ('success_rate', 'failure_rate') as of_rate,
+      (u.rule).window_min_runs as most, u.place, u.slug, u.ids, s as old,
+      u.last_success, u.last_failure, greatest(u.last_success, u.last_failure) as last_run,
+      u.deleted_until,
       coalesce(s.epoch, '-infinity') as epoch,
       greatest(
         as_of - make_interval(secs => (u.rule).window_seconds),
@@ -88,34 +104,104 @@ begin
     left join public.workflow_alert_states s
       on s.rule_id = (u.rule).id and s.workflow_slug = u.slug
   ),
-  counts as materialized (
-    select a.project_id, a.slug, a.from_at, c.successes, c.failures
+  -- The last window_min_runs runs since the epoch, for rates: all there is to know of those windows
+  -- that hold no more.
+  recent as materialized (
+    select a.place, a.epoch, a.most, l.successes, l.failures, l.from_at
     from (
-      select distinct on (u.project_id, u.slug, u.from_at) u.project_id, u.slug, u.from_at, u.ids
+      select distinct on (u.place, u.epoch, u.most) u.place, u.epoch, u.most, u.ids
       from subjects u
-      where (u.rule).metric not in ('no_runs', 'consecutive_failures')
-        and greatest(u.last_success, u.last_failure) >= u.from_at
+      where u.of_rate and u.most > 0 and u.last_run > u.epoch
     ) a
-    cross join lateral meshmetrics.alert_count(a.ids, a.from_at, 'infinity') c
+    cross join lateral (
+      select
+        count(*) filter (where r.outcome = 'success') as successes,
+        count(*) filter (where r.outcome = 'failure') as failures,
+        min(r.finished_at) as from_at
+      from (
+        select c.outcome, c.finished_at
+        from unnest(a.ids) i
+        cross join lateral (
+          (
+            select x.outcome, x.finished_at
+            from meshmetrics.counted_runs x
+            where x.workflow_id = i and x.outcome = 'success' and x.finished_at > a.epoch
+            order by x.finished_at desc
+            limit a.most
+          )
+          union all
+          (
+            select x.outcome, x.finished_at
+            from meshmetrics.counted_runs x
+            where x.workflow_id = i and x.outcome = 'failure' and x.finished_at > a.epoch
+            order by x.finished_at desc
+            limit a.most
+          )
+        ) c
+        order by c.finished_at desc, c.outcome
+        limit a.most
+      ) r
+    ) l
+  ),
+  looked as materialized (
+    select
+      u.*, n.successes as last_successes, n.failures as last_failures, n.from_at as last_from,
+      -- Whether the buckets have to be asked. Runs that were deleted are in them alone.
+      u.metric not in ('no_runs', 'consecutive_failures')
+        and u.last_run >= u.from_at
+        and (
+          n.from_at is null
+          or (n.from_at >= u.from_at and n.successes + n.failures = n.most)
+          or coalesce(u.deleted_until >= u.from_at, false)
+        ) as counting
+    from subjects u
+    left join recent n
+      on n.place = u.place and n.epoch = u.epoch and n.most = u.most and u.of_rate
+  ),
+  windows as materialized (
+    select (row_number() over ())::integer as question, a.*
+    from (
+      select distinct on (l.place, l.from_at) l.place, l.from_at, l.ids
+      from looked l
+      where l.counting
+    ) a
+  ),
+  counts as materialized (
+    select w.place, w.from_at, c.successes, c.failures
+    from (
+      select
+        array_agg(w.question) as questions, array_agg(i) as ids, array_agg(w.from_at) as from_at,
+        array_agg('infinity'::timestamptz) as until_at
+      from windows w
+      cross join lateral unnest(w.ids) i
+    ) q
+    cross join lateral meshmetrics.alert_counts(q.questions, q.ids, q.from_at, q.until_at) c
+    join windows w on w.question = c.question
   )
   select
     u.rule, u.slug, u.ids, u.old,
-    case when l.successes + l.failures > w.n then l.from_at else u.from_at end,
-    case when l.successes + l.failures > w.n then l.successes else w.successes end,
-    case when l.successes + l.failures > w.n then l.failures else w.failures end,
+    case when m.of_last then least(u.last_from, u.from_at) else u.from_at end,
+    coalesce(case when m.of_last then u.last_successes else c.successes end, 0),
+    coalesce(case when m.of_last then u.last_failures else c.failures end, 0),
     -- At the end of all runs, the newest first; in a row means: after the last success.
     case
-      when u.last_failure > greatest(u.last_success, u.epoch) then meshmetrics.alert_in_row(
-        u.ids, 'failure', greatest(u.last_success, u.epoch), 'infinity',
-        greatest((u.rule).consecutive, 1)
+      when u.last_failure > greatest(u.last_success, u.epoch) then (
+        select count(*)::integer
+        from (
+          select
+          from meshmetrics.counted_runs x
+          where x.workflow_id = any (u.ids) and x.outcome = 'failure'
+            and x.finished_at > greatest(u.last_success, u.epoch)
+          limit greatest((u.rule).consecutive, 1)
+        ) r
       )
       else 0
     end,
     u.last_failure,
-    greatest(u.last_success, u.last_failure),
+    u.last_run,
     case
-      when (u.rule).metric = 'no_runs' then greatest(
-        u.last_success, u.last_failure,
+      when u.metric = 'no_runs' then greatest(
+        u.last_run,
         (
           select max(x.finished_at)
           from unnest(u.ids) i
@@ -127,19 +213,15 @@ begin
           ) x
         )
       )
-      else greatest(u.last_success, u.last_failure)
+      else u.last_run
     end
-  from subjects u
+  from looked u
   left join counts c
-    on c.project_id = u.project_id and c.slug = u.slug and c.from_at = u.from_at
+    on u.counting and c.place = u.place and c.from_at = u.from_at
+  -- Fewer in the window than the last window_min_runs: those, then.
   cross join lateral (
-    select
-      coalesce(c.successes, 0) as successes, coalesce(c.failures, 0) as failures,
-      coalesce(c.successes + c.failures, 0) as n
-  ) w
-  left join lateral meshmetrics.alert_last_runs(u.ids, u.epoch, (u.rule).window_min_runs) l
-    on (u.rule).metric in ('success_rate', 'failure_rate')
-    and w.n < (u.rule).window_min_runs
-    and greatest(u.last_success, u.last_failure) > u.epoch;
+    select not u.counting
+      or coalesce(u.last_successes + u.last_failures > coalesce(c.successes + c.failures, 0), false)
+  ) m (of_last);
 end;
 $$;

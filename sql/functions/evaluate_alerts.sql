@@ -18,6 +18,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set jit = off
+set work_mem = '64MB' -- ten thousand rules and their states
 as $$
 declare
   moment constant timestamptz := coalesce(as_of, now());
@@ -34,18 +35,52 @@ begin
         >= coalesce(nullif(m.last_finished_at, '-infinity'), (m.rule).created_at) as silent
     from meshmetrics.alert_measures(moment, workflow_ids) m
   ),
+  -- Most rules find what they found the last time, and have nothing to tell.
+  moving as materialized (
+    select m.*
+    from measured m
+    where (m.old).incident_id is not null or m.silent or m.verdict in ('rate', 'count', 'consecutive')
+      or ((m.old).state, (m.old).success_count, (m.old).failure_count)
+        is distinct from (m.verdict, m.successes, m.failures)
+  ),
   -- What else there is to know of those with an open incident.
+  held as materialized (
+    select m.*, i as incident, (row_number() over ())::integer as question
+    from moving m
+    join public.workflow_alert_incidents i on i.id = (m.old).incident_id
+  ),
+  -- By question: the runs since, and (by its negative) those that it was opened for.
+  counted as materialized (
+    select c.*
+    from (
+      select
+        array_agg(q.question) as questions, array_agg(i) as ids, array_agg(q.from_at) as from_at,
+        array_agg(q.until_at) as until_at
+      from (
+        select
+          h.question, h.ids, (h.incident).opened_until + interval '1 microsecond' as from_at,
+          'infinity'::timestamptz as until_at
+        from held h
+        union all
+        select -h.question, h.ids, (h.incident).opened_from, (h.incident).opened_until from held h
+      ) q
+      cross join lateral unnest(q.ids) i
+    ) q
+    cross join lateral meshmetrics.alert_counts(q.questions, q.ids, q.from_at, q.until_at) c
+  ),
   opened as materialized (
     select
-      (m.rule).id as rule_id, m.slug, i as incident,
-      c.successes as since_successes, c.failures as since_failures,
+      (m.rule).id as rule_id, m.slug, m.incident,
+      coalesce(c.successes, 0) as since_successes, coalesce(c.failures, 0) as since_failures,
       meshmetrics.alert_in_row(
-        m.ids, 'success', greatest(m.last_failure_at, i.opened_until), 'infinity', (m.rule).recovery_runs
+        m.ids, 'success', greatest(m.last_failure_at, (m.incident).opened_until), 'infinity',
+        (m.rule).recovery_runs
       ) as successes_in_row,
-      i.cause <> 'no_data'
-        and (o.successes, o.failures) is distinct from (i.opened_success, i.opened_failure)
+      (m.incident).cause <> 'no_data'
+        and (w.successes, w.failures)
+          is distinct from ((m.incident).opened_success, (m.incident).opened_failure)
         and public.workflow_alert_judge(
-          m.rule, o.successes, o.failures,
+          m.rule, w.successes, w.failures,
           meshmetrics.alert_in_row(
             m.ids, 'failure',
             greatest(
@@ -54,24 +89,22 @@ begin
                 (
                   select max(l.finished_at) from meshmetrics.counted_runs l
                   where l.workflow_id = any (m.ids) and l.outcome = 'success'
-                    and l.finished_at <= i.opened_until
+                    and l.finished_at <= (m.incident).opened_until
                 ),
                 '-infinity'
               )
             ),
-            i.opened_until, greatest((m.rule).consecutive, 1)
+            (m.incident).opened_until, greatest((m.rule).consecutive, 1)
           )
         ) not in ('rate', 'count', 'consecutive') as corrected
-    from measured m
-    join public.workflow_alert_incidents i on i.id = (m.old).incident_id
-    cross join lateral meshmetrics.alert_count(
-      m.ids, i.opened_until + interval '1 microsecond', 'infinity'
-    ) c
-    cross join lateral meshmetrics.alert_count(m.ids, i.opened_from, i.opened_until) o
+    from held m
+    left join counted c on c.question = m.question
+    left join counted o on o.question = -m.question
+    cross join lateral (select coalesce(o.successes, 0), coalesce(o.failures, 0)) w (successes, failures)
   ),
   judged as materialized (
     select
-      m.*, o.incident, gen_random_uuid() as fresh_id, last.id as last_id, last.reopened,
+      m.*, o.incident, last.id as last_id, last.reopened,
       case
         when o.incident is null then case
           when m.silent or m.verdict in ('rate', 'count', 'consecutive') then case
@@ -93,7 +126,7 @@ begin
           then 'reminder'
       end as action,
       last.flapping_since
-    from measured m
+    from moving m
     left join opened o on o.rule_id = (m.rule).id and o.slug = m.slug
     left join lateral ( -- the incident that trouble now would open again
       select
@@ -106,11 +139,12 @@ begin
             then i.flapping_since
         end as flapping_since
       from public.workflow_alert_incidents i
-      where i.rule_id = (m.rule).id and i.workflow_slug = m.slug and i.close_reason = 'recovered'
+      where (m.old).incident_id is null and (m.silent or m.verdict in ('rate', 'count', 'consecutive'))
+        and i.rule_id = (m.rule).id and i.workflow_slug = m.slug and i.close_reason = 'recovered'
         and i.closed_at > moment - make_interval(secs => (m.rule).reopen_within_seconds)
       order by i.closed_at desc
       limit 1
-    ) last on (m.old).incident_id is null and (m.silent or m.verdict in ('rate', 'count', 'consecutive'))
+    ) last on true
   ),
   decided as materialized (
     select
@@ -127,7 +161,7 @@ begin
         else 'firing'
       end as next,
       case
-        when j.action = 'opened' then j.fresh_id
+        when j.action = 'opened' then gen_random_uuid()
         when j.action in ('reopened', 'flapping') then j.last_id
         when j.action in ('corrected', 'recovered') then null
         else (j.incident).id

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
-from datetime import datetime
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
 
-from tests.support import Project, Workflow, make_project, make_workflow
+from meshmetrics.store import Store
+from meshmetrics.store_alerts import AlertStore
+from tests.alerts.receiver import Receiver, receiving
+from tests.support import Project, Workflow, insert_run, make_project, make_workflow
 
 
 @pytest.fixture
@@ -58,6 +61,26 @@ async def make_channel(
     return channel_id
 
 
+async def finish(
+    owner: asyncpg.Connection, store: Store, workflow: Workflow, at: datetime, *statuses: str
+) -> list[UUID]:
+    """Runs that ended a second after each other from `at` on, and are counted."""
+    ids = [
+        await insert_run(owner, workflow, status, finished_at=at + timedelta(seconds=n))
+        for n, status in enumerate(statuses)
+    ]
+    await store.count_runs(ids)
+    return ids
+
+
+async def states(owner: asyncpg.Connection) -> list[str]:
+    """How the rules stand, by workflow."""
+    rows = await owner.fetch(
+        "select state from public.workflow_alert_states order by workflow_slug"
+    )
+    return [row["state"] for row in rows]
+
+
 Evaluate = Callable[..., Awaitable[list[dict[str, Any]]]]
 
 
@@ -76,3 +99,16 @@ def evaluate(worker: asyncpg.Connection) -> Evaluate:
         return notices
 
     return evaluate
+
+
+@pytest.fixture
+async def alerts(worker_dsn: str) -> AsyncIterator[AlertStore]:
+    pool = await asyncpg.create_pool(worker_dsn, min_size=0, max_size=5)
+    yield AlertStore(pool)
+    pool.terminate()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as receiver:
+        yield receiver

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
 DAY = timedelta(hours=24)
@@ -33,6 +34,14 @@ class Rule:
     recovery_runs: int = 10
     reopen_within: timedelta = DAY
     repeat_every: timedelta = DAY
+
+
+def columns(rule: Rule) -> dict[str, Any]:
+    """The same rule as columns of the table."""
+    given = asdict(rule)
+    for name in ("window", "reopen_within", "repeat_every"):
+        given[f"{name}_seconds"] = int(given.pop(name).total_seconds())
+    return given
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from meshmetrics.store import Store
 from tests.alerts.conftest import Evaluate, make_channel, make_rule
-from tests.alerts.plain import Alert, Rule, Run
+from tests.alerts.plain import Alert, Rule, Run, columns
 from tests.support import insert_run, make_project, make_workflow
 
 # A burst of runs with one outcome, time that goes by, or the n-th run's outcome turned round.
@@ -30,13 +29,6 @@ RULES = st.builds(
     consecutive=st.sampled_from([0, 2, 3]),
     recovery_runs=st.sampled_from([2, 10]),
 )
-
-
-def columns(rule: Rule) -> dict[str, Any]:
-    given = asdict(rule)
-    for name in ("window", "reopen_within", "repeat_every"):
-        given[f"{name}_seconds"] = int(given.pop(name).total_seconds())
-    return given
 
 
 @settings(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import asyncpg
 import pytest
 
 from meshmetrics.store import Store
-from tests.alerts.conftest import Evaluate, make_channel, make_rule
+from tests.alerts.conftest import Evaluate, finish, make_channel, make_rule, states
 from tests.conftest import Connect
 from tests.support import (
     Project,
@@ -23,24 +22,6 @@ from tests.support import (
 )
 
 NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
-
-
-async def finish(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow, at: datetime, *statuses: str
-) -> list[Any]:
-    ids = [
-        await insert_run(owner, workflow, status, finished_at=at + timedelta(seconds=n))
-        for n, status in enumerate(statuses)
-    ]
-    await store.count_runs(ids)
-    return ids
-
-
-async def states(owner: asyncpg.Connection) -> list[str]:
-    rows = await owner.fetch(
-        "select state from public.workflow_alert_states order by workflow_slug"
-    )
-    return [row["state"] for row in rows]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 
 from meshmetrics.store import Store
-from tests.alerts.conftest import Evaluate, make_channel, make_rule
-from tests.alerts.test_rounds import NOW, finish
+from tests.alerts.conftest import Evaluate, finish, make_channel, make_rule
+from tests.alerts.test_rounds import NOW
 from tests.support import Project, Workflow, acting_as, make_project
 
 TABLES = ("rules", "channels", "states", "incidents", "events", "deliveries")

@@ -81,3 +81,27 @@ async def test_the_page_needs_nothing_from_elsewhere(client: httpx.AsyncClient) 
         assert f"<code>{parameter['name']}</code>" in page
     anchors = set(re.findall(r'id="([^"]+)"', page))
     assert set(re.findall(r'href="#([^"]+)"', page)) <= anchors
+
+
+async def test_the_page_says_what_is_to_be_sent(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/api/docs")).text
+    sections = {
+        f"{method} {path}": text
+        for text in page.split("<section>")
+        for method, path in re.findall(r"<h2[^>]*><code>(\w+) ([^<]+)</code>", text)
+    }
+    bodies = 0
+    for path, methods in openapi()["paths"].items():
+        for method, operation in methods.items():
+            section = sections[f"{method.upper()} {path}"]
+            wanted = operation.get("requestBody", {}).get("content", {}).values()
+            assert ("request body" in section) == bool(wanted)
+            needed = operation.get("requestBody", {}).get("required", False)
+            for name in re.findall(r"schemas/(\w+)'", str(list(wanted))):
+                bodies += 1
+                assert f'<a href="#schema-{name}">{name}</a>' in section
+                assert ("<td>needed" in section) == needed
+    assert bodies >= 6
+    (rule,) = (text for text in page.split("<section>") if 'id="schema-NewRule"' in text)
+    assert "<code>project_id</code> (needed)" in rule
+    assert "<code>severity</code></td>" in rule

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from rich.console import Console
 
+from meshmetrics.local.demo_alerts import RULE_SAYS
 from meshmetrics.local.demo_daemon import DaemonFigures
 from meshmetrics.local.demo_display import LinesDisplay
+from meshmetrics.local.demo_receiver import Received
 from meshmetrics.local.demo_screen import screen
 from meshmetrics.local.demo_stats import Totals
 from meshmetrics.local.demo_text import seconds, share
-from meshmetrics.local.demo_view import Places, ProjectTable, View, WorkflowRow
+from meshmetrics.local.demo_view import Alerting, Places, ProjectTable, View, WorkflowRow
 from meshmetrics.local.engine_workflows import simulated_projects
 
 LATEST = ("success", "failure", "canceled") * 12
+OPENED = Received(
+    datetime(2026, 11, 23, 12, 59, 59),  # noqa: DTZ001 (local time)
+    "opened",
+    "Payment webhook relay: 3 failures in a row",
+    True,
+)
+RESOLVED = replace(OPENED, kind="resolved", text="Payment webhook relay: over after 59 min")
 LARGE = View(
     elapsed=4000.0,
     places=Places(
@@ -25,6 +34,7 @@ LARGE = View(
         "http://127.0.0.1:65535",
         "http://127.0.0.1:65535",
         "/tmp/meshmetrics-demo-abcdefgh/daemon.log",
+        "/tmp/meshmetrics-demo-abcdefgh/webhooks.log",
     ),
     projects=tuple(
         ProjectTable(
@@ -49,6 +59,7 @@ LARGE = View(
     since_sweep=29.0,
     drift=0,
     since_audit=9.0,
+    alerting=Alerting("Payment webhook relay", RULE_SAYS, True, 71.0, (OPENED, RESOLVED) * 20, 40),
     keys=True,
 )
 
@@ -145,3 +156,38 @@ def test_lines_are_for_where_no_screen_is() -> None:
     assert [line for line in lines if line.startswith("look: psql postgresql://")]
     assert [line.split()[0] for line in lines if "finished" in line] == ["5", "10"]
     assert "\x1b" not in out.getvalue()
+
+
+def test_the_last_notice_is_always_there_and_older_ones_where_there_is_room() -> None:
+    low, high = (
+        [line for line in drawn(LARGE, 80, height) if "12:59:59" in line] for height in (24, 40)
+    )
+    assert [line.split()[:4] for line in low] == [["webhook", "12:59:59", "●", "resolved"]]
+    assert [line.split()[-4:] for line in high[1::2]] == [["failures", "in", "a", "row"]] * 2
+    assert len(high) == 4
+
+
+def test_before_the_first_notice_the_screen_says_when_to_expect_it() -> None:
+    assert LARGE.alerting is not None
+    calm = replace(LARGE.alerting, broken=False, turns_in=17.0, received=(), count=0)
+    lines = drawn(replace(LARGE, alerting=calm), 80, 24)
+    assert "webhook  none yet: Payment webhook relay breaks in 17 s" in lines
+
+
+def test_what_is_waited_for_is_said_once_where_no_screen_is() -> None:
+    out = io.StringIO()
+    display = LinesDisplay(out)
+    for runs in (3, 3, 3, 2):
+        display.show(replace(LARGE, note=f"Waiting for {runs} runs"))
+    assert out.getvalue().splitlines() == ["Waiting for 3 runs", "Waiting for 2 runs"]
+
+
+def test_each_notice_is_one_line_where_no_screen_is() -> None:
+    out = io.StringIO()
+    display = LinesDisplay(out)
+    assert LARGE.alerting is not None
+    for received in ((), (OPENED,), (OPENED,), (OPENED, RESOLVED)):
+        alerting = replace(LARGE.alerting, received=received, count=len(received))
+        display.show(replace(LARGE, elapsed=1.0, alerting=alerting))
+    said = [line for line in out.getvalue().splitlines() if line.startswith("webhook: ")]
+    assert said == [f"webhook: {OPENED.line}", f"webhook: {RESOLVED.line}"]

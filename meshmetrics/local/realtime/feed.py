@@ -9,7 +9,6 @@ subscription starts a new poller.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from uuid import uuid4
@@ -23,6 +22,7 @@ from meshmetrics.local.realtime.database import UNREACHABLE, Database
 from meshmetrics.local.realtime.faults import Faults
 from meshmetrics.local.realtime.limits import Limits, RateCounter, Timing
 from meshmetrics.local.realtime.subscriptions import Subscription
+from meshmetrics.local.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -95,9 +95,7 @@ class _Poller:
         return self._task.done()
 
     async def stop(self) -> None:
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await end(self._task)
         for handle in self._later:
             handle.cancel()
 

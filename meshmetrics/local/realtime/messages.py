@@ -8,7 +8,6 @@ listening is never sent.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from typing import Any
 
@@ -18,6 +17,7 @@ from meshmetrics.local.realtime.database import UNREACHABLE, Database
 from meshmetrics.local.realtime.frames import Broadcast
 from meshmetrics.local.realtime.hub import Hub
 from meshmetrics.local.realtime.limits import Timing
+from meshmetrics.local.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +60,7 @@ class Messages:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
 
     async def _run(self, tried: asyncio.Event) -> None:
         pause = 0.05

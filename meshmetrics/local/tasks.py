@@ -1,0 +1,22 @@
+"""Ending tasks for certain."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+AGAIN_SECONDS = 1.0
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel these tasks and wait until all have ended; what they raise is theirs to tell.
+
+    A cancellation can be lost: where cleaning up raises something else in its stead (closing a
+    connection whose statement was cancelled can), a loop that survives errors goes on, and whoever
+    waits for its end waits for ever. So it is cancelled again until it has ended.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=AGAIN_SECONDS)
