@@ -133,9 +133,8 @@ async def change_rule(api: Api, who: Signed, rule_id: UUID, change: dict[str, An
             whole = RuleFields.model_validate({**kept, **change})
         except ValidationError as error:
             first = error.errors()[0]
-            name = str(first["loc"][0]) if first["loc"] else "the rule"
-            said = str(first["msg"]).removeprefix("Value error, ")
-            raise wrong(name, str(change.get(name)), said) from None
+            name = str(first["loc"][0] if first["loc"] else first["ctx"]["parameter"])
+            raise wrong(name, str(change.get(name)), str(first["msg"])) from None
         values = {name: getattr(whole, name) for name in change}
         return (await _with_states(rows, [await rows.change(RULES, rule_id, values)]))[0]
 

@@ -5,6 +5,8 @@ import { readMessage, type RatesMessage } from './message';
 export interface Listener {
   /** A broadcast; null where it could not be read, which is as good as a missed one. */
   message(message: RatesMessage | null): void;
+  /** An incident opened, changed or closed; what it says is asked for. */
+  alert(): void;
   /** All channels are joined, again perhaps: what was sent before now may have been missed. */
   joined(): void;
   /** Not all channels are joined any more. */
@@ -69,6 +71,7 @@ class Joined {
       .on('broadcast', { event: 'rates' }, ({ payload }) =>
         this.#listener.message(readMessage(payload)),
       )
+      .on('broadcast', { event: 'alert' }, () => this.#listener.alert())
       .subscribe((status) => {
         if (this.#closed || channel !== this.#channel) return;
         if (status === 'SUBSCRIBED') {

@@ -19,6 +19,14 @@ const HELD = 2000;
 /** A clock that jumps by more than this: the machine was asleep. */
 const ASLEEP = 10_000;
 
+/** What else follows the same channels: they are joined once. */
+export interface Follower {
+  /** An incident opened, changed or closed. */
+  alert(): void;
+  /** What was sent before now may have been missed. */
+  missed(): void;
+}
+
 export type Connection = 'starting' | 'live' | 'delayed' | 'offline';
 
 export class Metrics {
@@ -60,6 +68,7 @@ export class Metrics {
   #timers: Partial<Record<'poll' | 'gather' | 'settle', ReturnType<typeof setTimeout>>> = {};
   #tick: ReturnType<typeof setInterval> | undefined;
   #stopped = true;
+  readonly #followers = new Set<Follower>();
 
   constructor(client: MetricsClient, connect: Connect) {
     this.#client = client;
@@ -90,6 +99,12 @@ export class Metrics {
       removeEventListener('online', online);
       removeEventListener('pageshow', wake);
     };
+  }
+
+  /** Be told of what concerns alerts; returns how to end. */
+  follow(follower: Follower): () => void {
+    this.#followers.add(follower);
+    return () => this.#followers.delete(follower);
   }
 
   /** Show this. Numbers are fetched only if others are needed. */
@@ -206,9 +221,11 @@ export class Metrics {
         ? null
         : this.#connect(projects, {
             message: (message) => this.#hear(message),
+            alert: () => this.#followers.forEach((one) => one.alert()),
             joined: () => {
               this.joined = true;
               this.#polls = 0;
+              this.#followers.forEach((one) => one.missed());
               this.refetch();
             },
             lost: () => {
@@ -289,6 +306,7 @@ export class Metrics {
   /** The machine slept or was offline: the connection may be dead, and the numbers are old. */
   #woke() {
     this.#polls = 0;
+    this.#followers.forEach((one) => one.missed());
     this.#channels?.renew();
     this.refetch();
   }
