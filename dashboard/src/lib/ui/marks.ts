@@ -1,6 +1,6 @@
 import type { Catalogue } from '../api/client';
 import type { Period } from '../state/view';
-import type { Mark } from './Chart.svelte';
+import type { Mark } from './chart/plan.svelte';
 
 const MOST = 12;
 
