@@ -13,6 +13,7 @@ export type NewChannel = Schemas['NewChannel'];
 export type ChannelChange = Schemas['ChannelChange'];
 export type Delivery = Schemas['Delivery'];
 export type Preview = Schemas['Preview'];
+export type WouldOpen = Schemas['WouldOpen'];
 
 export interface Page<T> {
   readonly rows: readonly T[];
