@@ -98,7 +98,7 @@ class NewRule(RuleFields):
     project_id: UUID
 
 
-class RuleStanding(BaseModel):
+class RuleState(BaseModel):
     """How a rule stands with one workflow."""
 
     workflow_slug: str = Field(description="Empty: all workflows of the project together")
@@ -142,7 +142,7 @@ class Rule(BaseModel):
     channel_ids: list[UUID] | None
     created_at: datetime
     updated_at: datetime
-    states: list[RuleStanding] = Field(description="Empty until it was first looked at")
+    states: list[RuleState] = Field(description="Empty until it was first looked at")
 
 
 class WouldOpen(BaseModel):

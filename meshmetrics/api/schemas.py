@@ -154,7 +154,9 @@ class Version(BaseModel):
     slug: str
     version: int
     name: str
-    created_at: datetime
+    created_at: datetime | None = Field(
+        description="When it was made; null where MeshHook does not say"
+    )
 
 
 class Project(BaseModel):

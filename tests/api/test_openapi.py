@@ -81,3 +81,8 @@ async def test_the_page_needs_nothing_from_elsewhere(client: httpx.AsyncClient) 
         assert f"<code>{parameter['name']}</code>" in page
     anchors = set(re.findall(r'id="([^"]+)"', page))
     assert set(re.findall(r'href="#([^"]+)"', page)) <= anchors
+
+
+def test_no_two_schemas_share_a_name() -> None:
+    """Where two do, their modules' names get into both, and into every client."""
+    assert [name for name in openapi()["components"]["schemas"] if "__" in name] == []

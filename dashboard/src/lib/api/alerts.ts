@@ -4,7 +4,7 @@ import { ask, connect, type ApiOptions, type Schemas } from './http';
 export type Rule = Schemas['Rule'];
 export type RuleBody = Omit<Schemas['NewRule'], 'project_id'>;
 export type NewRule = Schemas['NewRule'];
-export type RuleStanding = Schemas['RuleStanding'];
+export type RuleState = Schemas['RuleState'];
 export type Incident = Schemas['Incident'];
 export type IncidentHistory = Schemas['IncidentHistory'];
 export type Channel = Schemas['Channel'];

@@ -1383,13 +1383,13 @@ export interface components {
              * States
              * @description Empty until it was first looked at
              */
-            states: components["schemas"]["RuleStanding"][];
+            states: components["schemas"]["RuleState"][];
         };
         /**
-         * RuleStanding
+         * RuleState
          * @description How a rule stands with one workflow.
          */
-        RuleStanding: {
+        RuleState: {
             /**
              * Workflow Slug
              * @description Empty: all workflows of the project together
@@ -1559,9 +1559,9 @@ export interface components {
             name: string;
             /**
              * Created At
-             * Format: date-time
+             * @description When it was made; null where MeshHook does not say
              */
-            created_at: string;
+            created_at: string | null;
         };
         /**
          * Workflow

@@ -1,5 +1,5 @@
 /** How workflows and rules stand with alerts, in words and in an order. Pure. */
-import type { Incident, Rule, RuleStanding } from '../api/alerts';
+import type { Incident, Rule, RuleState } from '../api/alerts';
 
 /** The worst first: what a rule says of a workflow. `none`: no rule looks at it. */
 export const STATES = [
@@ -84,7 +84,7 @@ export function ofWorkflow(
 }
 
 /** How a rule stands with all of its workflows together. */
-export function ofRule(rule: Rule): { state: AlertState; standings: readonly RuleStanding[] } {
+export function ofRule(rule: Rule): { state: AlertState; standings: readonly RuleState[] } {
   const state = worst(rule.states.map((one) => one.state));
   return { state: state === 'none' ? 'insufficient' : state, standings: rule.states };
 }

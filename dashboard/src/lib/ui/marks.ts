@@ -15,7 +15,8 @@ export function publishedMarks(
     .flatMap((project) => project.versions)
     .filter((version) => version.version > 1 && slugs.has(version.slug))
     .map((version) => ({
-      at: Date.parse(version.created_at),
+      // Where MeshHook does not say when, it is at no time, and falls out below.
+      at: Date.parse(version.created_at ?? ''),
       label: named ? `${version.name} v${version.version}` : `v${version.version}`,
     }))
     .filter((mark) => mark.at >= period.from && mark.at < period.to);
