@@ -67,7 +67,9 @@ async def _login(database: Database, owner: asyncpg.Connection) -> str:
 
 
 @asynccontextmanager
-async def _daemon(database: Database, realtime: RealtimeServer, dsn: str) -> AsyncIterator[str]:
+async def _daemon(
+    database: Database, realtime: RealtimeServer, dsn: str, **settings: object
+) -> AsyncIterator[str]:
     """A daemon in this process that counts and serves; its address."""
     daemon = Daemon(
         TestSettings.model_validate(
@@ -80,6 +82,7 @@ async def _daemon(database: Database, realtime: RealtimeServer, dsn: str) -> Asy
                 "database_url": dsn,
                 "runs_url": "/runs?workflow={workflow_id}&status={status}",
                 "api_burst": 1000,
+                **settings,
             }
         )
     )
@@ -106,9 +109,11 @@ async def _tenant(owner: asyncpg.Connection, name: str, flow: str) -> Tenant:
     return Tenant(name, project, workflow)
 
 
-@pytest.fixture
-async def site(database: Database, owner: asyncpg.Connection) -> AsyncIterator[Site]:
-    """Two tenants, and the page for both."""
+@asynccontextmanager
+async def serving(
+    database: Database, owner: asyncpg.Connection, **settings: object
+) -> AsyncIterator[Site]:
+    """Two tenants, and the page for both, from a daemon with these settings."""
     if not (BUILT / "index.html").is_file():
         pytest.fail("the dashboard is not built: make dashboard")
     ada = await _tenant(owner, "Ada", "Order sync")
@@ -121,10 +126,18 @@ async def site(database: Database, owner: asyncpg.Connection) -> AsyncIterator[S
     )
     await realtime.start()
     try:
-        async with _daemon(database, realtime, await _login(database, owner)) as url:
+        dsn = await _login(database, owner)
+        async with _daemon(database, realtime, dsn, **settings) as url:
             yield Site(url, database, realtime, owner, ada, grace)
     finally:
         await realtime.stop()
+
+
+@pytest.fixture
+async def site(database: Database, owner: asyncpg.Connection) -> AsyncIterator[Site]:
+    """Two tenants, and the page for both."""
+    async with serving(database, owner) as site:
+        yield site
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 /** The page that the daemon serves: signs in, and gives the dashboard what it needs. */
 import { createClient } from '@supabase/supabase-js';
+import { AlertsClient } from '../lib/api/alerts';
 import { MetricsClient } from '../lib/api/client';
 import { supabaseChannels } from '../lib/live/channel';
+import { Alerts } from '../lib/state/alerts.svelte';
 import { Metrics } from '../lib/state/metrics.svelte';
 import {
   localSession,
@@ -16,6 +18,7 @@ import {
 interface Mount {
   readonly metrics: Metrics;
   readonly client: MetricsClient;
+  readonly alerts: Alerts;
 }
 
 const CHOSEN = 'meshmetrics.local-user';
@@ -80,9 +83,11 @@ export class App {
   }
 
   #show(session: Session) {
-    const client = new MetricsClient({ baseUrl: '', token: () => session.token() });
+    const options = { baseUrl: '', token: () => session.token() };
+    const client = new MetricsClient(options);
     const metrics = new Metrics(client, supabaseChannels(session.supabase));
-    this.mount = { client, metrics };
+    const alerts = new Alerts(new AlertsClient(options), metrics);
+    this.mount = { client, metrics, alerts };
   }
 }
 

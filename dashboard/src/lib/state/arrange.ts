@@ -1,6 +1,7 @@
 /** Which rows of the table are shown, in which order. */
 import type { Filters, Sort } from './filters';
 import { rateChange, rateOf, total } from './rates';
+import { rank } from './standing';
 import { failuresInARow, type Row } from './view';
 
 /** The rows that pass search, `failing` and `minRuns`. */
@@ -51,6 +52,8 @@ function valueOf(row: Row, sort: Sort): number | string | null {
       return row.lastFailureAt;
     case 'in_a_row':
       return failuresInARow(row.recent);
+    case 'alert':
+      return row.alert ? rank(row.alert) : null;
   }
 }
 

@@ -13,6 +13,7 @@ export const SORTS = [
   'failed',
   'last_failure',
   'in_a_row',
+  'alert',
 ] as const;
 export type Sort = (typeof SORTS)[number];
 

@@ -30,8 +30,8 @@ export class Trial {
    * the one workflow that the rule looks at. */
   ask(rule: NewRule | null, workflowId: string | null, tz: string) {
     // Neither changes what would have happened.
-    const { name: _name, channel_ids: _channels, ...rest } = rule ?? {};
-    const asked = JSON.stringify([rule && rest, workflowId, tz]);
+    const judged = rule && { ...rule, name: '', channel_ids: null };
+    const asked = JSON.stringify([judged, workflowId, tz]);
     if (asked === this.#asked) return;
     this.#asked = asked;
     this.stop();

@@ -22,6 +22,8 @@ export const TITLES: Record<ChartKind, string> = {
 export interface Mark {
   at: number;
   label: string;
+  /** What happened: a version was published, an incident opened or closed. */
+  kind: 'published' | 'opened' | 'closed';
 }
 export interface Placed extends Mark {
   /** The bucket it falls into. */

@@ -16,4 +16,5 @@ export const COLUMNS: readonly Column[] = [
   { sort: 'failed', name: 'Failed', class: 'failed' },
   { sort: 'last_failure', name: 'Last failure', class: 'last' },
   { sort: 'in_a_row', name: 'In a row', class: 'row' },
+  { sort: 'alert', name: 'Alert state', class: 'alert' },
 ];
