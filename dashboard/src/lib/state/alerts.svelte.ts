@@ -12,6 +12,11 @@ const REFRESH = 60_000;
 const POLL = 10_000;
 /** One broadcast seldom comes alone. */
 const GATHER = 100;
+/** After runs were counted, for the states that no broadcast tells of. */
+const LATER = 10_000;
+/** A rule that has just been made is looked at within half a minute. */
+const NEW = 3000;
+const NEW_FOR = 120_000;
 const MOST = 200;
 
 export class Alerts {
@@ -35,6 +40,7 @@ export class Alerts {
   #stopped = true;
   #gather: ReturnType<typeof setTimeout> | undefined;
   #poll: ReturnType<typeof setTimeout> | undefined;
+  #due = Infinity;
 
   constructor(client: AlertsClient, metrics: Metrics) {
     this.client = client;
@@ -47,6 +53,7 @@ export class Alerts {
     const unfollow = this.#metrics.follow({
       alert: () => this.#soon(),
       missed: () => this.#soon(),
+      counted: () => this.#plan(LATER),
     });
     void this.refetch();
     return () => {
@@ -54,6 +61,7 @@ export class Alerts {
       unfollow();
       clearTimeout(this.#gather);
       clearTimeout(this.#poll);
+      this.#due = Infinity;
       this.#gather = undefined;
       this.#abort?.abort();
     };
@@ -87,17 +95,34 @@ export class Alerts {
       }
     } finally {
       this.#abort = null;
-      if (!this.#stopped) this.#plan();
+      this.#due = Infinity;
+      this.#plan(this.#pause());
     }
   }
 
-  #plan() {
-    clearTimeout(this.#poll);
+  #pause(): number {
+    const fresh = this.rules.some(
+      (rule) =>
+        rule.enabled &&
+        rule.states.length === 0 &&
+        Date.now() - Date.parse(rule.updated_at) < NEW_FOR,
+    );
+    if (fresh && !this.error) return NEW;
+    return this.#metrics.joined && !this.error ? REFRESH : POLL;
+  }
+
+  /** Fetch in so many milliseconds, unless that is planned for earlier. */
+  #plan(wait: number) {
+    if (this.#stopped) return;
     if (this.#again) this.#soon();
-    const wait = this.#metrics.joined && !this.error ? REFRESH : POLL;
+    const due = Date.now() + wait;
+    if (due >= this.#due) return;
+    this.#due = due;
+    clearTimeout(this.#poll);
     this.#poll = setTimeout(() => {
+      this.#due = Infinity;
       if (document.visibilityState === 'visible') void this.refetch();
-      else this.#plan();
+      else this.#plan(wait);
     }, wait);
   }
 

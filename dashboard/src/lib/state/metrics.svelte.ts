@@ -23,6 +23,8 @@ const ASLEEP = 10_000;
 export interface Follower {
   /** An incident opened, changed or closed. */
   alert(): void;
+  /** Runs were counted: rules may stand otherwise, of which nothing tells. */
+  counted(): void;
   /** What was sent before now may have been missed. */
   missed(): void;
 }
@@ -80,7 +82,9 @@ export class Metrics {
     this.#stopped = false;
     this.#tick = setInterval(() => this.#second(), 1000);
     const wake = () => {
-      if (document.visibilityState === 'visible') this.refetch();
+      if (document.visibilityState !== 'visible') return;
+      this.refetch();
+      this.#followers.forEach((one) => one.missed());
     };
     const online = () => this.#woke();
     document.addEventListener('visibilitychange', wake);
@@ -238,6 +242,7 @@ export class Metrics {
 
   #hear(message: RatesMessage | null) {
     this.heardAt = this.now = Date.now();
+    this.#followers.forEach((one) => one.counted());
     if (message) this.lag = lagOf(message) ?? this.lag;
     if (this.#held.length >= HELD) this.#held = [null];
     this.#held.push(message);

@@ -1,5 +1,5 @@
 /** How workflows and rules stand with alerts, in words and in an order. Pure. */
-import type { Incident, Rule, RuleState } from '../api/alerts';
+import type { Delivery, Incident, Rule, RuleState } from '../api/alerts';
 
 /** The worst first: what a rule says of a workflow. `none`: no rule looks at it. */
 export const STATES = [
@@ -112,4 +112,9 @@ export function bySeverity(incidents: readonly Incident[]): Incident[] {
   return [...incidents].sort(
     (a, b) => place(a) - place(b) || Date.parse(b.opened_at) - Date.parse(a.opened_at),
   );
+}
+
+/** Whether some of these are still to be sent. */
+export function underWay(deliveries: readonly Delivery[]): boolean {
+  return deliveries.some((one) => one.status === 'pending' || one.status === 'sending');
 }
