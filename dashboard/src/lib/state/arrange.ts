@@ -3,11 +3,17 @@ import type { Filters, Sort } from './filters';
 import { rateChange, rateOf, total } from './rates';
 import { failuresInARow, type Row } from './view';
 
-/** The rows that pass search, `failing` and `minRuns`. */
+/** The rows that pass search, `failing`, `minRuns` and `newest`. */
 export function narrowed(rows: readonly Row[], filters: Filters): Row[] {
   const wanted = filters.search.trim().toLowerCase();
+  const newest = new Map<string, number>();
+  const workflow = (row: Row) => `${row.projectId}/${row.slug}`;
+  for (const row of rows) {
+    newest.set(workflow(row), Math.max(row.version, newest.get(workflow(row)) ?? 0));
+  }
   return rows.filter(
     (row) =>
+      (!filters.newest || row.version === newest.get(workflow(row))) &&
       (!wanted ||
         row.name.toLowerCase().includes(wanted) ||
         row.slug.toLowerCase().includes(wanted)) &&
