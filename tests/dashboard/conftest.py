@@ -11,7 +11,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, WebSocket, async_playwright, expect
 
 from meshmetrics.api.dashboard import BUILT
 from meshmetrics.app import Daemon
@@ -107,8 +107,10 @@ async def _tenant(owner: asyncpg.Connection, name: str, flow: str) -> Tenant:
 
 
 @pytest.fixture
-async def site(database: Database, owner: asyncpg.Connection) -> AsyncIterator[Site]:
-    """Two tenants, and the page for both."""
+async def site(
+    request: pytest.FixtureRequest, database: Database, owner: asyncpg.Connection
+) -> AsyncIterator[Site]:
+    """Two tenants, and the page for both. Indirect parameter: how long their tokens are good."""
     if not (BUILT / "index.html").is_file():
         pytest.fail("the dashboard is not built: make dashboard")
     ada = await _tenant(owner, "Ada", "Order sync")
@@ -118,6 +120,7 @@ async def site(database: Database, owner: asyncpg.Connection) -> AsyncIterator[S
         jwt_secret=JWT_SECRET,
         timing=Timing.quick(),
         users={tenant.name: tenant.project.owner for tenant in (ada, grace)},
+        token_life=getattr(request, "param", 3600),
     )
     await realtime.start()
     try:
@@ -147,6 +150,8 @@ class Visitor:
         self.page = page
         self.complaints: list[str] = []
         self.asked: set[str] = set()
+        self.said: list[str] = []
+        """What was sent over the socket."""
         page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on(
@@ -154,7 +159,11 @@ class Visitor:
             lambda line: self.complaints.append(line.text) if line.type == "error" else None,
         )
         page.on("request", lambda request: self.asked.add(request.url))
-        page.on("websocket", lambda socket: self.asked.add(socket.url))
+        page.on("websocket", self._socket)
+
+    def _socket(self, socket: WebSocket) -> None:
+        self.asked.add(socket.url)
+        socket.on("framesent", lambda frame: self.said.append(str(frame)))
 
     async def sign_in(self, site: Site, tenant: Tenant, path: str = "/") -> None:
         """Look at the dashboard as that tenant, once it is live."""
