@@ -155,6 +155,11 @@ async def test_the_page_stays_live_beyond_the_end_of_the_token_it_began_with(
 
 async def test_a_chosen_workflow_follows_its_own_runs_only(site: Site, browser: Browser) -> None:
     async with visitor(browser) as ada:
+        sent: list[str] = []
+        ada.page.on(
+            "websocket",
+            lambda socket: socket.on("framesent", lambda frame: sent.append(str(frame))),
+        )
         await ada.sign_in(site, site.ada)
         await end_a_run(site, site.ada)
         await ada.page.get_by_role("link", name="Order sync", exact=True).click()
@@ -165,6 +170,8 @@ async def test_a_chosen_workflow_follows_its_own_runs_only(site: Site, browser: 
         await expect(ada.page.get_by_test_id("card-failed").locator(".value")).to_have_text("1")
         await ada.page.get_by_role("link", name="All workflows").click()
         await expect(ada.page.get_by_test_id("card-runs").locator(".value")).to_have_text("2")
+        # From page to page the channel stays joined.
+        assert len([frame for frame in sent if "phx_join" in frame]) == 1
 
 
 async def test_the_page_asks_nobody_but_the_daemon_and_supabase(
