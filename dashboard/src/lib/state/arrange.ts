@@ -6,20 +6,27 @@ import { failuresInARow, type Row } from './view';
 /** The rows that pass search, `failing`, `minRuns` and `newest`. */
 export function narrowed(rows: readonly Row[], filters: Filters): Row[] {
   const wanted = filters.search.trim().toLowerCase();
-  const newest = new Map<string, number>();
-  const workflow = (row: Row) => `${row.projectId}/${row.slug}`;
-  for (const row of rows) {
-    newest.set(workflow(row), Math.max(row.version, newest.get(workflow(row)) ?? 0));
-  }
+  const newest = filters.newest ? newestOf(rows) : null;
   return rows.filter(
     (row) =>
-      (!filters.newest || row.version === newest.get(workflow(row))) &&
+      (!newest || row.version === newest.get(workflowOf(row))) &&
       (!wanted ||
         row.name.toLowerCase().includes(wanted) ||
         row.slug.toLowerCase().includes(wanted)) &&
       (!filters.failing || row.counts.failure > 0) &&
       row.counts.success + row.counts.failure >= filters.minRuns,
   );
+}
+
+const workflowOf = (row: Row) => `${row.projectId}/${row.slug}`;
+
+/** workflow → its newest version among the rows. */
+function newestOf(rows: readonly Row[]): Map<string, number> {
+  const newest = new Map<string, number>();
+  for (const row of rows) {
+    newest.set(workflowOf(row), Math.max(row.version, newest.get(workflowOf(row)) ?? 0));
+  }
+  return newest;
 }
 
 /** In order. Rows without a value come last, whatever the direction. */

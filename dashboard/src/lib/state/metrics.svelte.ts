@@ -235,7 +235,7 @@ export class Metrics {
   }
 
   #hear(message: RatesMessage | null) {
-    this.heardAt = this.now = Date.now();
+    this.heardAt = Date.now();
     if (message) this.lag = lagOf(message) ?? this.lag;
     if (this.#held.length >= HELD) this.#held = [null];
     this.#held.push(message);
