@@ -6,11 +6,15 @@ import time
 
 from benchmarks.figures import Figure, at_least
 from benchmarks.stack import Stack, database, insert_finished
-from meshmetrics.model import Position
+from meshmetrics.pipeline.counter import Counter
+from meshmetrics.pipeline.inbox import Inbox
+from meshmetrics.pipeline.walk import BEGINNING, walk
 from meshmetrics.settings import Settings
+from meshmetrics.telemetry import Telemetry
 
 ROW = "backlog"
 BATCH: int = Settings.model_fields["backfill_batch"].default
+COUNTED: int = Settings.model_fields["count_batch"].default
 
 
 async def measure(*, quick: bool = False) -> list[Figure]:
@@ -22,7 +26,7 @@ async def measure(*, quick: bool = False) -> list[Figure]:
         counting = runs / await _count_all(stack, runs)
     return [
         Figure(ROW, "bare insert of the ledger rows", bare, "rows/s"),
-        at_least(ROW, f"counted, batches of {BATCH:,}", counting, 100_000, "runs/s"),
+        at_least(ROW, f"counted, batches of {COUNTED:,}", counting, 100_000, "runs/s"),
         at_least(ROW, "counted ÷ bare", counting / bare, 0.3),
         Figure(ROW, "a refresh of a materialized view, for comparison", view, "s"),
     ]
@@ -53,18 +57,13 @@ async def _materialized_view(stack: Stack) -> float:
 
 
 async def _count_all(stack: Stack, runs: int) -> float:
-    """As the back-fill does it: find a batch, count it, go on."""
-    store = stack.store
-    began = time.perf_counter()
-    position: Position = (await store.read_checkpoint("backfill")).position
-    until = await store.now()
+    """As the back-fill does it."""
+    store, until = stack.store, await stack.store.now()
+    counter = Counter(store, Inbox(1), lambda *_, **__: None, Telemetry(), batch=COUNTED)
     counted = 0
-    while True:
-        step = await store.uncounted_runs(position, until, BATCH)
-        counted += (await store.count_runs(step.run_ids)).runs
-        if step.reached is None or step.scanned < BATCH:
-            break
-        position = step.reached
+    began = time.perf_counter()
+    async for step in walk(store, counter, BEGINNING, until, BATCH, "backfill"):
+        counted += step.changed
     took = time.perf_counter() - began
     if counted != runs:
         raise RuntimeError(f"{counted} of {runs} runs were counted")

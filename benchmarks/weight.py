@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from statistics import median
 
+from realtime import AsyncRealtimeClient
+from realtime.types import RealtimePostgresChangesListenEvent
+
 from benchmarks.figures import Figure, at_least
-from benchmarks.live import live
+from benchmarks.live import DAY, live
 from benchmarks.stack import Stack, database
 from meshmetrics.local.postgres_binaries import find_binaries, installed_in_system
+from meshmetrics.local.realtime import RealtimeServer, mint
 
 ROW = "weight"
 CLIENTS = 8
@@ -51,8 +56,36 @@ async def _nothing(_: Stack) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _daemon(stack: Stack) -> AsyncIterator[None]:
-    async with live(stack):
+    async with live(stack) as running:
+        await running.streaming()
         yield
+
+
+@asynccontextmanager
+async def _listener(stack: Stack) -> AsyncIterator[None]:
+    """Realtime, and a client that hears every change and does nothing: what Realtime itself takes
+    from the engine, as it stands on the same cores here."""
+    secret = secrets.token_urlsafe(32)
+    realtime = RealtimeServer(database_dsn=stack.dsn, jwt_secret=secret)
+    await realtime.start()
+    client = AsyncRealtimeClient(
+        f"{realtime.url}/realtime/v1", mint(secret, "service_role", expires_in=DAY)
+    )
+    ready = asyncio.Event()
+    channel = client.channel("bench")
+    channel.on_postgres_changes(
+        RealtimePostgresChangesListenEvent.All,
+        lambda _: None,
+        table="workflow_runs",
+        schema="public",
+    ).on_system(lambda _: ready.set())
+    try:
+        await channel.subscribe()
+        await asyncio.wait_for(ready.wait(), 30)
+        yield
+    finally:
+        await client.close()
+        await realtime.stop()
 
 
 @asynccontextmanager
@@ -89,6 +122,7 @@ async def _view(stack: Stack) -> AsyncIterator[None]:
 
 VARIANTS: dict[str, Variant] = {
     "without": _nothing,
+    "Realtime and a bare listener": _listener,
     "daemon counting live": _daemon,
     "counting trigger": _trigger,
     "view refreshed concurrently": _view,
@@ -119,6 +153,9 @@ async def measure(*, quick: bool = False) -> list[Figure]:
                 figures.append(at_least(ROW, f"{kind}: {name} ÷ without", ratio, 0.95))
             else:
                 figures.append(Figure(ROW, f"{kind}: {name} ÷ without", ratio, "×"))
+        counting = median(rates["daemon counting live"])
+        listening = median(rates["Realtime and a bare listener"])
+        figures.append(Figure(ROW, f"{kind}: daemon ÷ bare listener", counting / listening, "×"))
     return figures
 
 

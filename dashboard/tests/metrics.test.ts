@@ -161,3 +161,36 @@ test('a machine that wakes up joins and fetches anew', async () => {
   expect(fetches).toBe(before + 1);
   expect(renewed).toBe(1);
 });
+
+describe('from page to page', () => {
+  test('what ended with a broadcast still to apply hears again once it begins again', async () => {
+    const metrics = await begin();
+    listener.joined();
+    await vi.advanceTimersByTimeAsync(1000);
+    revision = 4;
+    run(3);
+    end();
+    end = metrics.start();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(metrics.joined).toBe(false);
+    listener.joined();
+    await vi.advanceTimersByTimeAsync(1000);
+    run(4);
+    await vi.advanceTimersByTimeAsync(100);
+    expect(metrics.series?.counts.success).toBe(5);
+  });
+
+  test('the page that comes may begin before the one that goes has ended', async () => {
+    const metrics = await begin();
+    listener.joined();
+    await vi.advanceTimersByTimeAsync(1000);
+    const endOfFirst = end;
+    end = metrics.start();
+    endOfFirst();
+    endOfFirst(); // once is enough
+    run(3);
+    await vi.advanceTimersByTimeAsync(100);
+    expect(metrics.series?.counts.success).toBe(4);
+    expect(metrics.connection).toBe('live');
+  });
+});

@@ -195,6 +195,24 @@ class RecentRuns(BaseModel):
     workflows: list[Recent]
 
 
+class Strip(BaseModel):
+    """How the last runs of one workflow ended, in short."""
+
+    project_id: UUID
+    slug: str
+    outcomes: str = Field(
+        pattern="^[sfc]*$",
+        description="`s`uccess, `f`ailure or `c`anceled for each run of all versions together,"
+        " the newest first",
+    )
+
+
+class Strips(BaseModel):
+    """How the last runs of each workflow ended. A workflow without finished runs is not here."""
+
+    workflows: list[Strip]
+
+
 class Standing(BaseModel):
     """How far the numbers can be trusted: what an operator would be asked for."""
 

@@ -15,6 +15,7 @@ export { ApiError, type ApiOptions } from './http';
 export type Catalogue = Schemas['Catalogue'];
 export type Standing = Schemas['Standing'];
 
+const OUTCOMES: Record<string, Outcome> = { s: 'success', f: 'failure', c: 'canceled' };
 const PAGE = 500;
 const MOST_ROWS = 5000;
 
@@ -101,15 +102,15 @@ export class MetricsClient {
 
   async #recent(filters: Filters, signal?: AbortSignal): Promise<Map<string, Outcome[]>> {
     const answer = await ask(signal, (signal) =>
-      this.#http.GET('/api/metrics/workflows/recent', {
+      this.#http.GET('/api/metrics/workflows/outcomes', {
         params: { query: placeOf(filters) },
         signal,
       }),
     );
     return new Map(
-      answer.workflows.map((workflow) => [
-        rowKey(workflow.project_id, workflow.slug),
-        workflow.outcomes.map((one) => one.outcome).reverse(),
+      answer.workflows.map(({ project_id, slug, outcomes }) => [
+        rowKey(project_id, slug),
+        [...outcomes].reverse().map((letter) => OUTCOMES[letter] ?? 'canceled'),
       ]),
     );
   }

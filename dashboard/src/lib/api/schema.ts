@@ -44,6 +44,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/metrics/workflows/outcomes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Workflows Outcomes
+         * @description How the last runs of each workflow ended, in a letter each: what a strip of them takes.
+         */
+        get: operations["workflows_outcomes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/metrics/standing": {
         parameters: {
             query?: never;
@@ -1451,6 +1471,32 @@ export interface components {
             backfilled: boolean | null;
         };
         /**
+         * Strip
+         * @description How the last runs of one workflow ended, in short.
+         */
+        Strip: {
+            /**
+             * Project Id
+             * Format: uuid
+             */
+            project_id: string;
+            /** Slug */
+            slug: string;
+            /**
+             * Outcomes
+             * @description `s`uccess, `f`ailure or `c`anceled for each run of all versions together, the newest first
+             */
+            outcomes: string;
+        };
+        /**
+         * Strips
+         * @description How the last runs of each workflow ended. A workflow without finished runs is not here.
+         */
+        Strips: {
+            /** Workflows */
+            workflows: components["schemas"]["Strip"][];
+        };
+        /**
          * Summary
          * @description All workflows asked for, together and one by one.
          */
@@ -1803,6 +1849,94 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RecentRuns"];
+                };
+            };
+            /** @description Nothing has changed since the answer with the `ETag` given */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description A parameter is wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description Request headers too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description Not available now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    workflows_outcomes: {
+        parameters: {
+            query?: {
+                /** @description Only these projects (repeatable) */
+                project?: string[] | null;
+                /** @description Only these workflows, by the id of any of their versions (repeatable) */
+                workflow?: string[] | null;
+                /** @description Most runs of each workflow */
+                most?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Strips"];
                 };
             };
             /** @description Nothing has changed since the answer with the `ETag` given */

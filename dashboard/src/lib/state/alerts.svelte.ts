@@ -37,7 +37,9 @@ export class Alerts {
   readonly #metrics: Metrics;
   #abort: AbortController | null = null;
   #again = false;
+  #users = 0;
   #stopped = true;
+  #unfollow: (() => void) | undefined;
   #gather: ReturnType<typeof setTimeout> | undefined;
   #poll: ReturnType<typeof setTimeout> | undefined;
   #due = Infinity;
@@ -47,24 +49,37 @@ export class Alerts {
     this.#metrics = metrics;
   }
 
-  /** Begin; returns how to end. */
+  /** Begin; returns how to end. Where several begin, the last to end ends it. */
   start(): () => void {
+    this.#users += 1;
+    if (this.#users === 1) this.#begin();
+    let ended = false;
+    return () => {
+      if (ended) return;
+      ended = true;
+      this.#users -= 1;
+      if (this.#users === 0) this.#end();
+    };
+  }
+
+  #begin() {
     this.#stopped = false;
-    const unfollow = this.#metrics.follow({
+    this.#unfollow = this.#metrics.follow({
       alert: () => this.#soon(),
       missed: () => this.#soon(),
       counted: () => this.#plan(LATER),
     });
     void this.refetch();
-    return () => {
-      this.#stopped = true;
-      unfollow();
-      clearTimeout(this.#gather);
-      clearTimeout(this.#poll);
-      this.#due = Infinity;
-      this.#gather = undefined;
-      this.#abort?.abort();
-    };
+  }
+
+  #end() {
+    this.#stopped = true;
+    this.#unfollow?.();
+    clearTimeout(this.#gather);
+    clearTimeout(this.#poll);
+    this.#due = Infinity;
+    this.#gather = undefined;
+    this.#abort?.abort();
   }
 
   /** Fetch anew, now; while that is under way, once more after it. */

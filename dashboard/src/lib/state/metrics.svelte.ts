@@ -5,6 +5,7 @@
  * While the channel is joined, numbers are fetched anew once a minute only because the period moves
  * on. Without it they are polled, ever more slowly as long as nothing changes.
  */
+import { untrack } from 'svelte';
 import { ApiError, type Catalogue, type MetricsClient, type Standing } from '../api/client';
 import type { Channels, Connect } from '../live/channel';
 import { lagOf, type RatesMessage } from '../live/message';
@@ -69,6 +70,7 @@ export class Metrics {
   #polls = 0;
   #timers: Partial<Record<'poll' | 'gather' | 'settle', ReturnType<typeof setTimeout>>> = {};
   #tick: ReturnType<typeof setInterval> | undefined;
+  #users = 0;
   #stopped = true;
   readonly #followers = new Set<Follower>();
 
@@ -77,32 +79,43 @@ export class Metrics {
     this.#connect = connect;
   }
 
-  /** Begin; returns how to end. */
+  /** Begin; returns how to end. Where several begin, as a page does before the one it replaces is
+   * gone, the last to end ends it. */
   start(): () => void {
+    this.#users += 1;
+    if (this.#users === 1) this.#begin();
+    let ended = false;
+    return () => {
+      if (ended) return;
+      ended = true;
+      this.#users -= 1;
+      if (this.#users === 0) this.#end();
+    };
+  }
+
+  #begin() {
     this.#stopped = false;
     this.#tick = setInterval(() => this.#second(), 1000);
-    const wake = () => {
-      if (document.visibilityState !== 'visible') return;
-      this.refetch();
-      this.#followers.forEach((one) => one.missed());
-    };
-    const online = () => this.#woke();
-    document.addEventListener('visibilitychange', wake);
-    addEventListener('online', online);
-    addEventListener('pageshow', wake);
-    this.refetch();
-    return () => {
-      this.#stopped = true;
-      clearInterval(this.#tick);
-      Object.values(this.#timers).forEach(clearTimeout);
-      this.#abort?.abort();
-      this.#channels?.close();
-      this.#channels = null;
-      this.#channelled = '';
-      document.removeEventListener('visibilitychange', wake);
-      removeEventListener('online', online);
-      removeEventListener('pageshow', wake);
-    };
+    document.addEventListener('visibilitychange', this.#looked);
+    addEventListener('online', this.#woke);
+    addEventListener('pageshow', this.#looked);
+    // Whoever starts this in an effect does not depend on what the first fetch reads.
+    untrack(() => this.refetch());
+  }
+
+  #end() {
+    this.#stopped = true;
+    clearInterval(this.#tick);
+    Object.values(this.#timers).forEach(clearTimeout);
+    this.#timers = {};
+    this.#abort?.abort();
+    this.#channels?.close();
+    this.#channels = null;
+    this.#channelled = '';
+    this.joined = false;
+    document.removeEventListener('visibilitychange', this.#looked);
+    removeEventListener('online', this.#woke);
+    removeEventListener('pageshow', this.#looked);
   }
 
   /** Be told of what concerns alerts; returns how to end. */
@@ -241,7 +254,7 @@ export class Metrics {
   }
 
   #hear(message: RatesMessage | null) {
-    this.heardAt = this.now = Date.now();
+    this.heardAt = Date.now();
     this.#followers.forEach((one) => one.counted());
     if (message) this.lag = lagOf(message) ?? this.lag;
     if (this.#held.length >= HELD) this.#held = [null];
@@ -309,12 +322,18 @@ export class Metrics {
   }
 
   /** The machine slept or was offline: the connection may be dead, and the numbers are old. */
-  #woke() {
+  readonly #woke = () => {
     this.#polls = 0;
     this.#followers.forEach((one) => one.missed());
     this.#channels?.renew();
     this.refetch();
-  }
+  };
+
+  readonly #looked = () => {
+    if (document.visibilityState !== 'visible') return;
+    this.refetch();
+    this.#followers.forEach((one) => one.missed());
+  };
 }
 
 /** Whether the table has versions that the catalogue does not know yet. */

@@ -1,5 +1,6 @@
 /** How workflows and rules stand with alerts, in words and in an order. Pure. */
 import type { Delivery, Incident, Rule, RuleState } from '../api/alerts';
+import type { Row } from './view';
 
 /** The worst first: what a rule says of a workflow. `none`: no rule looks at it. */
 export const STATES = [
@@ -81,6 +82,15 @@ export function ofWorkflow(
   if (found) return found;
   const watched = rules.some((rule) => rule.enabled && concerns(rule, projectId, slug));
   return watched ? 'insufficient' : 'none';
+}
+
+const dressed = new WeakMap<Row, Row>();
+
+/** The row with how it stands: the same object as long as neither changes. */
+export function withAlert(row: Row, alert: AlertState): Row {
+  let found = dressed.get(row);
+  if (found?.alert !== alert) dressed.set(row, (found = { ...row, alert }));
+  return found;
 }
 
 /** How a rule stands with all of its workflows together. */

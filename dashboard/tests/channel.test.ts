@@ -1,0 +1,131 @@
+import { createClient } from '@supabase/supabase-js';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { supabaseChannels, type Channels } from '../src/lib/live/channel';
+import type { RatesMessage } from '../src/lib/live/message';
+import { message, PROJECT } from './some';
+
+type Frame = [join: string | null, ref: string | null, topic: string, event: string, body: unknown];
+
+/** A socket to a server that agrees to everything at once. */
+class Socket {
+  static last: Socket;
+  readyState = 0;
+  onopen: (() => void) | null = null;
+  onmessage: ((event: { data: string }) => void) | null = null;
+  onclose: ((event: { code: number }) => void) | null = null;
+  onerror: (() => void) | null = null;
+  binaryType = 'arraybuffer';
+  readonly sent: Frame[] = [];
+
+  constructor(readonly url: string) {
+    Socket.last = this;
+    setTimeout(() => {
+      this.readyState = 1;
+      this.onopen?.();
+    });
+  }
+
+  send(text: string) {
+    const frame = JSON.parse(text) as Frame;
+    this.sent.push(frame);
+    const [join, ref, topic, event] = frame;
+    if (event !== 'phx_join' && event !== 'phx_leave') return;
+    this.receive([join, ref, topic, 'phx_reply', { status: 'ok', response: {} }]);
+  }
+
+  receive(frame: Frame) {
+    setTimeout(() => this.onmessage?.({ data: JSON.stringify(frame) }));
+  }
+
+  close() {
+    this.readyState = 3;
+    this.onclose?.({ code: 1000 });
+  }
+}
+
+let number = 0;
+let joins = 0;
+let losses = 0;
+let alerts = 0;
+let heard: (RatesMessage | null)[] = [];
+let opened: Channels[] = [];
+
+const listener = {
+  joined: () => (joins += 1),
+  lost: () => (losses += 1),
+  message: (one: RatesMessage | null) => heard.push(one),
+  alert: () => (alerts += 1),
+};
+
+function connector() {
+  number += 1;
+  const supabase = createClient('http://localhost:1', 'anon', {
+    realtime: { transport: Socket as unknown as typeof WebSocket },
+    auth: {
+      storageKey: `client-${number}`,
+      persistSession: false,
+      autoRefreshToken: false,
+      detectSessionInUrl: false,
+    },
+  });
+  const connect = supabaseChannels(supabase);
+  return () => {
+    const channels = connect([PROJECT], listener);
+    opened.push(channels);
+    return channels;
+  };
+}
+
+async function soon() {
+  await vi.advanceTimersByTimeAsync(50);
+}
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  joins = losses = alerts = 0;
+  heard = [];
+  opened = [];
+});
+afterEach(() => {
+  opened.forEach((channels) => channels.close());
+  vi.useRealTimers();
+});
+
+test('a page that opens as the one before closes joins the same channel, and hears', async () => {
+  const open = connector();
+  const first = open();
+  await soon();
+  expect(joins).toBe(1);
+  first.close();
+  open();
+  await soon();
+  expect(joins).toBe(2);
+  const [join] = Socket.last.sent.filter((frame) => frame[3] === 'phx_join').at(-1) ?? [];
+  Socket.last.receive([
+    join ?? null,
+    null,
+    `realtime:metrics:${PROJECT}`,
+    'broadcast',
+    { type: 'broadcast', event: 'rates', payload: message() },
+  ]);
+  await soon();
+  expect([heard.length, alerts]).toEqual([1, 0]);
+  Socket.last.receive([
+    join ?? null,
+    null,
+    `realtime:metrics:${PROJECT}`,
+    'broadcast',
+    { type: 'broadcast', event: 'alert', payload: { kind: 'opened' } },
+  ]);
+  await soon();
+  expect([heard.length, alerts]).toEqual([1, 1]);
+});
+
+test('what is renewed is lost, and joined anew', async () => {
+  const channels = connector()();
+  await soon();
+  channels.renew();
+  expect(losses).toBe(1);
+  await soon();
+  expect(joins).toBe(2);
+});
