@@ -4,7 +4,7 @@ import type { AlertsClient, Incident, NewRule, Preview, Rule } from '../src/lib/
 import { ApiError } from '../src/lib/api/http';
 import { Alerts } from '../src/lib/state/alerts.svelte';
 import { ordered } from '../src/lib/state/arrange';
-import { Doing } from '../src/lib/state/doing.svelte';
+import { Doing, takes } from '../src/lib/state/doing.svelte';
 import type { Follower, Metrics } from '../src/lib/state/metrics.svelte';
 import { measured, subject } from '../src/lib/state/notice';
 import { readPlace, START, writePlace } from '../src/lib/state/place';
@@ -140,6 +140,22 @@ test('an error stands at its field, and what no field shows stands above', async
   expect(doing.problem).toBe('wrong');
   expect(await doing.run(() => Promise.resolve())).toBe(true);
   expect([doing.wrong, doing.problem]).toEqual([{}, '']);
+});
+
+test('what a field takes is a sentence, with the unit that the field is not in', () => {
+  expect(takes('a URL that may be sent to')).toBe('This takes a URL that may be sent to.');
+  expect(takes('greater than or equal to 1', 'min_runs')).toBe(
+    'This has to be greater than or equal to 1.',
+  );
+  expect(takes('0, or 300 seconds and more', 'repeat_every_seconds')).toBe(
+    'This takes 0, or 300 seconds and more.',
+  );
+  expect(takes('less than or equal to 300', 'window_seconds')).toBe(
+    'This has to be less than or equal to 300 seconds.',
+  );
+  expect(takes('String should have at least 1 character')).toBe(
+    'String should have at least 1 character.',
+  );
 });
 
 describe('the preview', () => {

@@ -68,6 +68,8 @@ describe('the form of a rule', () => {
     expect(Object.keys(missing(empty))).toEqual(['threshold', 'window_seconds']);
     expect(missing({ ...empty, metric: 'consecutive_failures' })).toEqual({});
     expect(Object.keys(missing({ ...USUAL, reach: 'one' }))).toEqual(['workflow_slug']);
+    expect(Object.keys(missing({ ...USUAL, threshold: 140 }))).toEqual(['threshold']);
+    expect(missing(withMetric({ ...USUAL, threshold: 140 }, 'failure_count'))).toEqual({});
   });
 
   test('keeps, when a template is taken, what it looks at and what it is called', () => {

@@ -82,7 +82,7 @@ class RuleFields(_Body):
         if rate and (self.recovery_threshold or 0) > 1:
             raise _unfit("recovery_threshold", "a share from 0 to 1, of a rate")
         if 0 < self.repeat_every_seconds < 300:
-            raise _unfit("repeat_every_seconds", "0, or 300 and more")
+            raise _unfit("repeat_every_seconds", "0, or 300 seconds and more")
         if self.scope == "project" and self.workflow_slug is not None:
             raise _unfit("workflow_slug", "null with the scope project")
         if self.metric == "consecutive_failures" and self.consecutive == 0:

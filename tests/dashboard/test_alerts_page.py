@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -36,7 +37,7 @@ async def test_what_is_wrong_is_said_at_the_field_it_concerns(site: Site, browse
         await threshold.fill("140")
         await expect(threshold).to_have_attribute("aria-invalid", "true")
         await expect(threshold).to_have_accessible_description(
-            "This takes a share from 0 to 1, of a rate."
+            "This takes a percentage from 0 to 100."
         )
         await threshold.fill("")
         await expect(threshold).to_have_accessible_description("This takes a number.")
@@ -45,7 +46,9 @@ async def test_what_is_wrong_is_said_at_the_field_it_concerns(site: Site, browse
         # Of a part that is folded away, too.
         await page.get_by_text("Finely").click()
         await page.get_by_label("At least runs").fill("0")
-        await expect(page.get_by_label("At least runs")).to_have_attribute("aria-invalid", "true")
+        await expect(page.get_by_label("At least runs")).to_have_accessible_description(
+            re.compile("This has to be greater than or equal to 1.")
+        )
 
         await page.goto(f"{site.url}/alerts?view=channels")
         await page.get_by_role("button", name="Add a channel").click()

@@ -42,12 +42,17 @@ export class Doing {
       return;
     }
     const known = error.wrong.filter((one) => this.#fields.includes(one.parameter));
-    this.wrong = Object.fromEntries(known.map((one) => [one.parameter, takes(one.takes)]));
+    this.wrong = Object.fromEntries(
+      known.map((one) => [one.parameter, takes(one.takes, one.parameter)]),
+    );
     this.problem = known.length > 0 && known.length === error.wrong.length ? '' : error.message;
   }
 }
 
-/** "a share from 0 to 1" → "This takes a share from 0 to 1." */
-export function takes(what: string): string {
-  return `This takes ${what.replace(/\.$/, '')}.`;
+/** What a field takes, as a sentence: "a URL" → "This takes a URL." */
+export function takes(what: string, parameter = ''): string {
+  const text = what.replace(/\.$/, '');
+  const unit = parameter.endsWith('_seconds') && /\d$/.test(text) ? ' seconds' : '';
+  if (/^[A-Z]/.test(text)) return `${text}${unit}.`;
+  return `This ${/^(greater|less|a valid)/.test(text) ? 'has to be' : 'takes'} ${text}${unit}.`;
 }

@@ -147,7 +147,7 @@ export function uses(metric: Metric): ReadonlySet<keyof Draft> {
   return new Set(fields[metric]);
 }
 
-/** Fields that need a number and have none. */
+/** Fields that need a number and have none, or none that a percentage can be. */
 export function missing(draft: Draft): Record<string, string> {
   const used = uses(draft.metric);
   const always: (keyof Draft)[] = ['reopen_within_seconds', 'repeat_every_seconds'];
@@ -155,6 +155,14 @@ export function missing(draft: Draft): Record<string, string> {
   for (const name of [...used, ...always]) {
     if (name !== 'recovery_threshold' && draft[name] === null) {
       wrong[name] = 'This takes a number.';
+    }
+  }
+  if (isRate(draft.metric)) {
+    for (const name of ['threshold', 'recovery_threshold'] as const) {
+      const share = draft[name];
+      if (share !== null && (share < 0 || share > 100)) {
+        wrong[name] = 'This takes a percentage from 0 to 100.';
+      }
     }
   }
   if (draft.reach === 'one' && draft.workflow_slug === '') {
