@@ -73,6 +73,8 @@ declare
     'last_success_at', 'last_failure_at'
   ];
   most constant integer := 500;
+  projects constant uuid[] := coalesce(project_ids, array(select public.user_project_ids()));
+  everything constant boolean := workflow_ids is null and search is null;
   period record;
 begin
   if sort_by is null or sort_by <> all (columns) then
@@ -102,34 +104,58 @@ begin
     ) c
     group by 1, 2, 3
   ),
+  -- All workflows: what was written together is read together. A few: each for itself.
+  sums as materialized (
+    select
+      b.workflow_id,
+      sum(p.current * b.success) as success,
+      sum(p.current * b.failure) as failure,
+      sum(p.current * b.canceled) as canceled,
+      sum(p.before * b.success) as success_before,
+      sum(p.before * b.failure) as failure_before,
+      sum(p.before * b.canceled) as canceled_before
+    from pieces p
+    cross join lateral (
+      select
+        b.workflow_id, sum(b.success_count) as success, sum(b.failure_count) as failure,
+        sum(b.canceled_count) as canceled
+      from unnest(projects) w (id)
+      cross join lateral (
+        select r.*
+        from public.workflow_run_buckets r
+        where everything and r.project_id = w.id and r.grain = p.grain
+          and r.bucket_start >= p.lower_at and r.bucket_start < p.upper_at
+        offset 0
+      ) b
+      group by b.workflow_id
+      union all
+      select
+        m.workflow_id, sum(b.success_count) as success, sum(b.failure_count) as failure,
+        sum(b.canceled_count) as canceled
+      from members m
+      cross join lateral (
+        select r.*
+        from public.workflow_run_buckets r
+        where not everything and r.workflow_id = m.workflow_id and r.grain = p.grain
+          and r.bucket_start >= p.lower_at and r.bucket_start < p.upper_at
+        offset 0
+      ) b
+      group by m.workflow_id
+    ) b
+    group by b.workflow_id
+  ),
   counted as (
     select
-      m.*, s.*, r.last_success_at, r.last_failure_at
+      m.*, s.success, s.failure, s.canceled, s.success_before, s.failure_before, s.canceled_before,
+      r.last_success_at, r.last_failure_at
     from members m
+    left join sums s on s.workflow_id = m.workflow_id
     left join lateral (
       select c.last_success_at, c.last_failure_at
       from public.workflow_run_metrics c
       where c.workflow_id = m.workflow_id
       offset 0
     ) r on true
-    cross join lateral (
-      select
-        sum(p.current * b.success) as success,
-        sum(p.current * b.failure) as failure,
-        sum(p.current * b.canceled) as canceled,
-        sum(p.before * b.success) as success_before,
-        sum(p.before * b.failure) as failure_before,
-        sum(p.before * b.canceled) as canceled_before
-      from pieces p
-      cross join lateral (
-        select
-          sum(b.success_count) as success, sum(b.failure_count) as failure,
-          sum(b.canceled_count) as canceled
-        from public.workflow_run_buckets b
-        where b.workflow_id = m.workflow_id and b.grain = p.grain
-          and b.bucket_start >= p.lower_at and b.bucket_start < p.upper_at
-      ) b
-    ) s
   ),
   grouped as (
     select
