@@ -75,6 +75,7 @@ SHOWN = """
 
 
 async def measure(*, quick: bool = False) -> list[Figure]:
+    seconds = 3 if quick else 10
     async with database(workflows=WORKFLOWS) as stack:
         await insert_finished(stack.owner, RUNS, days=0.95)
         ids = [row["id"] for row in await stack.owner.fetch("select id from public.workflow_runs")]
@@ -88,10 +89,13 @@ async def measure(*, quick: bool = False) -> list[Figure]:
             await running.streaming()
             draws, size = await _first_draws(running, browser, user, 3 if quick else 7)
             async with _page(running, browser, user) as page:
-                still, _ = await _frames(page, 3 if quick else 10)
+                still, _ = await _frames(page, seconds)
+                before = await _number(page)
                 pushing = asyncio.create_task(_push(stack, running))
-                frames, tasks = await _frames(page, 3 if quick else 10)
+                frames, tasks = await _frames(page, seconds)
                 pushing.cancel()
+                if await _number(page) - before < seconds * CHANGES_PER_SECOND * 0.8:
+                    raise RuntimeError("what was pushed did not come on the screen")
             async with _page(running, browser, user) as page:
                 took = await _to_the_screen(stack, page, 10 if quick else 60)
     return [
@@ -151,6 +155,12 @@ async def _first_draws(
     return took, sum(file.stat().st_size for file in files)
 
 
+async def _number(page: Page) -> int:
+    """Of finished runs, as the card says it."""
+    text = await page.locator("[data-testid=card-runs] .value").inner_text()
+    return int(text.replace(",", ""))
+
+
 async def _frames(page: Page, seconds: float) -> tuple[list[float], list[float]]:
     """Milliseconds of each frame, and of each task over 50 ms."""
     told = await page.evaluate(FRAMES, seconds * 1000)
@@ -199,8 +209,7 @@ async def _to_the_screen(stack: Stack, page: Page, runs: int) -> list[float]:
     Realtime, daemon, database and broadcast."""
     place = await stack.owner.fetchrow("select id, project_id from public.workflow_definitions")
     assert place is not None
-    shown = page.locator("[data-testid=card-runs] .value")
-    number = int((await shown.inner_text()).replace(",", ""))
+    number = await _number(page)
     took = []
     for _ in range(runs):
         run = await stack.owner.fetchval(

@@ -21,6 +21,10 @@ interface Mount {
   readonly alerts: Alerts;
 }
 
+/** Asked for as soon as this file is there, while others of the page are on their way still. */
+const asked = readConfig().then(async (config) => ({ config, users: await localUsers(config) }));
+asked.catch(() => undefined); // told in start()
+
 const CHOSEN = 'meshmetrics.local-user';
 
 export class App {
@@ -37,12 +41,13 @@ export class App {
 
   async start() {
     try {
-      this.config = await readConfig();
+      const { config, users } = await asked;
+      this.config = config;
+      this.users = users;
     } catch {
       this.problem = 'The daemon does not answer. Is it running?';
       return;
     }
-    this.users = await localUsers(this.config);
     const kept = remembered(this.users);
     if (kept) this.choose(kept);
     else if (this.users.length === 0 && this.config.anonKey) await this.#resume(this.config);

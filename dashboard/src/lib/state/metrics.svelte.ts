@@ -158,12 +158,15 @@ export class Metrics {
     this.loading = true;
     let failed: ApiError | null = null;
     try {
-      this.catalogue ??= await this.#client.catalogue(abort.signal);
-      this.#join(filters);
-      const [table, series] = await Promise.all([
+      // Asked for together: one wait, not two. What is sent before the join, the fetch after it has.
+      const numbers = Promise.all([
         this.#client.table(filters, abort.signal),
         this.#client.series(filters, abort.signal),
       ]);
+      numbers.catch(() => undefined); // told below, unless the catalogue fails first
+      this.catalogue ??= await this.#client.catalogue(abort.signal);
+      this.#join(filters);
+      const [table, series] = await numbers;
       if (unknownTo(this.catalogue, table)) {
         this.catalogue = await this.#client.catalogue(abort.signal);
         this.#join(filters);
