@@ -5,12 +5,15 @@ import { ApiError } from '../src/lib/api/http';
 import { Alerts } from '../src/lib/state/alerts.svelte';
 import { ordered } from '../src/lib/state/arrange';
 import { Doing, takes } from '../src/lib/state/doing.svelte';
+import { defaults } from '../src/lib/state/filters';
 import type { Follower, Metrics } from '../src/lib/state/metrics.svelte';
 import { measured, subject } from '../src/lib/state/notice';
 import { readPlace, START, writePlace } from '../src/lib/state/place';
 import { PAUSE, Trial } from '../src/lib/state/preview.svelte';
 import { byWorkflow, bySeverity, ofWorkflow, rank, STATES } from '../src/lib/state/standing';
+import Chart from '../src/lib/ui/Chart.svelte';
 import OpenStrip from '../src/lib/ui/alerts/OpenStrip.svelte';
+import Table from '../src/lib/ui/Table.svelte';
 import { incidentMarks } from '../src/lib/ui/marks';
 import { incident, PROJECT, row, rule, series, standing, T0 } from './some';
 
@@ -53,6 +56,21 @@ describe('how a workflow stands', () => {
   });
 });
 
+test('the table tells the alert state in a word beside its shape', () => {
+  render(Table, {
+    rows: [row({ alert: 'recovering' })],
+    filters: defaults('UTC'),
+    now: T0,
+    change: () => undefined,
+    workflowUrl: () => '/',
+    runsUrl: null,
+    projectName: () => null,
+  });
+  const cell = screen.getByText('Recovering');
+  expect(cell.querySelector('svg')).toBeTruthy();
+  expect(screen.getByRole('button', { name: 'Alert state' })).toBeTruthy();
+});
+
 describe('incidents', () => {
   test('are told of in words, and without numbers where none were measured', () => {
     const one = incident();
@@ -76,18 +94,34 @@ describe('incidents', () => {
     expect(bySeverity(list).map((one) => one.id)).toEqual(['4', '3', '2', '1']);
   });
 
-  test('are marked where they opened, opened again and closed, within the period', () => {
+  test('are marked where they opened, opened again and closed', () => {
     const one = incident({
       opened_at: '2026-11-23T11:00:00Z',
       reopened_at: ['2026-11-23T12:20:00Z'],
       closed_at: '2026-11-23T12:40:00Z',
     });
-    const period = { from: T0, to: T0 + 3_600_000 };
-    expect(incidentMarks([one], period, () => true, true)).toEqual([
+    expect(incidentMarks([one], () => true, true)).toEqual([
+      { at: T0 - 3_600_000, label: 'Orders', kind: 'opened' },
       { at: T0 + 1_200_000, label: 'Orders', kind: 'opened' },
       { at: T0 + 2_400_000, label: 'Orders', kind: 'closed' },
     ]);
-    expect(incidentMarks([one], period, () => false, true)).toEqual([]);
+    expect(incidentMarks([one], () => false, true)).toEqual([]);
+  });
+
+  test('have flags of their own on the chart, and words below it', () => {
+    const closed = { closed_at: '2026-11-23T12:40:00Z' };
+    const { container } = render(Chart, {
+      series: series(1, { success: 3, failure: 1, canceled: 0 }),
+      kind: 'rate',
+      now: T0,
+      marks: incidentMarks([incident(closed)], () => true, true),
+      zoom: () => undefined,
+      zoomed: false,
+      unzoom: () => undefined,
+    });
+    expect(container.querySelectorAll('path.flag.opened')).toHaveLength(1);
+    expect(container.querySelectorAll('circle.flag.closed')).toHaveLength(1);
+    expect(screen.getByText(/an incident opened.\s+○ an incident closed/)).toBeTruthy();
   });
 
   test('stand in the strip, and where there are none there is no strip', async () => {

@@ -26,10 +26,10 @@ export function publishedMarks(
   return marks.length > MOST ? [] : marks;
 }
 
-/** When incidents opened and closed within a period. `named`: of several workflows. */
+/** When incidents opened and closed; the chart leaves out what lies outside of it. `named`: of several
+ * workflows. */
 export function incidentMarks(
   incidents: readonly Incident[],
-  period: Period,
   concerns: (incident: Incident) => boolean,
   named: boolean,
 ): Mark[] {
@@ -48,6 +48,5 @@ export function incidentMarks(
           : [{ at: Date.parse(one.closed_at), label, kind: 'closed' as const }];
       return [...opened, ...closed];
     })
-    .filter((mark) => mark.at >= period.from && mark.at < period.to)
     .sort((a, b) => a.at - b.at);
 }
