@@ -24,6 +24,7 @@ ROWS = {
     "alerts": "rounds over 10,000 alert rules, and from a commit to a webhook",
     "memory": "the daemon before and after a million events",
     "start": "until ready",
+    "dashboard": "frames, first draw and size of the page, and from a run's end to its number",
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -81,11 +82,18 @@ class Metrics:
 
 @asynccontextmanager
 async def live(
-    stack: Stack, *, limits: Limits | None = None, **settings: str
+    stack: Stack,
+    *,
+    limits: Limits | None = None,
+    users: Mapping[str, UUID] | None = None,
+    **settings: str,
 ) -> AsyncIterator[Live]:
-    """Start Realtime and the daemon in front of `stack`; `settings` are the daemon's own."""
+    """Start Realtime and the daemon in front of `stack`; `settings` are the daemon's own, `users`
+    whom a dashboard may sign in as."""
     secret = secrets.token_urlsafe(32)
-    realtime = RealtimeServer(database_dsn=stack.dsn, jwt_secret=secret, limits=limits or Limits())
+    realtime = RealtimeServer(
+        database_dsn=stack.dsn, jwt_secret=secret, limits=limits or Limits(), users=users
+    )
     await realtime.start()
     key = mint(secret, "service_role", expires_in=DAY)
     with tempfile.TemporaryDirectory(prefix="meshmetrics-bench-") as directory:
@@ -94,6 +102,7 @@ async def live(
                 "SUPABASE_URL": realtime.url,
                 "SUPABASE_SERVICE_ROLE_KEY": key,
                 "SUPABASE_JWT_SECRET": secret,
+                "SUPABASE_ANON_KEY": mint(secret, "anon", expires_in=DAY),
                 "DATABASE_URL": stack.dsn,
                 "MESHMETRICS_HTTP_PORT": "0",
                 "MESHMETRICS_LOG_FORMAT": "json",

@@ -48,8 +48,9 @@ def public_key(key: str) -> str:
 
 
 def runs_url(text: str) -> str:
-    """A template of links into MeshHook: no `javascript:` and the like."""
-    if not re.fullmatch(r"(https?://[^\s/]+)?/[^\s/]?[^\s]*", text) or text.startswith("//"):
+    """A template of links into MeshHook: no `javascript:` and the like, and no other host."""
+    # Browsers read a backslash as a slash: /\\host leads away as //host does.
+    if not re.fullmatch(r"(https?://[^\s/\\]+)?/[^\s\\]*", text) or text.startswith("//"):
         raise _wrong("is no http:// or https:// address, nor a path")
     known = {"workflow_id", "slug", "project_id", "status"}
     names = set(re.findall(r"{([^{}]*)}", text))

@@ -91,6 +91,16 @@ def test_every_missing_setting_is_named_in_one_message(environment: pytest.Monke
         ("SUPABASE_SERVICE_ROLE_KEY", "hidden1 hidden1", "characters that no key has"),
         ("SUPABASE_JWT_SECRET", "hidden1", "too short"),
         ("MESHMETRICS_METRICS_TOKEN", "hidden1", "too short"),
+        ("SUPABASE_ANON_KEY", "sb_secret_hidden1", "is a secret key, and this one is shown to"),
+        ("SUPABASE_ANON_KEY", "hidden1 hidden1", "characters that no key has: it takes a public"),
+        ("MESHMETRICS_RUNS_URL", "javascript:alert(1)//{slug}", "no http:// or https:// address"),
+        ("MESHMETRICS_RUNS_URL", "runs/{slug}", "is no http:// or https:// address, nor a path"),
+        ("MESHMETRICS_RUNS_URL", "//elsewhere.org/{slug}", "no http:// or https:// address"),
+        ("MESHMETRICS_RUNS_URL", "/\\elsewhere.org/{slug}", "no http:// or https:// address"),
+        ("MESHMETRICS_RUNS_URL", "/runs of/{slug}", "no http:// or https:// address"),
+        ("MESHMETRICS_RUNS_URL", "/runs", "lacks {workflow_id} or {slug}"),
+        ("MESHMETRICS_RUNS_URL", "/runs?state={status}", "lacks {workflow_id} or {slug}"),
+        ("MESHMETRICS_RUNS_URL", "/runs/{slug}/{run}", "has a {name} that is not known"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_it_takes_and_no_secret_is_repeated(
@@ -108,6 +118,29 @@ def test_the_anon_key_is_told_from_the_service_key(environment: pytest.MonkeyPat
     for role, wrong in (("anon", True), ("authenticated", True), ("service_role", False)):
         key = jwt.encode({"role": role}, secret)
         assert ("public key" in complaint(SUPABASE_SERVICE_ROLE_KEY=key)) is wrong
+
+
+def test_the_public_key_is_no_key_that_may_do_more(environment: pytest.MonkeyPatch) -> None:
+    secret = "a-secret-of-at-least-thirty-two-characters"
+    for role, wrong in (("anon", False), ("authenticated", True), ("service_role", True)):
+        message = complaint(SUPABASE_ANON_KEY=jwt.encode({"role": role}, secret))
+        assert ("SUPABASE_ANON_KEY is a secret key" in message) is wrong
+    assert complaint(SUPABASE_ANON_KEY="sb_publishable_0123456789") == ""
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "https://app.example.com/runs?workflow={workflow_id}&status={status}",
+        "http://localhost:5173/{project_id}/{slug}",
+        "/runs?workflow={workflow_id}",
+    ],
+)
+def test_links_to_runs_lead_to_an_address_or_a_path(
+    environment: pytest.MonkeyPatch, template: str
+) -> None:
+    environment.setenv("MESHMETRICS_RUNS_URL", template)
+    assert load_settings(Settings).runs_url == template
 
 
 def test_all_wrong_settings_are_told_at_once(environment: pytest.MonkeyPatch) -> None:

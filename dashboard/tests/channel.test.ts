@@ -46,6 +46,7 @@ class Socket {
 let number = 0;
 let joins = 0;
 let losses = 0;
+let alerts = 0;
 let heard: (RatesMessage | null)[] = [];
 let opened: Channels[] = [];
 
@@ -53,6 +54,7 @@ const listener = {
   joined: () => (joins += 1),
   lost: () => (losses += 1),
   message: (one: RatesMessage | null) => heard.push(one),
+  alert: () => (alerts += 1),
 };
 
 function connector() {
@@ -80,7 +82,7 @@ async function soon() {
 
 beforeEach(() => {
   vi.useFakeTimers();
-  joins = losses = 0;
+  joins = losses = alerts = 0;
   heard = [];
   opened = [];
 });
@@ -107,7 +109,16 @@ test('a page that opens as the one before closes joins the same channel, and hea
     { type: 'broadcast', event: 'rates', payload: message() },
   ]);
   await soon();
-  expect(heard).toHaveLength(1);
+  expect([heard.length, alerts]).toEqual([1, 0]);
+  Socket.last.receive([
+    join ?? null,
+    null,
+    `realtime:metrics:${PROJECT}`,
+    'broadcast',
+    { type: 'broadcast', event: 'alert', payload: { kind: 'opened' } },
+  ]);
+  await soon();
+  expect([heard.length, alerts]).toEqual([1, 1]);
 });
 
 test('what is renewed is lost, and joined anew', async () => {

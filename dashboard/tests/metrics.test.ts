@@ -103,6 +103,22 @@ describe('numbers', () => {
     expect(metrics.series?.counts.success).toBe(4);
   });
 
+  test('and what else follows the channel hears of alerts, of runs and of what was missed', async () => {
+    const metrics = await begin();
+    const told: string[] = [];
+    const leave = metrics.follow({
+      alert: () => told.push('alert'),
+      counted: () => told.push('counted'),
+      missed: () => told.push('missed'),
+    });
+    listener.joined();
+    listener.alert();
+    run(3);
+    leave();
+    listener.alert();
+    expect(told).toEqual(['missed', 'alert', 'counted']);
+  });
+
   test('are fetched on every join: what was sent meanwhile was missed', async () => {
     const metrics = await begin();
     const before = fetches;

@@ -1,4 +1,5 @@
 /** What tests are about: changes, rows and series, with only what matters said. */
+import type { Incident, Rule, RuleState } from '../src/lib/api/alerts';
 import type { Change, RatesMessage } from '../src/lib/live/message';
 import type { Counts } from '../src/lib/state/rates';
 import type { Held, Row, Series, Table } from '../src/lib/state/view';
@@ -83,5 +84,84 @@ export function series(revision: number, of: Counts): Series {
       partial: false,
       counts: counts(),
     })),
+  };
+}
+
+export function rule(part: Partial<Rule> = {}): Rule {
+  return {
+    id: '00000000-0000-4000-8000-0000000000f1',
+    project_id: PROJECT,
+    name: 'Orders fail',
+    enabled: true,
+    severity: 'warning',
+    scope: 'workflow',
+    workflow_slug: null,
+    metric: 'success_rate',
+    comparison: 'below',
+    threshold: 0.95,
+    window_seconds: 86_400,
+    window_min_runs: 20,
+    min_runs: 5,
+    method: 'wilson',
+    consecutive: 3,
+    recovery_threshold: null,
+    recovery_runs: 10,
+    reopen_within_seconds: 86_400,
+    repeat_every_seconds: 86_400,
+    no_data_after_seconds: null,
+    silenced_until: null,
+    silence_reason: null,
+    notify_resolved: true,
+    channel_ids: null,
+    created_at: '2026-11-01T00:00:00Z',
+    updated_at: '2026-11-01T00:00:00Z',
+    states: [],
+    ...part,
+  };
+}
+
+export function standing(workflow_slug: string, state: RuleState['state']): RuleState {
+  return {
+    workflow_slug,
+    state,
+    since: '2026-11-23T12:00:00Z',
+    incident_id: null,
+    success_count: 0,
+    failure_count: 0,
+    window_from: null,
+    evaluated_at: '2026-11-23T12:00:00Z',
+  };
+}
+
+export function incident(part: Partial<Incident> = {}): Incident {
+  return {
+    id: '00000000-0000-4000-8000-0000000000e1',
+    project_id: PROJECT,
+    rule_id: '00000000-0000-4000-8000-0000000000f1',
+    workflow_slug: 'orders',
+    rule_name: 'Orders fail',
+    severity: 'warning',
+    cause: 'rate',
+    opened_at: '2026-11-23T12:10:00Z',
+    closed_at: null,
+    close_reason: null,
+    reopened_at: [],
+    flapping_since: null,
+    acknowledged_at: null,
+    acknowledged_by: null,
+    acknowledge_note: null,
+    notice: {
+      workflow: { slug: 'orders', name: 'Orders' },
+      measured: {
+        from: '2026-11-22T12:00:00Z',
+        success_count: 17,
+        failure_count: 3,
+        success_rate: 0.85,
+        success_rate_low: 0.64,
+        success_rate_high: 0.948,
+        last_finished_at: null,
+      },
+    },
+    ...part,
   };
 }

@@ -48,6 +48,19 @@ describe('the table', () => {
     expect(names()).toEqual(['Bad', 'Good']);
   });
 
+  test('is sorted anew at once for whoever points into it, and stays so', async () => {
+    const { rerender, container } = render(Table, props([good, bad]));
+    const inside = container.querySelector('table') as HTMLElement;
+    await fireEvent(inside, Object.assign(new Event('pointerenter'), { pointerType: 'mouse' }));
+    const byRuns = { ...defaults('UTC'), sort: 'runs' as const };
+    const more = { ...good, counts: counts(200) };
+    await rerender({ ...props([more, bad]), filters: byRuns });
+    expect(names()).toEqual(['Good', 'Bad']);
+    await rerender({ ...props([more, { ...bad, counts: counts(900) }]), filters: byRuns });
+    expect(names()).toEqual(['Good', 'Bad']);
+    expect(screen.getByRole('button', { name: /2 changes/ })).toBeTruthy();
+  });
+
   test('draws the rows in sight of a thousand, and tells how many there are', () => {
     const many = Array.from({ length: 1000 }, (_, n) => row({ key: `k${n}`, name: `Flow ${n}` }));
     render(Table, props(many));
@@ -79,9 +92,10 @@ describe('the chart', () => {
     unzoom: () => undefined,
   };
 
-  test('has a table of all its buckets, empty ones too', () => {
+  test('has a table of all its buckets, empty ones too', async () => {
     render(Chart, some);
-    expect(screen.getAllByRole('rowheader', { hidden: true })).toHaveLength(4);
+    screen.getByText<HTMLElement>('As a table').click();
+    expect(await screen.findAllByRole('rowheader')).toHaveLength(4);
   });
 
   test('is read and zoomed with keys', async () => {

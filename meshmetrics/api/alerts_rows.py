@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 from pydantic import BaseModel
 
-from meshmetrics.api.alerts_schemas import Channel, Delivery, Event, Incident, Rule, Standing
+from meshmetrics.api.alerts_schemas import Channel, Delivery, Event, Incident, Rule, RuleState
 from meshmetrics.api.auth import Caller
 from meshmetrics.api.problems import Problem
 from meshmetrics.api.reader import Reader
@@ -124,7 +124,7 @@ class Rows:
         if done == "DELETE 0":
             raise Problem(404, MISSING)
 
-    async def states(self, rule_ids: Sequence[UUID]) -> dict[UUID, list[Standing]]:
+    async def states(self, rule_ids: Sequence[UUID]) -> dict[UUID, list[RuleState]]:
         """How rules stand; firing while silenced is told as silenced."""
         rows = await self._connection.fetch(
             "select s.rule_id, s.workflow_slug, s.since, s.incident_id, s.success_count,"
@@ -135,9 +135,9 @@ class Rows:
             " on r.id = s.rule_id where s.rule_id = any($1) order by s.workflow_slug",
             list(rule_ids),
         )
-        found: dict[UUID, list[Standing]] = {}
+        found: dict[UUID, list[RuleState]] = {}
         for row in rows:
-            found.setdefault(row["rule_id"], []).append(Standing(**dict(row)))
+            found.setdefault(row["rule_id"], []).append(RuleState(**dict(row)))
         return found
 
     async def events(self, incident_id: UUID) -> list[Event]:

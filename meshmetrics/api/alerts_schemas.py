@@ -7,11 +7,17 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
 
 Metric = Literal["success_rate", "failure_rate", "failure_count", "consecutive_failures", "no_runs"]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Slug = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
 Note = Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")]
+
+
+def _unfit(parameter: str, takes: str) -> PydanticCustomError:
+    """A field that does not fit the others."""
+    return PydanticCustomError("unfit", "{takes}", {"parameter": parameter, "takes": takes})
 
 
 class _Body(BaseModel):
@@ -67,20 +73,22 @@ class RuleFields(_Body):
         rate = self.metric in ("success_rate", "failure_rate")
         if self.threshold is None:
             if self.metric in ("failure_rate", "failure_count"):
-                raise ValueError("a threshold, with this metric")
+                raise _unfit("threshold", "a threshold, with this metric")
             self.threshold = 0.95
         if self.comparison is None:
             self.comparison = "below" if self.metric == "success_rate" else "above"
-        if rate and max(self.threshold, self.recovery_threshold or 0) > 1:
-            raise ValueError("shares from 0 to 1 as thresholds of a rate")
+        if rate and self.threshold > 1:
+            raise _unfit("threshold", "a share from 0 to 1, of a rate")
+        if rate and (self.recovery_threshold or 0) > 1:
+            raise _unfit("recovery_threshold", "a share from 0 to 1, of a rate")
         if 0 < self.repeat_every_seconds < 300:
-            raise ValueError("repeat_every_seconds of 0, or 300 and more")
+            raise _unfit("repeat_every_seconds", "0, or 300 seconds and more")
         if self.scope == "project" and self.workflow_slug is not None:
-            raise ValueError("no workflow_slug with the scope project")
+            raise _unfit("workflow_slug", "null with the scope project")
         if self.metric == "consecutive_failures" and self.consecutive == 0:
-            raise ValueError("consecutive of 1 and more with consecutive_failures")
+            raise _unfit("consecutive", "1 and more with consecutive_failures")
         if (self.metric == "no_runs") != (self.no_data_after_seconds is not None):
-            raise ValueError("no_data_after_seconds with no_runs, and with no other metric")
+            raise _unfit("no_data_after_seconds", "a time with no_runs, null with other metrics")
         return self
 
 
@@ -90,7 +98,7 @@ class NewRule(RuleFields):
     project_id: UUID
 
 
-class Standing(BaseModel):
+class RuleState(BaseModel):
     """How a rule stands with one workflow."""
 
     workflow_slug: str = Field(description="Empty: all workflows of the project together")
@@ -134,7 +142,7 @@ class Rule(BaseModel):
     channel_ids: list[UUID] | None
     created_at: datetime
     updated_at: datetime
-    states: list[Standing] = Field(description="Empty until it was first looked at")
+    states: list[RuleState] = Field(description="Empty until it was first looked at")
 
 
 class WouldOpen(BaseModel):

@@ -17,6 +17,8 @@ BUILT = Path(__file__).resolve().parent.parent / "_dashboard"
 FOR_GOOD = "public, max-age=31536000, immutable"
 """For files whose name changes with their content."""
 ASK_AGAIN = "no-cache"
+PAGES = ("/", "/workflow/{workflow_id}", "/alerts", "/alerts/incidents/{incident_id}")
+"""Its addresses; those of incidents are in notices."""
 TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -54,7 +56,7 @@ class Dashboard:
 
     def mount(self, app: FastAPI) -> None:
         """Add its addresses to an application."""
-        for path in ("/", "/workflow/{workflow_id}"):
+        for path in PAGES:
             app.get(path, include_in_schema=False)(self._page)
         app.get("/dashboard.json", include_in_schema=False)(self._settings)
         app.get("/favicon.svg", include_in_schema=False)(self._favicon)

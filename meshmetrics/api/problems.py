@@ -152,6 +152,9 @@ def _explain(details: Mapping[str, Any]) -> Problem:
         return wrong(place[0], str(details["input"]), "nothing: there is no such parameter")
     if kind == "missing":
         return wrong(place[0], None, "a value")
+    if kind == "unfit":  # to the other fields: the input is all of them
+        name = str(details["ctx"]["parameter"])
+        return wrong(name, str(details["input"].get(name)), message)
     takes = message.removeprefix("Value error, ").removeprefix("Input should be ")
     return wrong(place[0], str(details["input"]), takes)
 

@@ -29,6 +29,11 @@ _SUMMARY = (
 )
 _VERSIONS = "select * from public.workflow_metrics_versions($1, $2, $3)"
 _RECENT = "select * from public.workflow_metrics_recent($1, $2, $3)"
+_OUTCOMES = (
+    "select project_id, slug,"
+    " string_agg(left(outcome, 1), '' order by finished_at desc, run_id) as outcomes"
+    " from public.workflow_metrics_recent($1, $2, $3) group by project_id, slug order by 1, 2"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,12 @@ class Reading:
     ) -> list[asyncpg.Record]:
         """How the last runs of each workflow ended, the newest first."""
         return await self._connection.fetch(_RECENT, projects, workflows, most)
+
+    async def outcomes(
+        self, projects: Sequence[UUID] | None, workflows: Sequence[UUID] | None, most: int
+    ) -> list[asyncpg.Record]:
+        """The same in a letter each, a row for each workflow."""
+        return await self._connection.fetch(_OUTCOMES, projects, workflows, most)
 
 
 class Reader:

@@ -154,7 +154,9 @@ class Version(BaseModel):
     slug: str
     version: int
     name: str
-    created_at: datetime
+    created_at: datetime | None = Field(
+        description="When it was made; null where MeshHook does not say"
+    )
 
 
 class Project(BaseModel):
@@ -191,6 +193,24 @@ class RecentRuns(BaseModel):
     """How the last runs of each workflow ended. A workflow without finished runs is not here."""
 
     workflows: list[Recent]
+
+
+class Strip(BaseModel):
+    """How the last runs of one workflow ended, in short."""
+
+    project_id: UUID
+    slug: str
+    outcomes: str = Field(
+        pattern="^[sfc]*$",
+        description="`s`uccess, `f`ailure or `c`anceled for each run of all versions together,"
+        " the newest first",
+    )
+
+
+class Strips(BaseModel):
+    """How the last runs of each workflow ended. A workflow without finished runs is not here."""
+
+    workflows: list[Strip]
 
 
 class Standing(BaseModel):

@@ -17,6 +17,8 @@ from meshmetrics.api.schemas import (
     Recent,
     RecentRuns,
     Standing,
+    Strip,
+    Strips,
     Version,
 )
 
@@ -70,6 +72,16 @@ async def workflows_recent(
         )
     ]
     return cached(request, RecentRuns(workflows=workflows))
+
+
+@router.get("/workflows/outcomes", response_model=Strips, responses=NOT_MODIFIED)
+async def workflows_outcomes(
+    request: Request, api: Api, who: Signed, asked: Annotated[RecentParameters, Query()]
+) -> Response:
+    """How the last runs of each workflow ended, in a letter each: what a strip of them takes."""
+    async with api.reader.reading(who) as reading:
+        rows = await reading.outcomes(asked.project, asked.workflow, asked.most)
+    return cached(request, Strips(workflows=[Strip.model_construct(**dict(row)) for row in rows]))
 
 
 @router.get("/standing", response_model=Standing)

@@ -2,6 +2,9 @@
 -- its counters since ever: all 0 where nothing was counted yet. A screen that follows the broadcasts
 -- reads this in the transaction of the numbers that it shows: a change whose base_revision is this
 -- revision is the first one that they do not hold. The parameters are those of workflow_metrics_members.
+--
+-- created_at is null where workflow_definitions has no such column: MeshHook promises none. The name is
+-- left unqualified below, and is that of `otherwise` where the table lacks it.
 create or replace function public.workflow_metrics_versions(
   project_ids uuid[] default null,
   workflow_ids uuid[] default null,
@@ -25,15 +28,19 @@ stable
 set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
+#variable_conflict use_column
 begin
   return query
   select
-    m.workflow_id, m.project_id, p.name, m.slug, m.version, m.name, d.created_at,
+    m.workflow_id, m.project_id, p.name, m.slug, m.version, m.name, d.made_at,
     coalesce(c.revision, 0), coalesce(c.success_count, 0), coalesce(c.failure_count, 0),
     coalesce(c.canceled_count, 0)
   from public.workflow_metrics_members(project_ids, workflow_ids, null, version_mode) m
   join public.projects p on p.id = m.project_id
-  join public.workflow_definitions d on d.id = m.workflow_id
+  cross join lateral (
+    select (select created_at from public.workflow_definitions w where w.id = m.workflow_id) as made_at
+    from (select null::timestamptz as created_at) otherwise
+  ) d
   left join public.workflow_run_metrics c on c.workflow_id = m.workflow_id
   order by p.name, m.project_id, m.slug, m.version;
 end;

@@ -98,6 +98,37 @@ async def test_a_rule_that_makes_no_sense_is_refused(
         assert changed_so["parameter"] == made_so["parameter"]
 
 
+@pytest.mark.parametrize(
+    ("body", "parameter"),
+    [
+        ({"threshold": 1.5}, "threshold"),
+        ({"metric": "failure_count"}, "threshold"),
+        ({"recovery_threshold": 2}, "recovery_threshold"),
+        ({"metric": "no_runs"}, "no_data_after_seconds"),
+        ({"scope": "project", "workflow_slug": "orders"}, "workflow_slug"),
+        ({"metric": "consecutive_failures", "consecutive": 0}, "consecutive"),
+        ({"repeat_every_seconds": 10}, "repeat_every_seconds"),
+        ({"window_seconds": 1}, "window_seconds"),
+    ],
+)
+async def test_what_is_refused_of_a_rule_names_the_field(
+    client: httpx.AsyncClient,
+    headers: dict[str, str],
+    project: Project,
+    body: dict[str, Any],
+    parameter: str,
+) -> None:
+    whole = {"project_id": str(project.id), "name": "Fails", **body}
+    rule = await rule_of(client, headers, project)
+    for answer in (
+        await client.post("/api/alerts/rules", json=whole, headers=headers),
+        await client.patch(f"/api/alerts/rules/{rule['id']}", json=body, headers=headers),
+    ):
+        (error,) = answer.json()["errors"]
+        assert error["parameter"] == parameter
+        assert error["takes"]
+
+
 async def test_a_preview_tells_what_a_rule_would_have_done(
     client: httpx.AsyncClient,
     headers: dict[str, str],

@@ -46,7 +46,7 @@ async def client(built: Path) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-@pytest.mark.parametrize("path", ["/", "/workflow/4a1c"])
+@pytest.mark.parametrize("path", ["/", "/workflow/4a1c", "/alerts", "/alerts/incidents/4a1c"])
 async def test_every_address_of_the_page_is_the_page_and_runs_only_its_own_scripts(
     client: httpx.AsyncClient, path: str
 ) -> None:

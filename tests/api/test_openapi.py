@@ -105,3 +105,8 @@ async def test_the_page_says_what_is_to_be_sent(client: httpx.AsyncClient) -> No
     (rule,) = (text for text in page.split("<section>") if 'id="schema-NewRule"' in text)
     assert "<code>project_id</code> (needed)" in rule
     assert "<code>severity</code></td>" in rule
+
+
+def test_no_two_schemas_share_a_name() -> None:
+    """Where two do, their modules' names get into both, and into every client."""
+    assert [name for name in openapi()["components"]["schemas"] if "__" in name] == []

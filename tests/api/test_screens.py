@@ -48,6 +48,11 @@ async def test_the_last_outcomes_are_those_of_all_versions_the_newest_first(
     assert [one["outcome"] for one in found["outcomes"]] == ["canceled", "success", "failure"]
     (two,) = (await ask(client, "workflows/recent", project, most=2))["workflows"]
     assert two["outcomes"] == found["outcomes"][:2]
+    (short,) = (await ask(client, "workflows/outcomes", project))["workflows"]
+    assert (short["project_id"], short["slug"]) == (found["project_id"], "orders")
+    assert short["outcomes"] == "csf"
+    (two,) = (await ask(client, "workflows/outcomes", project, most=2))["workflows"]
+    assert two["outcomes"] == "cs"
 
 
 async def test_the_last_outcomes_of_another_tenants_workflow_are_none(
@@ -56,6 +61,7 @@ async def test_the_last_outcomes_of_another_tenants_workflow_are_none(
     await count(workflow, failed=2)
     for query in ({"workflow": str(workflow.id)}, {"project": str(workflow.project_id)}, {}):
         assert (await ask(client, "workflows/recent", stranger, **query))["workflows"] == []
+        assert (await ask(client, "workflows/outcomes", stranger, **query))["workflows"] == []
 
 
 @pytest.mark.parametrize("path", ["workflows/summary", "workflows/history"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, WebSocket, async_playwright, expect
 
 from meshmetrics.api.dashboard import BUILT
 from meshmetrics.app import Daemon
@@ -67,7 +67,9 @@ async def _login(database: Database, owner: asyncpg.Connection) -> str:
 
 
 @asynccontextmanager
-async def _daemon(database: Database, realtime: RealtimeServer, dsn: str) -> AsyncIterator[str]:
+async def _daemon(
+    database: Database, realtime: RealtimeServer, dsn: str, **settings: object
+) -> AsyncIterator[str]:
     """A daemon in this process that counts and serves; its address."""
     daemon = Daemon(
         TestSettings.model_validate(
@@ -80,6 +82,7 @@ async def _daemon(database: Database, realtime: RealtimeServer, dsn: str) -> Asy
                 "database_url": dsn,
                 "runs_url": "/runs?workflow={workflow_id}&status={status}",
                 "api_burst": 1000,
+                **settings,
             }
         )
     )
@@ -106,9 +109,11 @@ async def _tenant(owner: asyncpg.Connection, name: str, flow: str) -> Tenant:
     return Tenant(name, project, workflow)
 
 
-@pytest.fixture
-async def site(database: Database, owner: asyncpg.Connection) -> AsyncIterator[Site]:
-    """Two tenants, and the page for both."""
+@asynccontextmanager
+async def serving(
+    database: Database, owner: asyncpg.Connection, *, token_life: int = 3600, **settings: object
+) -> AsyncIterator[Site]:
+    """Two tenants, and the page for both, from a daemon with these settings."""
     if not (BUILT / "index.html").is_file():
         pytest.fail("the dashboard is not built: make dashboard")
     ada = await _tenant(owner, "Ada", "Order sync")
@@ -118,13 +123,24 @@ async def site(database: Database, owner: asyncpg.Connection) -> AsyncIterator[S
         jwt_secret=JWT_SECRET,
         timing=Timing.quick(),
         users={tenant.name: tenant.project.owner for tenant in (ada, grace)},
+        token_life=token_life,
     )
     await realtime.start()
     try:
-        async with _daemon(database, realtime, await _login(database, owner)) as url:
+        dsn = await _login(database, owner)
+        async with _daemon(database, realtime, dsn, **settings) as url:
             yield Site(url, database, realtime, owner, ada, grace)
     finally:
         await realtime.stop()
+
+
+@pytest.fixture
+async def site(
+    request: pytest.FixtureRequest, database: Database, owner: asyncpg.Connection
+) -> AsyncIterator[Site]:
+    """Two tenants, and the page for both. Indirect parameter: how long their tokens are good."""
+    async with serving(database, owner, token_life=getattr(request, "param", 3600)) as site:
+        yield site
 
 
 @pytest.fixture
@@ -147,6 +163,8 @@ class Visitor:
         self.page = page
         self.complaints: list[str] = []
         self.asked: set[str] = set()
+        self.said: list[str] = []
+        """What was sent over the socket."""
         page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on(
@@ -154,7 +172,11 @@ class Visitor:
             lambda line: self.complaints.append(line.text) if line.type == "error" else None,
         )
         page.on("request", lambda request: self.asked.add(request.url))
-        page.on("websocket", lambda socket: self.asked.add(socket.url))
+        page.on("websocket", self._socket)
+
+    def _socket(self, socket: WebSocket) -> None:
+        self.asked.add(socket.url)
+        socket.on("framesent", lambda frame: self.said.append(str(frame)))
 
     async def sign_in(self, site: Site, tenant: Tenant, path: str = "/") -> None:
         """Look at the dashboard as that tenant, once it is live."""

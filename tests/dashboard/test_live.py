@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 
+import jwt
+import pytest
 from playwright.async_api import Browser, expect
 
 from tests.dashboard.conftest import Site, Tenant, visitor
@@ -16,22 +19,18 @@ async def end_a_run(site: Site, tenant: Tenant, status: str = "succeeded") -> No
     await finish_run(site.owner, await insert_run(site.owner, tenant.workflow), status)
 
 
-async def test_a_run_that_ends_is_on_the_screen_within_a_second(
+async def test_a_run_that_ends_is_on_the_screen_without_a_reload(
     site: Site, browser: Browser
 ) -> None:
+    """How soon, `make bench ARGS=dashboard` says."""
     async with visitor(browser) as ada:
         await ada.sign_in(site, site.ada)
         runs = ada.page.get_by_test_id("card-runs").locator(".value")
         await expect(runs).to_have_text("0")
-        slowest = 0.0
         for number in range(1, 6):
             run = await insert_run(site.owner, site.ada.workflow)
-            began = time.monotonic()
             await finish_run(site.owner, run, "failed" if number == 3 else "succeeded")
             await expect(runs).to_have_text(str(number))
-            slowest = max(slowest, time.monotonic() - began)
-        # The promise is 1 s; a machine that is busy with other tests gets some more.
-        assert slowest < 4, f"the slowest run took {slowest:.1f} s to the screen"
         assert await ada.card("failed") == "1"
         assert await ada.card("rate") == "80.0\u202f%"
         row = ada.page.locator("tr[data-slug='order-sync']")
@@ -117,6 +116,41 @@ async def test_broadcasts_that_are_lost_in_silence_are_noticed_at_the_next_one(
         async with ada.page.expect_response(lambda answer: "/history" in answer.url):
             site.realtime.push("broadcast", following, f"realtime:metrics:{site.ada.project.id}")
         await expect(runs).to_have_text("1")
+
+
+def token_ends(frames: list[str]) -> list[float]:
+    """When the tokens end that were sent over a socket, in the order of their sending."""
+    return [
+        jwt.decode(token, options={"verify_signature": False})["exp"]
+        for frame in frames
+        for token in re.findall(r'"access_token":"([^"]+)"', frame)
+    ]
+
+
+@pytest.mark.parametrize("site", [12], indirect=True)
+async def test_the_page_stays_live_beyond_the_end_of_the_token_it_began_with(
+    site: Site, browser: Browser
+) -> None:
+    async with visitor(browser) as ada:
+        await ada.sign_in(site, site.ada)
+        await ada.page.evaluate("window.sameAsBefore = true")
+        first = await eventually(lambda: token_ends(ada.said), what="a token sent")
+        await eventually(
+            lambda: time.time() > first[0] and max(token_ends(ada.said)) > time.time(),
+            within=60,
+            what="the first token's end, with a fresh one sent",
+        )
+        # Whoever joins or asks with the first one now is refused.
+        await ada.live()
+        await end_a_run(site, site.ada)
+        await expect(ada.page.get_by_test_id("card-runs").locator(".value")).to_have_text("1")
+        await ada.live()
+        # What is chosen is fetched with a fresh token, too.
+        async with ada.page.expect_response(lambda answer: "/history" in answer.url) as told:
+            await ada.page.get_by_role("button", name="7 d", exact=True).click()
+        assert (await told.value).status == 200
+        assert await ada.page.evaluate("window.sameAsBefore")
+        assert ada.complaints == []
 
 
 async def test_a_chosen_workflow_follows_its_own_runs_only(site: Site, browser: Browser) -> None:

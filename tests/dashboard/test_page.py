@@ -61,6 +61,58 @@ async def test_what_is_chosen_survives_a_reload_and_is_taken_back_by_the_browser
         await expect(week).to_have_attribute("aria-pressed", "true")
 
 
+async def test_workflows_are_chosen_with_keys_and_stay_chosen(
+    site: Site, browser: Browser, store: Store
+) -> None:
+    await some_runs(site, store)
+    async with visitor(browser) as ada:
+        await ada.sign_in(site, site.ada)
+        page = ada.page
+        opener = page.get_by_role("button", name="Choose workflows")
+        rows = page.locator("tbody tr[data-slug]")
+        runs = page.get_by_test_id("card-runs").locator(".value")
+        await expect(rows).to_have_count(2)
+        await opener.focus()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("combobox", name="Find a workflow")).to_be_focused()
+        await page.keyboard.type("inv")
+        await expect(page.get_by_role("listbox").get_by_role("option")).to_have_count(1)
+        await page.keyboard.press("Enter")
+        # Cards and table are about it alone, and the list is open still.
+        await expect(rows).to_have_count(1)
+        await expect(runs).to_have_text("59")
+        await expect(page.get_by_role("option", name="Invoices")).to_have_attribute(
+            "aria-selected", "true"
+        )
+        await page.keyboard.press("Escape")
+        await expect(opener).to_be_focused()
+        assert page.url.count("workflow=") == 1
+        await page.reload()
+        await expect(opener).to_contain_text("Invoices")
+        await expect(rows).to_have_count(1)
+        await page.get_by_label("Versions").select_option("newest only")
+        await expect(rows).to_have_count(1)
+        assert "versions=newest" in page.url
+        await page.get_by_role("button", name="Clear filters").click()
+        await expect(rows).to_have_count(2)
+        await expect(runs).to_have_text("118")
+
+
+async def test_a_range_is_entered_in_the_time_zone_of_the_page(
+    site: Site, browser: Browser
+) -> None:
+    """The device is in Berlin, the page in Kathmandu."""
+    async with visitor(browser) as ada:
+        await ada.sign_in(site, site.ada, "/?tz=Asia/Kathmandu")
+        await ada.page.get_by_role("button", name="Custom").click()
+        form = ada.page.get_by_role("form", name="Custom range")
+        await expect(form).to_contain_text("Asia/Kathmandu (GMT+5:45)")
+        await form.get_by_label("From").fill("2026-03-01T00:00")
+        await form.get_by_label("To").fill("2026-03-02T00:00")
+        await form.get_by_role("button", name="Show").click()
+        await ada.page.wait_for_url("**from=2026-02-28T18%3A15*to=2026-03-01T18%3A15*")
+
+
 async def test_a_stretch_of_the_chart_that_is_dragged_over_is_zoomed_into(
     site: Site, browser: Browser, store: Store
 ) -> None:
@@ -117,6 +169,11 @@ async def test_axe_finds_nothing_wrong(
         await expect(ada.page.get_by_role("link", name="Invoices", exact=True)).to_be_visible()
         await ada.page.get_by_text("As a table").click()
         assert await violations(ada) == []
+        await ada.page.get_by_role("button", name="Custom").click()
+        await ada.page.get_by_role("button", name="Choose workflows").click()
+        await expect(ada.page.get_by_role("listbox")).to_be_visible()
+        assert await violations(ada) == []
+        await ada.page.keyboard.press("Escape")
         await ada.page.set_viewport_size({"width": 390, "height": 844})
         assert await violations(ada) == []
         await ada.page.get_by_role("link", name="Invoices", exact=True).click()

@@ -1,6 +1,7 @@
 /** The filters as the address has them. */
 import { goto } from '$app/navigation';
 import { page } from '$app/state';
+import { readPlace, START, writePlace, type Place } from '../lib/state/place';
 import { readFilters, writeFilters, type Filters } from '../lib/state/filters';
 
 const HERE = Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
@@ -21,6 +22,20 @@ export function address() {
     change(part: Partial<Filters>, typing = false) {
       const to = page.url.pathname + query({ ...filters, ...part });
       void goto(to, { replace: typing, reset: false });
+    },
+    /** Where one is on the alerts page: an incident has an address of its own. */
+    get place(): Place {
+      const incident = page.params['incident'] ?? null;
+      return { ...readPlace(page.url.searchParams), ...(incident && { incident }) };
+    },
+    /** The address of a place on the alerts page, with the same filters. */
+    alerts(place: Partial<Place>): string {
+      const { incident, ...rest } = { ...START, ...place };
+      const path = incident ? `/alerts/incidents/${incident}` : '/alerts';
+      const params = writeFilters({ ...filters, project: rest.project }, HERE);
+      for (const [name, value] of writePlace(rest)) params.set(name, value);
+      const text = params.toString();
+      return path + (text && `?${text}`);
     },
     /** Another page with the same filters. */
     to(path: string): string {

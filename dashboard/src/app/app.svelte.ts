@@ -1,7 +1,9 @@
 /** The page that the daemon serves: signs in, and gives the dashboard what it needs. */
 import { createClient } from '@supabase/supabase-js';
+import { AlertsClient } from '../lib/api/alerts';
 import { MetricsClient } from '../lib/api/client';
 import { supabaseChannels } from '../lib/live/channel';
+import { Alerts } from '../lib/state/alerts.svelte';
 import { Metrics } from '../lib/state/metrics.svelte';
 import {
   localSession,
@@ -16,7 +18,12 @@ import {
 interface Mount {
   readonly metrics: Metrics;
   readonly client: MetricsClient;
+  readonly alerts: Alerts;
 }
+
+/** Asked for as soon as this file is there, while others of the page are on their way still. */
+const asked = readConfig().then(async (config) => ({ config, users: await localUsers(config) }));
+asked.catch(() => undefined); // told in start()
 
 const CHOSEN = 'meshmetrics.local-user';
 
@@ -34,12 +41,13 @@ export class App {
 
   async start() {
     try {
-      this.config = await readConfig();
+      const { config, users } = await asked;
+      this.config = config;
+      this.users = users;
     } catch {
       this.problem = 'The daemon does not answer. Is it running?';
       return;
     }
-    this.users = await localUsers(this.config);
     const kept = remembered(this.users);
     if (kept) this.choose(kept);
     else if (this.users.length === 0 && this.config.anonKey) await this.#resume(this.config);
@@ -80,9 +88,11 @@ export class App {
   }
 
   #show(session: Session) {
-    const client = new MetricsClient({ baseUrl: '', token: () => session.token() });
+    const options = { baseUrl: '', token: () => session.token() };
+    const client = new MetricsClient(options);
     const metrics = new Metrics(client, supabaseChannels(session.supabase));
-    this.mount = { client, metrics };
+    const alerts = new Alerts(new AlertsClient(options), metrics);
+    this.mount = { client, metrics, alerts };
   }
 }
 

@@ -33,6 +33,8 @@ export interface LocalUser {
   readonly name: string;
   readonly access_token: string;
   readonly expires_at: number;
+  /** Seconds, when it was handed out. */
+  readonly expires_in: number;
 }
 
 /**
@@ -51,10 +53,14 @@ export async function localUsers(config: Config): Promise<LocalUser[]> {
   }
 }
 
+/** Seconds before its end that a token is fetched anew: half its life, if that is short. */
 const EARLY = 300;
+/** Seconds; at each heartbeat the channel asks for the token, and tells the server of a fresh one. */
+const HEARTBEAT = 25;
 
 /** The session of a local user; its token is fetched anew some minutes before it runs out. */
 export function localSession(config: Config, user: LocalUser): Session {
+  const early = Math.min(EARLY, user.expires_in / 2);
   let current = user;
   let fetching: Promise<void> | null = null;
 
@@ -65,7 +71,7 @@ export function localSession(config: Config, user: LocalUser): Session {
 
   async function token(): Promise<string | null> {
     const now = Date.now() / 1000;
-    if (current.expires_at - now < EARLY) {
+    if (current.expires_at - now < early) {
       fetching ??= renew().finally(() => (fetching = null));
       await fetching;
     }
@@ -74,6 +80,7 @@ export function localSession(config: Config, user: LocalUser): Session {
 
   const supabase = createClient(config.supabaseUrl, config.anonKey ?? 'local', {
     accessToken: token,
+    realtime: { heartbeatIntervalMs: Math.min(HEARTBEAT, early / 2) * 1000 },
   });
   return { supabase, token };
 }

@@ -22,7 +22,7 @@ from meshmetrics.local.realtime.messages import Messages
 from meshmetrics.local.realtime.presence import Presence
 from meshmetrics.local.realtime.shared import Shared
 from meshmetrics.local.realtime.socket import Socket
-from meshmetrics.local.realtime.users import LocalUsers
+from meshmetrics.local.realtime.users import LIFE_SECONDS, LocalUsers
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -45,8 +45,10 @@ class RealtimeServer:
         timing: Timing | None = None,
         faults: Faults | None = None,
         users: Mapping[str, UUID] | None = None,
+        token_life: float = LIFE_SECONDS,
     ) -> None:
-        """`users`: whom a dashboard on this machine may sign in as, by name, without a password."""
+        """`users`: whom a dashboard on this machine may sign in as, by name, without a password;
+        `token_life`: how many seconds a token of theirs is good."""
         if host not in _LOOPBACK:
             raise ValueError(f"a development tool listens on loopback only, not on {host}")
         self.host = host
@@ -56,7 +58,7 @@ class RealtimeServer:
         self.faults = faults or Faults()
         self._dsn = database_dsn
         self._secret = jwt_secret
-        self._users = LocalUsers(jwt_secret, users or {})
+        self._users = LocalUsers(jwt_secret, users or {}, life=token_life)
         self._sockets: set[Socket] = set()
         self._runner: web.AppRunner | None = None
         self._shared: Shared | None = None

@@ -1,5 +1,4 @@
 /** The REST API, typed by its OpenAPI document: what it answers becomes what a screen shows. */
-import createClient, { type Client } from 'openapi-fetch';
 import type { Filters } from '../state/filters';
 import type { Counts } from '../state/rates';
 import {
@@ -10,65 +9,29 @@ import {
   type Series,
   type Table,
 } from '../state/view';
-import type { components, paths } from './schema';
+import { ask, connect, type ApiOptions, type Schemas } from './http';
 
-type Schemas = components['schemas'];
+export { ApiError, type ApiOptions } from './http';
 export type Catalogue = Schemas['Catalogue'];
 export type Standing = Schemas['Standing'];
 
-/** What went wrong, in words for whoever looks at the screen. */
-export class ApiError extends Error {
-  /** The HTTP status; 0 where nothing answered. */
-  readonly status: number;
-  /** Milliseconds that the server asks to wait. */
-  readonly retryAfter: number | null;
-
-  constructor(status: number, message: string, retryAfter: number | null = null) {
-    super(message);
-    this.name = 'ApiError';
-    this.status = status;
-    this.retryAfter = retryAfter;
-  }
-}
-
-export interface ApiOptions {
-  /** Where the daemon is; '' is where this page comes from. */
-  baseUrl: string;
-  /** The user's Supabase access token, fresh. Null: signed out. */
-  token: () => Promise<string | null>;
-  fetch?: typeof globalThis.fetch;
-}
-
+const OUTCOMES: Record<string, Outcome> = { s: 'success', f: 'failure', c: 'canceled' };
 const PAGE = 500;
 const MOST_ROWS = 5000;
-const PATIENCE = 15_000;
 
 export class MetricsClient {
-  readonly #http: Client<paths>;
+  readonly #http: ReturnType<typeof connect>;
 
-  constructor({ baseUrl, token, fetch }: ApiOptions) {
-    this.#http = createClient<paths>({
-      baseUrl: baseUrl || globalThis.location?.origin || '',
-      // Repeated: workflow=a&workflow=b.
-      querySerializer: { array: { style: 'form', explode: true } },
-      fetch,
-    });
-    this.#http.use({
-      async onRequest({ request }) {
-        const jwt = await token();
-        if (jwt === null) throw new ApiError(401, 'You are signed out.');
-        request.headers.set('Authorization', `Bearer ${jwt}`);
-        return request;
-      },
-    });
+  constructor(options: ApiOptions) {
+    this.#http = connect(options);
   }
 
   async catalogue(signal?: AbortSignal): Promise<Catalogue> {
-    return this.#ask(signal, (signal) => this.#http.GET('/api/metrics/catalogue', { signal }));
+    return ask(signal, (signal) => this.#http.GET('/api/metrics/catalogue', { signal }));
   }
 
   async standing(signal?: AbortSignal): Promise<Standing> {
-    return this.#ask(signal, (signal) => this.#http.GET('/api/metrics/standing', { signal }));
+    return ask(signal, (signal) => this.#http.GET('/api/metrics/standing', { signal }));
   }
 
   /** The whole table, all pages of it, with the last outcomes of each workflow. */
@@ -81,7 +44,7 @@ export class MetricsClient {
       group_by: filters.apart ? ('version' as const) : ('workflow' as const),
     };
     const [first, recent] = await Promise.all([
-      this.#ask(signal, (signal) =>
+      ask(signal, (signal) =>
         this.#http.GET('/api/metrics/workflows/summary', { params: { query }, signal }),
       ),
       this.#recent(filters, signal),
@@ -89,7 +52,7 @@ export class MetricsClient {
     const rows = [...first.rows];
     for (let next = first.next; next && rows.length < MOST_ROWS;) {
       const cursor: string = next;
-      const page = await this.#ask(signal, (signal) =>
+      const page = await ask(signal, (signal) =>
         this.#http.GET('/api/metrics/workflows/summary', {
           params: { query: { ...query, live: false, cursor } },
           signal,
@@ -118,7 +81,7 @@ export class MetricsClient {
       bucket,
       live: true,
     };
-    const answer = await this.#ask(signal, (signal) =>
+    const answer = await ask(signal, (signal) =>
       this.#http.GET('/api/metrics/workflows/history', { params: { query }, signal }),
     );
     return {
@@ -138,41 +101,17 @@ export class MetricsClient {
   }
 
   async #recent(filters: Filters, signal?: AbortSignal): Promise<Map<string, Outcome[]>> {
-    const answer = await this.#ask(signal, (signal) =>
-      this.#http.GET('/api/metrics/workflows/recent', {
+    const answer = await ask(signal, (signal) =>
+      this.#http.GET('/api/metrics/workflows/outcomes', {
         params: { query: placeOf(filters) },
         signal,
       }),
     );
     return new Map(
-      answer.workflows.map((workflow) => [
-        rowKey(workflow.project_id, workflow.slug),
-        workflow.outcomes.map((one) => one.outcome).reverse(),
+      answer.workflows.map(({ project_id, slug, outcomes }) => [
+        rowKey(project_id, slug),
+        [...outcomes].reverse().map((letter) => OUTCOMES[letter] ?? 'canceled'),
       ]),
-    );
-  }
-
-  async #ask<T>(
-    signal: AbortSignal | undefined,
-    request: (signal: AbortSignal) => Promise<{ data?: T; error?: unknown; response: Response }>,
-  ): Promise<T> {
-    const patience = AbortSignal.timeout(PATIENCE);
-    const both = signal ? AbortSignal.any([signal, patience]) : patience;
-    let answer;
-    try {
-      answer = await request(both);
-    } catch (error) {
-      if (error instanceof ApiError || signal?.aborted) throw error;
-      throw new ApiError(0, 'The server does not answer.');
-    }
-    if (answer.data !== undefined) return answer.data;
-    const { status, headers } = answer.response;
-    const detail = (answer.error as { detail?: string } | undefined)?.detail;
-    const wait = Number(headers.get('retry-after') ?? NaN);
-    throw new ApiError(
-      status,
-      detail ?? `The server answered ${status}.`,
-      Number.isFinite(wait) ? wait * 1000 : null,
     );
   }
 }

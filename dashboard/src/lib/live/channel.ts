@@ -5,6 +5,8 @@ import { readMessage, type RatesMessage } from './message';
 export interface Listener {
   /** A broadcast; null where it could not be read, which is as good as a missed one. */
   message(message: RatesMessage | null): void;
+  /** An incident opened, changed or closed; what it says is asked for. */
+  alert(): void;
   /** All channels are joined, again perhaps: what was sent before now may have been missed. */
   joined(): void;
   /** Not all channels are joined any more. */
@@ -65,24 +67,34 @@ class Joined {
   open() {
     const channel = this.#supabase.channel(this.#topic, { config: { private: true } });
     this.#channel = channel;
+    this.#again(PATIENCE);
     channel
       .on('broadcast', { event: 'rates' }, ({ payload }) =>
         this.#listener.message(readMessage(payload)),
       )
-      .subscribe((status) => {
-        if (this.#closed || channel !== this.#channel) return;
-        if (status === 'SUBSCRIBED') {
-          this.#attempts = 0;
-          clearTimeout(this.#timer);
-          // Said again although nothing was lost in between: a rejoin may have been silent.
-          this.#set(false);
-          this.#set(true);
-          return;
-        }
+      .on('broadcast', { event: 'alert' }, () => this.#listener.alert());
+    // A join says the token that the client last heard of: after a sleep, one that has run out.
+    void this.#supabase.realtime.setAuth().then(
+      () => this.#subscribe(channel),
+      () => undefined, // tried again when patience is at its end
+    );
+  }
+
+  #subscribe(channel: RealtimeChannel) {
+    if (this.#closed || channel !== this.#channel) return;
+    channel.subscribe((status) => {
+      if (this.#closed || channel !== this.#channel) return;
+      if (status === 'SUBSCRIBED') {
+        this.#attempts = 0;
+        clearTimeout(this.#timer);
+        // Said again although nothing was lost in between: a rejoin may have been silent.
         this.#set(false);
-        this.#again(status === 'CLOSED' ? this.#pause() : PATIENCE);
-      });
-    this.#again(PATIENCE);
+        this.#set(true);
+        return;
+      }
+      this.#set(false);
+      this.#again(status === 'CLOSED' ? this.#pause() : PATIENCE);
+    });
   }
 
   renew() {

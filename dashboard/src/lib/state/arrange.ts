@@ -1,19 +1,33 @@
 /** Which rows of the table are shown, in which order. */
 import type { Filters, Sort } from './filters';
 import { rateChange, rateOf, total } from './rates';
+import { rank } from './standing';
 import { failuresInARow, type Row } from './view';
 
-/** The rows that pass search, `failing` and `minRuns`. */
+/** The rows that pass search, `failing`, `minRuns` and `newest`. */
 export function narrowed(rows: readonly Row[], filters: Filters): Row[] {
   const wanted = filters.search.trim().toLowerCase();
+  const newest = filters.newest ? newestOf(rows) : null;
   return rows.filter(
     (row) =>
+      (!newest || row.version === newest.get(workflowOf(row))) &&
       (!wanted ||
         row.name.toLowerCase().includes(wanted) ||
         row.slug.toLowerCase().includes(wanted)) &&
       (!filters.failing || row.counts.failure > 0) &&
       row.counts.success + row.counts.failure >= filters.minRuns,
   );
+}
+
+const workflowOf = (row: Row) => `${row.projectId}/${row.slug}`;
+
+/** workflow → its newest version among the rows. */
+function newestOf(rows: readonly Row[]): Map<string, number> {
+  const newest = new Map<string, number>();
+  for (const row of rows) {
+    newest.set(workflowOf(row), Math.max(row.version, newest.get(workflowOf(row)) ?? 0));
+  }
+  return newest;
 }
 
 /** In order. Rows without a value come last, whatever the direction. */
@@ -51,6 +65,8 @@ function valueOf(row: Row, sort: Sort): number | string | null {
       return row.lastFailureAt;
     case 'in_a_row':
       return failuresInARow(row.recent);
+    case 'alert':
+      return row.alert ? rank(row.alert) : null;
   }
 }
 

@@ -13,6 +13,7 @@ export const SORTS = [
   'failed',
   'last_failure',
   'in_a_row',
+  'alert',
 ] as const;
 export type Sort = (typeof SORTS)[number];
 
@@ -33,6 +34,8 @@ export interface Filters {
   readonly minRuns: number;
   /** A row for each version, not for all of them together. */
   readonly apart: boolean;
+  /** Of those rows only that of the newest version. Goes with `apart`. */
+  readonly newest: boolean;
   readonly sort: Sort;
   readonly descending: boolean;
 }
@@ -51,6 +54,7 @@ export function defaults(tz: string): Filters {
     failing: false,
     minRuns: 0,
     apart: false,
+    newest: false,
     sort: 'worst',
     descending: true,
   };
@@ -71,6 +75,7 @@ export function readFilters(params: Pick<URLSearchParams, 'get' | 'getAll'>, tz:
   const project = params.get('project');
   const minRuns = Number(params.get('min') ?? 0);
   const sort = params.get('sort') ?? '';
+  const versions = params.get('versions');
   return {
     project: project !== null && UUID.test(project) ? project : null,
     range: custom ? 'custom' : one('range', RANGES, '24h'),
@@ -86,7 +91,8 @@ export function readFilters(params: Pick<URLSearchParams, 'get' | 'getAll'>, tz:
       .slice(0, 200),
     failing: params.get('failing') === 'yes',
     minRuns: Number.isInteger(minRuns) && minRuns > 0 ? Math.min(minRuns, 1e9) : 0,
-    apart: params.get('versions') === 'apart',
+    apart: versions === 'apart' || versions === 'newest',
+    newest: versions === 'newest',
     sort: SORTS.includes(sort.replace(/^-/, '') as Sort)
       ? (sort.replace(/^-/, '') as Sort)
       : 'worst',
@@ -110,7 +116,7 @@ export function writeFilters(filters: Filters, tz: string): URLSearchParams {
   for (const id of filters.workflows) params.append('workflow', id);
   if (filters.failing) params.set('failing', 'yes');
   if (filters.minRuns) params.set('min', String(filters.minRuns));
-  if (filters.apart) params.set('versions', 'apart');
+  if (filters.apart) params.set('versions', filters.newest ? 'newest' : 'apart');
   if (filters.sort !== 'worst' || !filters.descending) {
     params.set('sort', (filters.descending ? '-' : '') + filters.sort);
   }

@@ -20,6 +20,16 @@ const HELD = 2000;
 /** A clock that jumps by more than this: the machine was asleep. */
 const ASLEEP = 10_000;
 
+/** What else follows the same channels: they are joined once. */
+export interface Follower {
+  /** An incident opened, changed or closed. */
+  alert(): void;
+  /** Runs were counted: rules may stand otherwise, of which nothing tells. */
+  counted(): void;
+  /** What was sent before now may have been missed. */
+  missed(): void;
+}
+
 export type Connection = 'starting' | 'live' | 'delayed' | 'offline';
 
 export class Metrics {
@@ -62,6 +72,7 @@ export class Metrics {
   #tick: ReturnType<typeof setInterval> | undefined;
   #users = 0;
   #stopped = true;
+  readonly #followers = new Set<Follower>();
 
   constructor(client: MetricsClient, connect: Connect) {
     this.#client = client;
@@ -107,6 +118,12 @@ export class Metrics {
     removeEventListener('pageshow', this.#looked);
   }
 
+  /** Be told of what concerns alerts; returns how to end. */
+  follow(follower: Follower): () => void {
+    this.#followers.add(follower);
+    return () => this.#followers.delete(follower);
+  }
+
   /** Show this. Numbers are fetched only if others are needed. */
   show(filters: Filters) {
     this.#filters = filters;
@@ -141,12 +158,15 @@ export class Metrics {
     this.loading = true;
     let failed: ApiError | null = null;
     try {
-      this.catalogue ??= await this.#client.catalogue(abort.signal);
-      this.#join(filters);
-      const [table, series] = await Promise.all([
+      // Asked for together: one wait, not two. What is sent before the join, the fetch after it has.
+      const numbers = Promise.all([
         this.#client.table(filters, abort.signal),
         this.#client.series(filters, abort.signal),
       ]);
+      numbers.catch(() => undefined); // told below, unless the catalogue fails first
+      this.catalogue ??= await this.#client.catalogue(abort.signal);
+      this.#join(filters);
+      const [table, series] = await numbers;
       if (unknownTo(this.catalogue, table)) {
         this.catalogue = await this.#client.catalogue(abort.signal);
         this.#join(filters);
@@ -221,9 +241,11 @@ export class Metrics {
         ? null
         : this.#connect(projects, {
             message: (message) => this.#hear(message),
+            alert: () => this.#followers.forEach((one) => one.alert()),
             joined: () => {
               this.joined = true;
               this.#polls = 0;
+              this.#followers.forEach((one) => one.missed());
               this.refetch();
             },
             lost: () => {
@@ -235,7 +257,8 @@ export class Metrics {
   }
 
   #hear(message: RatesMessage | null) {
-    this.heardAt = this.now = Date.now();
+    this.heardAt = Date.now();
+    this.#followers.forEach((one) => one.counted());
     if (message) this.lag = lagOf(message) ?? this.lag;
     if (this.#held.length >= HELD) this.#held = [null];
     this.#held.push(message);
@@ -304,12 +327,15 @@ export class Metrics {
   /** The machine slept or was offline: the connection may be dead, and the numbers are old. */
   readonly #woke = () => {
     this.#polls = 0;
+    this.#followers.forEach((one) => one.missed());
     this.#channels?.renew();
     this.refetch();
   };
 
   readonly #looked = () => {
-    if (document.visibilityState === 'visible') this.refetch();
+    if (document.visibilityState !== 'visible') return;
+    this.refetch();
+    this.#followers.forEach((one) => one.missed());
   };
 }
 

@@ -21,8 +21,21 @@ export const NONE: Counts = { success: 0, failure: 0, canceled: 0 };
 export const MIN_RUNS = 5;
 const Z = 1.959964;
 
-/** The rate of these counts; null without a succeeded or failed run: never 0 or 1. */
-export function rateOf({ success, failure }: Counts): Rate | null {
+/** Counts are never changed, only replaced: what is known of them stays. */
+const known = new WeakMap<Counts, Rate | null>();
+
+/** The rate of these counts; null without a succeeded or failed run: never 0 or 1. Of the same counts
+ * it is the same object. */
+export function rateOf(counts: Counts): Rate | null {
+  let rate = known.get(counts);
+  if (rate === undefined) {
+    rate = wilson(counts);
+    known.set(counts, rate);
+  }
+  return rate;
+}
+
+function wilson({ success, failure }: Counts): Rate | null {
   const n = success + failure;
   if (n <= 0) return null;
   const value = success / n;

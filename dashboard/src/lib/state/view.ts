@@ -6,6 +6,7 @@
  */
 import type { Change, Delta, RatesMessage } from '../live/message';
 import { add, type Counts } from './rates';
+import type { AlertState } from './standing';
 
 export type Outcome = 'success' | 'failure' | 'canceled';
 
@@ -33,6 +34,8 @@ export interface Row {
   readonly lastFailureAt: number | null;
   /** The last outcomes, the newest last. */
   readonly recent: readonly Outcome[];
+  /** How it stands with alerts, once that is known. */
+  readonly alert?: AlertState;
 }
 
 export interface Point {

@@ -1,0 +1,85 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { supabaseChannels } from '../src/lib/live/channel';
+import { localSession } from '../src/lib/session';
+import { PROJECT, T0 } from './some';
+
+const CONFIG = { supabaseUrl: 'http://127.0.0.1:1', anonKey: 'key', runsUrl: null };
+const user = (token: string, expiresAt: number, life = 3600) => ({
+  id: 'ada',
+  name: 'Ada',
+  access_token: token,
+  expires_at: expiresAt,
+  expires_in: life,
+});
+const HOUR = 3600;
+const START = T0 / 1000;
+
+describe('the token of a local user', () => {
+  const asked = vi.fn();
+  beforeEach(() => {
+    vi.useFakeTimers({ now: T0 });
+    asked.mockReset();
+    vi.stubGlobal('fetch', asked);
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+    vi.unstubAllGlobals();
+  });
+  const answers = (...users: unknown[]) =>
+    asked.mockImplementation(() => Promise.resolve(Response.json({ users })));
+  const later = (seconds: number) => vi.setSystemTime(T0 + seconds * 1000);
+
+  test('is kept while it is good, and fetched anew some minutes before its end, once', async () => {
+    const { token } = localSession(CONFIG, user('first', START + HOUR));
+    answers(user('second', START + 2 * HOUR));
+    later(HOUR - 301);
+    expect(await token()).toBe('first');
+    expect(asked).not.toHaveBeenCalled();
+    later(HOUR - 299);
+    expect(await Promise.all([token(), token()])).toEqual(['second', 'second']);
+    expect(asked).toHaveBeenCalledTimes(1);
+  });
+
+  test('is used to its end while no other can be had, and not beyond', async () => {
+    const { token } = localSession(CONFIG, user('first', START + HOUR));
+    asked.mockRejectedValue(new TypeError('no answer'));
+    later(HOUR - 1);
+    expect(await token()).toBe('first');
+    later(HOUR);
+    expect(await token()).toBeNull();
+    answers(user('second', START + 2 * HOUR));
+    expect(await token()).toBe('second');
+  });
+
+  test('of a short life is fetched anew at half of it', async () => {
+    const { token, supabase } = localSession(CONFIG, user('first', START + 10, 10));
+    // The channel asks at every heartbeat: often enough to hear of the fresh one in time.
+    expect(supabase.realtime.heartbeatIntervalMs).toBeLessThanOrEqual(2500);
+    answers(user('second', START + 20, 10));
+    later(4);
+    expect(await token()).toBe('first');
+    later(6);
+    expect(await token()).toBe('second');
+  });
+});
+
+test('a channel is joined with a fresh token, not with the one that the client last heard of', async () => {
+  const did: string[] = [];
+  const fresh = Promise.withResolvers<undefined>();
+  const channel = { on: () => channel, subscribe: () => void did.push('joined') };
+  const supabase = {
+    channel: () => channel,
+    realtime: { setAuth: () => (did.push('asked'), fresh.promise) },
+    removeChannel: () => Promise.resolve('ok'),
+  };
+  const open = supabaseChannels(supabase as never)([PROJECT], {
+    message: () => undefined,
+    alert: () => undefined,
+    joined: () => undefined,
+    lost: () => undefined,
+  });
+  expect(did).toEqual(['asked']);
+  fresh.resolve(undefined);
+  await vi.waitFor(() => expect(did).toEqual(['asked', 'joined']));
+  open.close();
+});

@@ -1,0 +1,89 @@
+"""A daemon that may send notices to this machine, and what tests of alerts do on its page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+from cryptography.fernet import Fernet
+from playwright.async_api import Locator, Page
+
+from meshmetrics.store import Store
+from tests.alerts.receiver import Receiver, receiving
+from tests.dashboard.conftest import Site, Tenant, serving
+from tests.dashboard.test_live import end_a_run
+from tests.support import eventually, insert_run
+from tests.support.databases import Database
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """Somewhere for notices to go, on this machine."""
+    async with receiving() as receiver:
+        receiver.url = receiver.url.replace("hooks.test", "127.0.0.1")
+        yield receiver
+
+
+@pytest.fixture
+async def site(
+    database: Database, owner: asyncpg.Connection, receiver: Receiver
+) -> AsyncIterator[Site]:
+    """Two tenants, and a daemon that evaluates often and may reach the receiver."""
+    async with serving(
+        database,
+        owner,
+        alert_keys=Fernet.generate_key().decode(),
+        alert_http=True,
+        alert_ports=receiver.url.split(":")[2].split("/")[0],
+        alert_networks="127.0.0.0/8",
+        alert_interval=0.5,
+        alert_group_wait=0,
+    ) as site:
+        yield site
+
+
+async def a_past(site: Site, store: Store, tenant: Tenant) -> None:
+    """Runs of the last days: most succeeded, and five days ago four failed in a row."""
+    now = datetime.now(UTC)
+    ids = []
+    for n in range(60):
+        at = now - timedelta(hours=3 * n + 1)
+        status = "failed" if 40 <= n < 44 else "succeeded"
+        ids.append(
+            await insert_run(site.owner, tenant.workflow, status, started_at=at, finished_at=at)
+        )
+    await store.count_runs(ids)
+
+
+async def open_an_incident(site: Site, tenant: Tenant) -> None:
+    for _ in range(3):
+        await end_a_run(site, tenant, "failed")
+
+
+async def incident_of(site: Site) -> str:
+    """The id of the only one."""
+
+    async def found() -> object:
+        return await site.owner.fetchval("select id from public.workflow_alert_incidents")
+
+    await eventually(found, what="an incident")
+    return str(await found())
+
+
+def tab(page: Page, name: str) -> Locator:
+    return page.get_by_role("navigation", name="Alerts").get_by_role("link", name=name)
+
+
+async def add_channel(page: Page, receiver: Receiver, name: str = "Ours") -> str:
+    """A webhook, made in the form; its secret, as it is shown."""
+    await tab(page, "Channels").click()
+    await page.get_by_role("button", name="Add a channel").click()
+    form = page.get_by_role("form", name="New channel")
+    await form.get_by_label("Name").fill(name)
+    await form.get_by_label("URL").fill(receiver.url)
+    await form.get_by_role("button", name="Add the channel").click()
+    secret = await page.get_by_test_id("secret").inner_text()
+    await page.get_by_role("button", name="I have kept it").click()
+    return secret

@@ -1,0 +1,172 @@
+"""Alerts on the screen: rules are made and tried, incidents appear, and notices arrive."""
+
+from __future__ import annotations
+
+import json
+
+from aiohttp import web
+from playwright.async_api import Browser, expect
+
+from meshmetrics.store import Store
+from tests.alerts.conftest import make_rule
+from tests.alerts.receiver import Receiver
+from tests.dashboard.alerting import a_past, add_channel, open_an_incident, receiver, site, tab
+from tests.dashboard.conftest import Site, visitor
+
+__all__ = ["receiver", "site"]
+
+
+async def test_a_rule_is_made_with_a_preview_and_failing_runs_open_an_incident_everywhere(
+    site: Site, browser: Browser, store: Store, receiver: Receiver
+) -> None:
+    await a_past(site, store, site.ada)
+    async with visitor(browser) as ada, visitor(browser) as grace:
+        await ada.sign_in(site, site.ada, "/alerts")
+        page = ada.page
+        await expect(page.get_by_text("Nothing is watched yet")).to_be_visible()
+        assert (await add_channel(page, receiver)).startswith("whsec_")
+        await expect(page.get_by_test_id("secret")).to_have_count(0)
+
+        await tab(page, "Rules").click()
+        await page.get_by_role("link", name="Create the first rule").click()
+        preview = page.get_by_test_id("preview")
+        await expect(preview).to_contain_text("would have opened once in the last 30 days")
+        await page.get_by_label("Or failures in a row").fill("0")
+        await page.get_by_label("Threshold, %").fill("50")
+        await expect(preview).to_contain_text("would not have opened")
+        await page.get_by_label("Or failures in a row").fill("3")
+        await page.get_by_label("Threshold, %").fill("95")
+        await expect(preview).to_contain_text("would have opened once")
+        await page.get_by_role("button", name="Create the rule").click()
+        await expect(page.locator("[data-rule]")).to_contain_text("Success rate below 95 %")
+
+        await page.get_by_role("link", name="All workflows").click()
+        await ada.live()
+        row = page.locator("tr[data-slug='order-sync']")
+        await expect(row.locator("td.alert")).to_contain_text("OK")
+        await expect(page.get_by_test_id("open-incidents")).to_have_count(0)
+        await grace.sign_in(site, site.grace)
+        await open_an_incident(site, site.ada)
+        strip = page.get_by_test_id("open-incidents")
+        await expect(strip).to_contain_text("Order sync")
+        await expect(row.locator("td.alert")).to_contain_text("Firing")
+        await expect(page.locator(".plot .flag.opened")).to_have_count(1)
+        await page.get_by_role("button", name="Alert state").click()
+        await expect(page.locator("th.alert")).to_have_attribute("aria-sort", "descending")
+
+        await strip.get_by_role("link", name="Order sync").click()
+        await expect(page.get_by_text("What happened")).to_be_visible()
+        await expect(page.locator("[data-status='sent']")).to_contain_text("Opened to Ours")
+        await expect(page.locator("[data-status='sent']")).to_contain_text("thanks")
+        (notice,) = json.loads(receiver.got[0][1])["data"]["notices"]
+        assert f"/alerts/incidents/{notice['incident_id']}" in page.url
+
+        # The other tenant was sent nothing, and finds nothing.
+        await expect(grace.page.get_by_test_id("open-incidents")).to_have_count(0)
+        await grace.page.goto(page.url)
+        await expect(grace.page.get_by_text("There is no such incident")).to_be_visible()
+        await grace.page.goto(f"{site.url}/alerts")
+        await expect(grace.page.get_by_text("Nothing is watched yet")).to_be_visible()
+        for name in ("Channels", "Deliveries"):
+            await tab(grace.page, name).click()
+            await expect(grace.page.locator(".empty")).to_be_visible()
+            assert await grace.page.get_by_text("Ours").count() == 0
+        assert ada.complaints == []
+
+
+async def test_an_incident_is_acknowledged_and_its_rule_silenced_and_heard_again(
+    site: Site, browser: Browser
+) -> None:
+    await make_rule(site.owner, site.ada.project, name="Orders fail")
+    async with visitor(browser) as ada:
+        await ada.sign_in(site, site.ada, "/alerts")
+        page = ada.page
+        await expect(page.get_by_text("No open incidents")).to_be_visible()
+        await open_an_incident(site, site.ada)
+        incident = page.locator("[data-incident]")
+        await expect(incident).to_contain_text("Firing")
+        await incident.get_by_role("button", name="Acknowledge").click()
+        await expect(incident).to_contain_text("Acknowledged")
+        row = await site.owner.fetchrow("select * from public.workflow_alert_incidents")
+        assert row is not None
+        assert row["acknowledged_by"] == site.ada.project.owner
+
+        await incident.get_by_role("button", name="Silence").click()
+        await page.get_by_label("Why (optional)").fill("known")
+        await page.get_by_role("form", name="Silence").get_by_role("button", name="Silence").click()
+        await expect(incident).to_contain_text("Silenced until")
+        await tab(page, "Silences").click()
+        await expect(page.locator("[data-silence]")).to_contain_text("Orders fail")
+        await expect(page.locator("[data-silence]")).to_contain_text("known")
+        await page.get_by_role("button", name="End Orders fail").click()
+        await expect(page.get_by_text("Nothing is silenced")).to_be_visible()
+        assert (
+            await site.owner.fetchval("select silenced_until from public.workflow_alert_rules")
+            is None
+        )
+        await page.get_by_label("Rule").select_option("Orders fail")
+        await page.get_by_label("For").select_option("1 week")
+        await page.get_by_role("form", name="Silence").get_by_role("button", name="Silence").click()
+        await expect(page.locator("[data-silence]")).to_contain_text("Orders fail")
+        assert ada.complaints == []
+
+
+async def test_a_dead_letter_is_shown_with_its_answer_and_replayed(
+    site: Site, browser: Browser, receiver: Receiver
+) -> None:
+    receiver.answers = [web.Response(status=410, text="moved away")]
+    await make_rule(site.owner, site.ada.project, name="Orders fail")
+    async with visitor(browser) as ada:
+        await ada.sign_in(site, site.ada, "/alerts")
+        page = ada.page
+        await add_channel(page, receiver)
+        await page.get_by_role("button", name="Send a test").click()
+        await tab(page, "Deliveries").click()
+        dead = page.locator("[data-status='dead']")
+        await expect(dead).to_contain_text("HTTP 410")
+        await expect(dead).to_contain_text("moved away")
+        await tab(page, "Channels").click()
+        channel = page.locator("[data-channel]")
+        await expect(channel).to_contain_text("Switched off")
+        await channel.get_by_role("button", name="Switch on").click()
+        await expect(channel.get_by_role("button", name="Switch off")).to_be_visible()
+        await tab(page, "Deliveries").click()
+        await dead.get_by_role("button", name="Replay").click()
+        await expect(page.locator("[data-status='sent']")).to_contain_text("thanks")
+        assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
+        assert len(receiver.got) == 2
+
+
+async def test_a_rule_is_edited_switched_off_and_deleted_and_a_secret_rotated(
+    site: Site, browser: Browser, receiver: Receiver
+) -> None:
+    await make_rule(site.owner, site.ada.project, name="Orders fail")
+    async with visitor(browser) as ada:
+        await ada.sign_in(site, site.ada, "/alerts?view=rules")
+        page = ada.page
+        rule = page.locator("[data-rule]")
+        await rule.get_by_role("link", name="Edit").click()
+        await page.get_by_label("Threshold, %").fill("80.5")
+        await page.get_by_label("Name (optional)").fill("Orders fail badly")
+        await page.get_by_role("button", name="Save the rule").click()
+        await expect(rule).to_contain_text("Orders fail badly")
+        await expect(rule).to_contain_text("Success rate below 80.5 %")
+        await rule.get_by_role("button", name="Switch off").click()
+        await expect(rule.get_by_role("button", name="Switch on")).to_be_visible()
+        await rule.get_by_role("button", name="Delete").click()
+        await page.get_by_role("button", name="Keep").click()
+        await rule.get_by_role("button", name="Delete").click()
+        await rule.get_by_role("button", name="Delete", exact=True).click()
+        await expect(page.get_by_text("No rules yet")).to_be_visible()
+
+        first = await add_channel(page, receiver)
+        await page.get_by_role("button", name="New secret").click()
+        await page.get_by_role("button", name="New secret", exact=True).click()
+        second = page.get_by_test_id("secret")
+        await expect(second).to_contain_text("whsec_")
+        assert await second.inner_text() != first
+        await page.get_by_role("button", name="I have kept it").click()
+        await expect(page.locator("[data-channel]")).to_contain_text("Signed with the old secret")
+        await page.reload()
+        await expect(page.locator("[data-channel]")).to_be_visible()
+        await expect(second).to_have_count(0)
