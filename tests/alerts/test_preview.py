@@ -11,8 +11,7 @@ import asyncpg
 import pytest
 
 from tests.alerts.conftest import make_rule
-from tests.alerts.plain import Alert, Rule, Run
-from tests.alerts.test_machine import columns
+from tests.alerts.plain import Alert, Rule, Run, columns
 from tests.support import Project, Workflow, acting_as
 
 MOST_RUNS = 20_000
