@@ -68,6 +68,15 @@ describe('the table', () => {
     expect(screen.getByRole('table').getAttribute('aria-rowcount')).toBe('1001');
   });
 
+  test('does not say how many failed in a row of one version: nobody knows', () => {
+    render(Table, {
+      ...props([good]),
+      filters: { ...defaults('UTC'), apart: true, newest: false },
+    });
+    const cell = screen.getByRole('row', { name: /Good/ }).querySelector('td.row');
+    expect(cell?.textContent).toContain('–');
+  });
+
   test('says too few instead of a percentage of three runs', () => {
     render(Table, props([row({ counts: counts(2, 1) })]));
     expect(screen.getByText('too few')).toBeTruthy();
@@ -79,6 +88,15 @@ test('the cards say nothing of a rate that nobody can know', () => {
   render(Cards, { ...some, counts: counts(2, 1, 4), previous: counts() });
   expect(screen.getByTestId('card-rate').textContent).toContain('Not enough runs');
   expect(screen.getByTestId('card-canceled').textContent).toContain('4');
+});
+
+test('the cards call more failures worse, but not than a time of which nothing is known', async () => {
+  const some = { filters: defaults('UTC'), change: () => undefined, counts: counts(90, 10) };
+  const { rerender } = render(Cards, { ...some, previous: counts(95, 5) });
+  expect(screen.getByTestId('card-failed').textContent).toMatch(/▲\s*worse:\s*\+100 %/);
+  await rerender({ ...some, previous: counts() });
+  expect(screen.getByTestId('card-failed').textContent).toContain('none before');
+  expect(screen.getByTestId('card-failed').textContent).not.toContain('worse');
 });
 
 describe('the chart', () => {

@@ -9,6 +9,9 @@ const HERE = Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
 export function address() {
   const filters = $derived(readFilters(page.url.searchParams, HERE));
 
+  /** On its way into the address: what is changed meanwhile is changed on top of it. */
+  let coming: Filters | null = null;
+
   function query(of: Filters): string {
     const text = writeFilters(of, HERE).toString();
     return text && `?${text}`;
@@ -20,8 +23,11 @@ export function address() {
     },
     /** Choices can be taken back with the browser's button; each letter of a search cannot. */
     change(part: Partial<Filters>, typing = false) {
-      const to = page.url.pathname + query({ ...filters, ...part });
-      void goto(to, { replace: typing, reset: false });
+      const wanted = (coming = { ...(coming ?? filters), ...part });
+      const to = page.url.pathname + query(wanted);
+      void goto(to, { replace: typing, reset: false }).finally(() => {
+        if (coming === wanted) coming = null;
+      });
     },
     /** Where one is on the alerts page: an incident has an address of its own. */
     get place(): Place {
