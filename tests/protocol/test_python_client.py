@@ -83,7 +83,7 @@ async def test_it_gets_changes_with_filter_and_select(
     assert await states.next() == (States.SUBSCRIBED, None)
     told = await system.next()
     assert (told.extension, told.status) == ("postgres_changes", "ok")
-    await insert(sql, "protocol_open", row_id + 1_000_000)
+    await insert(sql, "protocol_open", -row_id)
     await insert(sql, "protocol_open", row_id)
     change = await changes.next()
     assert change["data"]["type"] == "INSERT"

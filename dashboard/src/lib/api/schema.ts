@@ -234,7 +234,8 @@ export interface paths {
         head?: never;
         /**
          * Change Rule
-         * @description Change what is given of a rule's fields; what is left out stays.
+         * @description Change what is given of a rule's fields, those of `NewRule` but for `project_id`; what is
+         *     left out stays.
          */
         patch: operations["change_rule"];
         trace?: never;
