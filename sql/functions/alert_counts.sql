@@ -53,18 +53,21 @@ begin
           else 'infinity'
         end as quarter_to,
         date_trunc('day', a.before_at) as day_to
+      offset 0 -- each is worked out once, not wherever it is named
     ) e
     cross join lateral (
       select
         case when whole then e.minute_from else a.before_at end as minute_from,
         case when whole then e.minute_to else a.before_at end as minute_to
       from (select a.by_buckets and e.minute_from < e.minute_to as whole) w
+      offset 0
     ) m
     cross join lateral (
       select
         case when whole then e.quarter_from else m.minute_to end as quarter_from,
         case when whole then e.quarter_to else m.minute_to end as quarter_to
       from (select a.by_buckets and e.quarter_from < e.quarter_to as whole) w
+      offset 0
     ) q
     cross join lateral (
       select
