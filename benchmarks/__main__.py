@@ -6,12 +6,15 @@ import argparse
 import asyncio
 import importlib
 import logging
+import os
 import time
+from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks.figures import Figure, show, write
 from benchmarks.report import write_page
+from meshmetrics import logs
 
 ROWS = {
     "batches": "time of count_runs by number of ids",
@@ -37,6 +40,8 @@ def main() -> None:
     rows = arguments.rows or list(ROWS)
     if unknown := set(rows) - set(ROWS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}. Known: {', '.join(ROWS)}")
+    # Logged as an operator would have it, and not into the table.
+    logs.configure(style="json", stream=Path(os.devnull).open("w"))  # noqa: SIM115 (for good)
     logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
     console = Console()
     figures: list[Figure] = []
