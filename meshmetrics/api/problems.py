@@ -177,7 +177,10 @@ def from_database(error: BaseException) -> Problem | None:
         if (error.sqlstate or "")[:2] in {"08", "40", "53", "57"}:
             return Problem(503, "the database cannot answer now", headers=RETRY)
         return None
-    if isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError)):
+    # InternalClientError: a connection that was cut in the middle of something.
+    if isinstance(
+        error, (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+    ):
         return Problem(503, "the database cannot be reached now", headers=RETRY)
     return None
 

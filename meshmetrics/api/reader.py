@@ -187,7 +187,7 @@ class Reader:
             ):
                 await connection.fetchrow(_AS_CALLER, caller.claims, self._statement_timeout)
                 yield connection
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except Exception as error:
             problem = from_database(error)
             if problem is None:
                 raise

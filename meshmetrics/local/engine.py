@@ -37,6 +37,7 @@ AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # shutting down, starting up
     asyncpg.InterfaceError,  # the connection was lost
+    asyncpg.InternalClientError,  # in the middle of something
 )
 
 

@@ -240,7 +240,7 @@ async def _answers(dsn: str, data_dir: Path) -> bool:
             return there == str(data_dir)
         finally:
             await connection.close()
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
         return False
 
 
