@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from meshmetrics.local.postgres import EmbeddedPostgres
 from meshmetrics.local.realtime import Timing
+from meshmetrics.local.realtime.database import Connection, Database
 from tests.protocol.target import TABLES, Target, make_source, serving
 from tests.protocol.test_changes import entry, insert
 from tests.protocol.wire import Wire, wire
@@ -66,6 +67,30 @@ async def test_after_a_restart_of_postgres_changes_come_again_but_not_those_of_t
         await until_changes_flow(client, mortal, base + 1000)
         # No frame told of it, and the socket never noticed.
         await client.heartbeat()
+
+
+async def test_a_poller_that_is_cut_off_in_the_middle_of_something_begins_anew(
+    mortal: EmbeddedPostgres, row_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What asyncpg raises then is no error of a connection to it."""
+    cut = asyncio.Event()
+    acquire = Database.acquire
+
+    @asynccontextmanager
+    async def once_cut(self: Database) -> AsyncIterator[Connection]:
+        if not cut.is_set():
+            cut.set()
+            raise asyncpg.InternalClientError("cannot switch to state 12")
+        async with acquire(self) as connection:
+            yield connection
+
+    async with serving(mortal.dsn()) as target, wire(target) as client:
+        await client.subscribe("realtime:r", target.service_key, entry("protocol_open"))
+        base = row_id * 1_000_000
+        await until_changes_flow(client, mortal, base)
+        monkeypatch.setattr(Database, "acquire", once_cut)
+        await until_changes_flow(client, mortal, base + 1000)
+        assert cut.is_set()
 
 
 async def test_after_a_long_outage_old_subscriptions_are_dead_and_new_ones_work(
