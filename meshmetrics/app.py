@@ -18,7 +18,7 @@ from meshmetrics.api.app import HttpServer, Readiness, create_app
 from meshmetrics.api.dashboard import Dashboard
 from meshmetrics.api.schemas import Standing
 from meshmetrics.api.wiring import metrics_api
-from meshmetrics.database import await_database, open_pool
+from meshmetrics.database import Preparation, await_database, open_pool
 from meshmetrics.model import Change, Lease
 from meshmetrics.pipeline.auditor import Auditor
 from meshmetrics.pipeline.backfill import Backfill
@@ -46,16 +46,23 @@ class Daemon:
     """One daemon: the HTTP server, and the pipeline while it holds the lease."""
 
     def __init__(
-        self, settings: Settings, *, on_sent: Callable[[Sent], None] | None = None
+        self,
+        settings: Settings,
+        *,
+        api_only: bool = False,
+        on_sent: Callable[[Sent], None] | None = None,
     ) -> None:
-        """`on_sent` is called for every message that Realtime has taken: for the demo and for
-        benchmarks. It must not raise."""
+        """`api_only`: never take the lease; so count, send and alert nothing. `on_sent` is called
+        for every message that Realtime has taken: for the demo and for benchmarks. It must not
+        raise."""
         self.settings = settings
+        self.api_only = api_only
         self.telemetry = Telemetry()
         self.stream = Stream()
         self.http: HttpServer | None = None
         self._on_sent = on_sent
         self._leader: Leader | None = None
+        self._preparation: Preparation | None = None
         self._supervisor: Supervisor | None = None
 
     @property
@@ -78,14 +85,19 @@ class Daemon:
         ):
             store = AuditStore(pool, transaction_pooler=s.transaction_pooler)
             alerts = AlertStore(pool, transaction_pooler=s.transaction_pooler)
-            self._leader = Leader(
-                store,
-                partial(self._pipeline, store, alerts, client),
-                self.telemetry,
-                prepare=partial(await_database, store=store, dsn=dsn, migrating=s.migrate),
-                ttl=s.lease_ttl,
-                drain_seconds=s.shutdown - 0.3,
-            )
+            prepare = partial(await_database, store=store, dsn=dsn, migrating=s.migrate)
+            beside: Service
+            if self.api_only:
+                beside = self._preparation = Preparation(prepare)
+            else:
+                beside = self._leader = Leader(
+                    store,
+                    partial(self._pipeline, store, alerts, client),
+                    self.telemetry,
+                    prepare=prepare,
+                    ttl=s.lease_ttl,
+                    drain_seconds=s.shutdown - 0.3,
+                )
             token = s.metrics_token.get_secret_value() if s.metrics_token else None
             app = create_app(
                 partial(self._readiness, store),
@@ -99,7 +111,7 @@ class Daemon:
             self.http = HttpServer(app, s.http_host, s.http_port)
             # Stopped in the reverse order: the server says until the end how things stand.
             self._supervisor = Supervisor(
-                [self.http, self._leader], drain_seconds=s.shutdown, on_failure=self._note_failure
+                [self.http, beside], drain_seconds=s.shutdown, on_failure=self._note_failure
             )
             await self._supervisor.run(stop)
 
@@ -202,10 +214,20 @@ class Daemon:
         ]
 
     async def _readiness(self, store: AuditStore) -> Readiness:
-        """Whether database, lease and, for the one that works, the stream are as they should."""
+        """Whether database, lease and, for the one that works, the stream are as they should.
+
+        One that only serves the API is ready without anybody who counts, and says who does.
+        """
         parts = {"database": await _database_state(store)}
         lease = self._leader.lease if self._leader else None
-        if lease is None:
+        if self.api_only:
+            parts["lease"] = "not sought: API only"
+            parts["stream"] = "not listening: API only"
+            if self._preparation is None or not self._preparation.done:
+                parts["counting"] = "unknown"
+            elif parts["database"] == "ok":
+                parts["counting"] = await _who_counts(store)
+        elif lease is None:
             parts["lease"] = "unknown"
         elif not lease.held:
             parts["lease"] = f"standby for {lease.holder_name}"
@@ -232,6 +254,17 @@ async def _standing(store: AuditStore) -> Standing:
         drift=last.drift if last else None,
         backfilled=backfill.done,
     )
+
+
+async def _who_counts(store: AuditStore) -> str:
+    try:
+        async with asyncio.timeout(READY_TIMEOUT):
+            lease = (await store.condition())["lease"]
+    except Exception:
+        return "unknown"
+    if lease is None or not lease["running"]:
+        return "nobody does"
+    return f"{lease['holder']} does"
 
 
 async def _database_state(store: AuditStore) -> str:

@@ -35,7 +35,12 @@ LAST_RESORT_SECONDS = 0.4
 
 
 class Run(BaseModel):
-    """Run the daemon: count runs as they finish, and broadcast the rates."""
+    """Run the daemon: count runs as they finish, broadcast the rates, serve API and dashboard."""
+
+    api_only: CliToggleFlag[bool] = Field(
+        default=False,
+        description="serve the API and the dashboard only, and leave the counting to other daemons",
+    )
 
     def cli_cmd(self) -> None:
         settings = _settings(Settings)
@@ -47,7 +52,7 @@ class Run(BaseModel):
         import uvloop
 
         try:
-            uvloop.run(_run(settings))
+            uvloop.run(_run(settings, api_only=self.api_only))
         except FatalError as error:
             log.error("daemon.failed", error=str(error))  # noqa: TRY400 (for the operator: no trace)
             raise SystemExit(EXIT_FAILED) from None
@@ -190,7 +195,7 @@ def main(arguments: list[str] | None = None) -> None:
     CliApp.run(Cli, cli_args=sys.argv[1:] if arguments is None else arguments)
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, *, api_only: bool) -> None:
     from meshmetrics.app import Daemon
 
     stop = asyncio.Event()
@@ -209,8 +214,8 @@ async def _run(settings: Settings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask_to_stop, number.name)
-    log.info("daemon.started", pid=os.getpid())
-    await Daemon(settings).run(stop)
+    log.info("daemon.started", pid=os.getpid(), api_only=api_only)
+    await Daemon(settings, api_only=api_only).run(stop)
     log.info("daemon.stopped")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -56,6 +56,27 @@ async def open_pool(
 async def _nothing(_: object) -> None:
     """In place of asyncpg's RESET ALL, a round trip at every release: nothing of ours outlives
     its transaction."""
+
+
+class Preparation(Service):
+    """Gets the database ready, once; for a daemon that has nothing to do with it afterwards."""
+
+    name = "database"
+    may_finish = True
+
+    def __init__(self, prepare: Callable[[Service], Awaitable[None]]) -> None:
+        """`prepare` returns once there is a database to work with, or once the service it is
+        given is stopping."""
+        super().__init__()
+        self._prepare = prepare
+        self.done = False
+        """Whether there is a database to work with."""
+
+    async def run(self) -> None:
+        """Prepare, then return."""
+        self.started.set()
+        await self._prepare(self)
+        self.done = not self.stopping.is_set()
 
 
 async def await_database(service: Service, store: Store, dsn: str, *, migrating: bool) -> None:

@@ -123,11 +123,22 @@ class World:
             yield running
 
     @asynccontextmanager
+    async def serving_only(self, **changes: Any) -> AsyncIterator[Running]:
+        """A daemon that serves the API and nothing else, as soon as it answers."""
+
+        def answers(running: Running) -> bool:
+            return running.daemon.http is not None and running.daemon.http.started.is_set()
+
+        async with self._running(answers, api_only=True, **changes) as running:
+            yield running
+
+    @asynccontextmanager
     async def _running(
-        self, ready: Callable[[Running], bool], **changes: Any
+        self, ready: Callable[[Running], bool], *, api_only: bool = False, **changes: Any
     ) -> AsyncIterator[Running]:
         sent: list[Sent] = []
-        running = Running(Daemon(self.settings(**changes), on_sent=sent.append), sent)
+        daemon = Daemon(self.settings(**changes), api_only=api_only, on_sent=sent.append)
+        running = Running(daemon, sent)
         stop = asyncio.Event()
         task = asyncio.create_task(running.daemon.run(stop))
         try:
