@@ -23,6 +23,7 @@ from meshmetrics.model import Change, Lease
 from meshmetrics.pipeline.auditor import Auditor
 from meshmetrics.pipeline.backfill import Backfill
 from meshmetrics.pipeline.counter import Counter
+from meshmetrics.pipeline.deep_sweeper import DeepSweeper
 from meshmetrics.pipeline.inbox import Inbox
 from meshmetrics.pipeline.lease import Leader
 from meshmetrics.pipeline.listener import Listener
@@ -31,7 +32,7 @@ from meshmetrics.pipeline.publisher import RESEND_MARGIN, Publisher, Sent
 from meshmetrics.pipeline.quick_sweeper import QuickSweeper
 from meshmetrics.pipeline.session import SessionTimes
 from meshmetrics.pipeline.stream import Stream
-from meshmetrics.pipeline.sweeper import DeepSweeper, Sweeper, SweepTimes
+from meshmetrics.pipeline.sweeper import Sweeper, SweepTimes
 from meshmetrics.sealing import new_secret
 from meshmetrics.service import Service, Supervisor
 from meshmetrics.settings import Settings

@@ -21,7 +21,6 @@ from meshmetrics.telemetry import Telemetry
 
 log = structlog.get_logger()
 
-DEEP = timedelta(hours=25)
 JUDGE_SECONDS = 1.0
 """How often the stream is judged between sweeps, by what quick sweeps have counted meanwhile."""
 REST = 4
@@ -166,43 +165,3 @@ class Sweeper(Service):
             # Once a sweep is wanted only stopping cuts the wait short, and `stop` sets both.
             await wait_for_event(self.stopping if wanted else self._wanted, max(0.0, wake - now))
             self._judge()
-
-
-class DeepSweeper(Service):
-    """Sweeps the last 25 hours whole, now and then: the net under all that sweeps assume."""
-
-    name = "deep_sweeper"
-
-    def __init__(
-        self,
-        store: Store,
-        counter: Counter,
-        telemetry: Telemetry,
-        *,
-        interval: float,
-        batch: int,
-    ) -> None:
-        super().__init__()
-        self._store = store
-        self._counter = counter
-        self._telemetry = telemetry
-        self._interval = interval
-        self._batch = batch
-
-    async def run(self) -> None:
-        """Sweep soon after the start, and then every `interval` seconds, until stopped."""
-        self.started.set()
-        pause: float = min(60.0, self._interval)
-        while not await self.pause(pause):
-            pause = self._interval
-            start = Position(await self._store.now() - DEEP, FIRST_ID)
-            changed = 0
-            async for step in walk(
-                self._store, self._counter, start, FAR_FUTURE, self._batch, "sweep"
-            ):
-                changed += step.changed
-                if self.stopping.is_set():
-                    return
-            self._telemetry.sweeps.labels("deep").inc()
-            # Those of the last seconds are merely on their way: the regular sweeps judge them.
-            log.info("sweep.deep", runs=changed)

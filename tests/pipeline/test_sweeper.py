@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from meshmetrics.pipeline.counter import Counter
 from meshmetrics.pipeline.inbox import Arrival, Inbox
 from meshmetrics.pipeline.stream import Stream
-from meshmetrics.pipeline.sweeper import DeepSweeper, Sweeper, SweepTimes
+from meshmetrics.pipeline.sweeper import Sweeper, SweepTimes
 from meshmetrics.telemetry import Telemetry
 from tests.pipeline.conftest import FaultyStore, all_counted, working
 from tests.sql.plain import assert_counted
@@ -272,15 +272,3 @@ async def test_the_checkpoint_moves_on(
         "select now() - updated_at from meshmetrics.checkpoint where name = 'sweep'"
     )
     assert behind < timedelta(minutes=1)
-
-
-async def test_a_deep_sweep_finds_what_lies_behind_the_checkpoint(
-    b: Bench, owner: asyncpg.Connection, workflow: Workflow
-) -> None:
-    old = await owner.fetchval("select now() - interval '20 hours'")
-    await insert_run(owner, workflow, "succeeded", updated_at=old, finished_at=old)
-    deep = DeepSweeper(b.store, b.counter, b.telemetry, interval=0.05, batch=100)
-    async with b.sweeping(), working(deep):
-        await eventually(lambda: all_counted(owner))
-        await eventually(lambda: b.value("sweeps_total", kind="deep") >= 1)
-    assert await owner.fetchval("select count(*) from meshmetrics.counted_runs") == 1
