@@ -164,7 +164,7 @@ class Settings(DatabaseSettings):
         5, 0.05, 600, "A stream that missed runs and said nothing for so long is replaced"
     )
     deep_sweep_interval: float = _seconds(
-        3600, 1, 86_400, "How often the last 25 hours are swept whole"
+        3600, 1, 86_400, "How often the last 25 hours, and all runs of the future, are swept whole"
     )
     backfill_batch: int = Field(
         default=20_000, ge=1, le=1_000_000, description="Rows the back-fill looks at in one step"

@@ -46,7 +46,7 @@ async def repair(
     on_step("counting uncounted runs")
     done.retried = await store.retry_set_aside()
     async for step in walk(
-        store, quiet_counter(store, batch), BEGINNING, FAR_FUTURE, batch, "audit"
+        store, quiet_counter(store, batch), BEGINNING, FAR_FUTURE, batch, "audit", whole=True
     ):
         done.runs += step.changed
     slices = await store.audit_slices(batch)

@@ -88,7 +88,9 @@ class Backfill(Service):
         """Walk to `limit`, until stopped, or until somebody else who does the same has come
         further; return where the walk as a whole stands."""
         checkpoint = Checkpoint(start, done=False)
-        async for step in walk(self._store, self._counter, start, limit, self._batch, "backfill"):
+        async for step in walk(
+            self._store, self._counter, start, limit, self._batch, "backfill", whole=True
+        ):
             self._report(step.scanned, step.reached)
             done = step.last and last
             await self._store.advance_checkpoint("backfill", step.reached, done=done)

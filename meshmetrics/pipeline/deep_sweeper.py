@@ -27,7 +27,7 @@ MOST_REST = 30.0
 
 
 class DeepSweeper(Service):
-    """Sweeps the last 25 hours whole, now and then, in steps with rests."""
+    """Sweeps the last 25 hours and all that lies ahead of the clock: now and then, with rests."""
 
     name = "deep_sweeper"
 
@@ -69,7 +69,9 @@ class DeepSweeper(Service):
         start = Position(await self._store.now() - DEEP, FIRST_ID)
         changed = 0
         began = time.monotonic()
-        async for step in walk(self._store, self._counter, start, FAR_FUTURE, self._batch, "sweep"):
+        async for step in walk(
+            self._store, self._counter, start, FAR_FUTURE, self._batch, "sweep", whole=True
+        ):
             changed += step.changed
             took = time.monotonic() - began
             if not step.last and await self.pause(min(REST * took, MOST_REST)):

@@ -31,9 +31,20 @@ class Step:
 
 
 async def walk(
-    store: Store, counter: Counter, start: Position, until: datetime, batch: int, source: Source
+    store: Store,
+    counter: Counter,
+    start: Position,
+    until: datetime,
+    batch: int,
+    source: Source,
+    *,
+    whole: bool = False,
 ) -> AsyncIterator[Step]:
     """Walk from `start` to `until`, `batch` rows a step, counting what is uncounted.
+
+    Unless it is to be `whole`, the first full step that comes past the database's clock is the
+    last one: there lie only runs whose writer set `updated_at` himself, and every sweep would walk
+    all of them again until their time comes. What is behind that step is the deep sweep's.
 
     While a full step is counted the next one is looked up: where there is much to count, looking
     is a fifth of the work and needs no lock.
@@ -43,7 +54,7 @@ async def walk(
     while True:
         here = step
         position = here.reached or position
-        last = here.scanned < batch
+        last = here.scanned < batch or not (whole or position.updated_at <= await store.now())
         if last:
             changed = await counter.count(here.run_ids, source=source)
         else:
