@@ -64,6 +64,8 @@ class Auditor(Service):
         self._interval = interval
         self._batch = batch
         self._second_look = second_look
+        self._told: dict[str, int] = {}
+        """What the last whole cycle found."""
 
     async def run(self) -> None:
         """Cycle until stopped, going on with the rhythm of the daemon before this one."""
@@ -102,10 +104,16 @@ class Auditor(Service):
             ("bucket", record.buckets_wrong),
             ("counter", record.counters_wrong),
         ):
+            self._told[kind] = count
             self._telemetry.drift.labels(kind).set(count)
         self._telemetry.set_aside.set(record.runs_set_aside)
         # What was compared first in a cycle is as old as its start.
         self._telemetry.last_audit.set(record.started_at.timestamp())
+
+    def _tell_early(self, kind: str, count: int) -> None:
+        """What a cycle under way has found so far: it does not make less of what the last one
+        found, which it has not come by yet."""
+        self._telemetry.drift.labels(kind).set(max(count, self._told.get(kind, 0)))
 
     async def _rest(self, began: float) -> bool:
         """Pause after a step; whether we go on."""
@@ -133,7 +141,7 @@ class Auditor(Service):
         wrong = [run_id for run_id, pending in still.items() if not pending]
         if wrong:
             found.runs += len(wrong)
-            self._telemetry.drift.labels("run").set(found.runs)
+            self._tell_early("run", found.runs)
             log.warning("audit.found_runs", runs=len(wrong), first=str(wrong[0]))
             await self._counter.count(wrong, source="audit")
         return True
@@ -149,8 +157,8 @@ class Auditor(Service):
             if buckets or counters:
                 found.buckets += buckets
                 found.counters += counters
-                self._telemetry.drift.labels("bucket").set(found.buckets)
-                self._telemetry.drift.labels("counter").set(found.counters)
+                self._tell_early("bucket", found.buckets)
+                self._tell_early("counter", found.counters)
                 log.error(
                     "audit.drift",
                     **{f"{part.kind}_id": str(part.id)},

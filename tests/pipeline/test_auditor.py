@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from meshmetrics.model import AuditRecord
+from meshmetrics.model import AuditRecord, Slice, SliceDifference
 from meshmetrics.pipeline.auditor import Auditor
 from meshmetrics.pipeline.counter import Counter
 from meshmetrics.pipeline.inbox import Inbox
@@ -152,6 +152,27 @@ async def test_buckets_and_counters_that_are_wrong_are_told_and_left_for_somebod
     lines = [line for line in logged if line["event"] == "audit.drift"]
     assert "meshmetrics verify --repair" in lines[0]["mend"]
     assert await audits.audit() != ()
+
+
+@pytest.mark.usefixtures("past")
+async def test_what_a_cycle_found_stands_until_the_next_one_is_through(
+    auditor: Auditor, audits: AuditStore, telemetry: Telemetry, owner: asyncpg.Connection
+) -> None:
+    await owner.execute("update public.workflow_run_buckets set canceled_count = 3")
+    told: set[float] = set()
+    look = audits.audit_slice
+
+    async def looking(part: Slice) -> tuple[SliceDifference, ...]:
+        if await audits.last_audit("cycle") is not None:
+            told.add(value(telemetry, "drift", kind="bucket"))
+        return await look(part)
+
+    audits.audit_slice = looking  # type: ignore[method-assign]
+    async with working(auditor):
+        found = (await cycled(audits)).buckets_wrong
+        await cycled(audits)
+    assert found > 5
+    assert told == {found}
 
 
 @pytest.mark.usefixtures("past")
