@@ -29,7 +29,7 @@ RETRIES = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 8
 """Seconds before the second, third … attempt. After the last one a message is dead."""
 LONGEST_WAIT = 86_400.0
 LEASE_SECONDS = 60.0
-"""Longer than any attempt may take: then somebody else may try."""
+"""Twice as long as any attempt may take: then somebody else may try."""
 AT_ONCE = 16
 
 
@@ -200,7 +200,10 @@ class Notifier(Service):
             return {"error": "no SMTP server is set up: MESHMETRICS_SMTP_URL"}
         mail = email.compose(message, notices, self._smtp.sender, recipient)
         try:
-            await asyncio.to_thread(email.send, self._smtp, mail)
+            await email.send(self._smtp, mail)
+        except TimeoutError:
+            again = retry_in(message.attempt)
+            return {"error": "the mail server did not answer in time", "retry_in": again}
         except (smtplib.SMTPException, OSError) as error:
             again = None if email.permanent(error) else retry_in(message.attempt)
             return {"error": f"the mail server: {type(error).__name__}", "retry_in": again}

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
+import threading
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +19,13 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message
 
-from meshmetrics.alerts.channels.email import Smtp
-from meshmetrics.alerts.guard import Guard
+from meshmetrics.alerts.channels.email import Smtp, send
+from meshmetrics.alerts.guard import TIMEOUT_SECONDS, Guard
+from meshmetrics.alerts.notifier import LEASE_SECONDS
 from meshmetrics.store import Store
 from meshmetrics.store_alerts import AlertStore
 from tests.alerts.conftest import Evaluate, make_channel, make_rule
-from tests.alerts.sending import SEAL, notifier_of, notifying, sent, trouble
+from tests.alerts.sending import SEAL, notifier_of, notifying, sent, tried, trouble
 from tests.support import Project, Workflow, eventually
 
 
@@ -42,17 +49,9 @@ async def test_mail_goes_by_tls_as_text_and_html(
     certificate: Path,
     scheme: str,
 ) -> None:
-    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server_context.load_cert_chain(certificate)
-    client_context = ssl.create_default_context(cafile=str(certificate))
     mailbox = Mailbox()
-    tls: dict[str, Any] = {"ssl_context": server_context}
-    if scheme == "smtp":
-        tls = {"tls_context": server_context, "require_starttls": True}
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port(), **tls)
-    await asyncio.to_thread(controller.start)
-    try:
-        smtp = Smtp(f"{scheme}://127.0.0.1:{controller.port}", "alerts@mesh.test", client_context)
+    async with served(mailbox, certificate, scheme) as (url, context):
+        smtp = Smtp(url, "alerts@mesh.test", context)
         await make_channel(owner, project, "email", sealed_target=SEAL.seal("a@b.test"))
         await make_rule(owner, project)
         await trouble(owner, store, workflow)
@@ -60,8 +59,6 @@ async def test_mail_goes_by_tls_as_text_and_html(
         notifier = notifier_of(alerts, Guard(), smtp, dashboard_url="https://dash.test")
         async with notifying(notifier):
             row = await eventually(lambda: sent(owner))
-    finally:
-        await asyncio.to_thread(controller.stop)
     (mail,) = mailbox.mails
     assert mail["Message-ID"] == f"<{row['message_id']}@mesh.test>"
     assert mail["To"] == "a@b.test"
@@ -71,6 +68,112 @@ async def test_mail_goes_by_tls_as_text_and_html(
     link = f"https://dash.test/alerts/incidents/{row['incident_id']}"
     for part in (text, html):
         assert link in part.get_payload(decode=True).decode()
+
+
+class Slow(Mailbox):
+    """Takes its time for each command: no single answer is late, all of them together are."""
+
+    async def handle_MAIL(  # noqa: N802 (as aiosmtpd calls it)
+        self, _: object, __: object, envelope: Any, address: str, *___: object
+    ) -> str:
+        await asyncio.sleep(0.6)
+        envelope.mail_from = address
+        return "250 OK"
+
+    async def handle_RCPT(  # noqa: N802
+        self, _: object, __: object, envelope: Any, address: str, *___: object
+    ) -> str:
+        await asyncio.sleep(0.6)
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+
+async def test_a_server_that_is_slow_at_each_step_is_given_up_in_time(
+    owner: asyncpg.Connection,
+    store: Store,
+    alerts: AlertStore,
+    evaluate: Evaluate,
+    project: Project,
+    workflow: Workflow,
+    certificate: Path,
+) -> None:
+    mailbox = Slow()
+    async with served(mailbox, certificate, "smtps") as (url, context):
+        await make_channel(owner, project, "email", sealed_target=SEAL.seal("a@b.test"))
+        await make_rule(owner, project)
+        await trouble(owner, store, workflow)
+        await evaluate()
+        smtp = Smtp(url, "alerts@mesh.test", context, timeout=1.0)
+        async with notifying(notifier_of(alerts, Guard(), smtp)):
+            row = await eventually(lambda: tried(owner))
+        assert row["error"] == "the mail server did not answer in time"
+        assert row["status"] == "pending"
+        await eventually(lambda: not talking())
+    assert mailbox.mails == []
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+async def test_a_server_that_drips_is_given_up_in_time(scheme: str) -> None:
+    """A byte now and then, for ever: within a greeting, or within the handshake of TLS."""
+    gone = asyncio.Event()
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        header = b"220 " if scheme == "smtp" else b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc"
+        try:
+            writer.write(header)
+            while True:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        except OSError:
+            gone.set()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        smtp = Smtp(f"{scheme}://127.0.0.1:{port}", "alerts@mesh.test", timeout=0.5)
+        mail = EmailMessage()
+        async with asyncio.timeout(20):
+            with pytest.raises(TimeoutError):
+                await send(smtp, mail)
+            await gone.wait()  # the connection was closed
+        await eventually(lambda: not talking())
+
+
+async def test_no_attempt_lasts_as_long_as_its_lease() -> None:
+    assert Smtp("smtp://mail.test", "alerts@mesh.test").timeout <= LEASE_SECONDS / 2
+    assert TIMEOUT_SECONDS <= LEASE_SECONDS / 2
+
+
+def talking() -> bool:
+    """Whether a thread is in a conversation with a mail server."""
+    threads = {t.ident for t in threading.enumerate() if t.name.startswith("mail")}
+    names = {
+        frame.f_code.co_name
+        for ident, top in sys._current_frames().items()
+        if ident in threads
+        for frame, _ in traceback.walk_stack(top)
+    }
+    return "_converse" in names
+
+
+@asynccontextmanager
+async def served(
+    mailbox: Mailbox, certificate: Path, scheme: str
+) -> AsyncIterator[tuple[str, ssl.SSLContext]]:
+    """An SMTP server: its URL, and whom to trust."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    tls: dict[str, Any] = {"ssl_context": context}
+    if scheme == "smtp":
+        tls = {"tls_context": context, "require_starttls": True}
+    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port(), **tls)
+    await asyncio.to_thread(controller.start)
+    try:
+        url = f"{scheme}://127.0.0.1:{controller.port}"
+        yield url, ssl.create_default_context(cafile=str(certificate))
+    finally:
+        await asyncio.to_thread(controller.stop)
 
 
 @pytest.fixture(scope="session")

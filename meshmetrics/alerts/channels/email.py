@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import html
 import smtplib
+import socket
 import ssl
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import formatdate
@@ -15,6 +19,13 @@ from urllib.parse import unquote, urlsplit
 from meshmetrics.alerts.wording import headline, lines
 from meshmetrics.model import AlertMessage
 
+PORTS = {"smtp": 587, "smtps": 465}
+CONNECT_SECONDS = 10.0
+"""For one address of the server: another may answer."""
+_threads = ThreadPoolExecutor(16, thread_name_prefix="mail")
+"""As many as the notifier has messages under way. Not the event loop's own threads: a slow mail
+server would hold up the names of webhooks, which are resolved there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Smtp:
@@ -23,7 +34,8 @@ class Smtp:
     url: str = field(repr=False)
     sender: str
     context: ssl.SSLContext | None = None
-    timeout: float = 15.0
+    timeout: float = 30.0
+    """Seconds for all of an attempt: the name, the connection, the conversation."""
 
 
 def compose(
@@ -61,25 +73,75 @@ def _html(notice: dict[str, Any]) -> str:
     return f"<h2>{html.escape(headline(notice))}</h2>{said}"
 
 
-def send(smtp: Smtp, mail: EmailMessage) -> None:
-    """Hand it over. Blocks: to be called in a thread.
+async def send(smtp: Smtp, mail: EmailMessage) -> None:
+    """Hand it over, or give up after `smtp.timeout` seconds, however slowly the server answers.
 
-    Raises smtplib.SMTPException and OSError.
+    Raises smtplib.SMTPException and OSError; TimeoutError is one.
     """
     parts = urlsplit(smtp.url)
-    context = smtp.context or ssl.create_default_context()
-    host = parts.hostname or ""
-    server: smtplib.SMTP
-    if parts.scheme == "smtps":
-        server = smtplib.SMTP_SSL(host, parts.port or 465, timeout=smtp.timeout, context=context)
-    else:
-        server = smtplib.SMTP(host, parts.port or 587, timeout=smtp.timeout)
-    with server:
-        if parts.scheme == "smtp":
-            server.starttls(context=context)
-        if parts.username:
-            server.login(unquote(parts.username), unquote(parts.password or ""))
-        server.send_message(mail)
+    host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
+    async with asyncio.timeout(smtp.timeout):
+        connection = await _connect(host, port)
+        # Whatever wraps it in the thread: shutting this one down ends the conversation there.
+        handle = connection.dup()
+        try:
+            await asyncio.get_running_loop().run_in_executor(
+                _threads, _converse, connection, host, smtp, mail
+            )
+        finally:
+            with contextlib.suppress(OSError):
+                handle.shutdown(socket.SHUT_RDWR)
+            handle.close()
+
+
+async def _connect(host: str, port: int) -> socket.socket:
+    """A connection to the first of the host's addresses that takes one."""
+    loop = asyncio.get_running_loop()
+    failure = OSError(f"{host} has no address")
+    for family, kind, protocol, _, address in await loop.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM
+    ):
+        connection = socket.socket(family, kind, protocol)
+        connection.setblocking(False)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await loop.sock_connect(connection, address)
+        except OSError as error:
+            connection.close()
+            failure = error
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+    raise failure
+
+
+class _Client(smtplib.SMTP):
+    """Speaks over a connection that is there already."""
+
+    def __init__(self, connection: socket.socket, host: str) -> None:
+        self._connection = connection
+        super().__init__(host)
+
+    def _get_socket(self, *_: object) -> socket.socket:
+        return self._connection
+
+
+def _converse(connection: socket.socket, host: str, smtp: Smtp, mail: EmailMessage) -> None:
+    """The whole conversation; the connection is closed in the end."""
+    parts = urlsplit(smtp.url)
+    with contextlib.closing(connection):
+        connection.settimeout(smtp.timeout)
+        context = smtp.context or ssl.create_default_context()
+        if parts.scheme == "smtps":
+            connection = context.wrap_socket(connection, server_hostname=host)
+        with _Client(connection, host) as server:
+            if parts.scheme == "smtp":
+                server.starttls(context=context)
+            if parts.username:
+                server.login(unquote(parts.username), unquote(parts.password or ""))
+            server.send_message(mail)
 
 
 def permanent(error: Exception) -> bool:
