@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from meshmetrics.settings import Settings
 from meshmetrics.settings_load import settings_table
 from meshmetrics.telemetry import Telemetry
 
@@ -36,6 +37,16 @@ def hold(path: Path, name: str, table: str) -> None:
 def test_the_readme_lists_every_setting() -> None:
     """MESHMETRICS_TEST_WRITE_GOLDEN=1 writes the table anew."""
     hold(ROOT / "README.md", "settings", settings_table())
+
+
+def test_docker_compose_publishes_to_this_machine_what_the_readme_tells_to_open() -> None:
+    compose = (ROOT / "docker-compose.yml").read_text()
+    port = str(Settings.model_fields["http_port"].default)
+    assert f'ports: ["${{PUBLISH_ADDRESS:-127.0.0.1:{port}}}:{port}"]' in compose
+    assert f'MESHMETRICS_HTTP_PORT: "{port}"' in compose
+    assert set(re.findall(r"\b\d{4,5}\b", compose)) == {port}
+    assert f"Open `http://localhost:{port}/`" in (ROOT / "README.md").read_text()
+    assert f"EXPOSE {port}" in (ROOT / "Dockerfile").read_text()
 
 
 def log_calls() -> Iterator[tuple[str, str, set[str], bool]]:
