@@ -36,6 +36,7 @@ from meshmetrics.api.alerts_schemas import (
     NewRule,
     Preview,
     Rule,
+    RuleChange,
     RuleFields,
     Silence,
     WouldOpen,
@@ -122,19 +123,19 @@ async def rule(api: Api, who: Signed, rule_id: UUID) -> Rule:
 
 
 @router.patch("/rules/{rule_id}")
-async def change_rule(api: Api, who: Signed, rule_id: UUID, change: dict[str, Any]) -> Rule:
-    """Change what is given of a rule's fields, those of `NewRule` but for `project_id`; what is
-    left out stays."""
+async def change_rule(api: Api, who: Signed, rule_id: UUID, change: RuleChange) -> Rule:
+    """Change what is given of a rule's fields; what is left out stays."""
+    given = change.model_dump(exclude_unset=True)
     async with rows_of(api.reader, who) as rows:
         old = await rows.one(RULES, rule_id)
         kept = {name: old[name] for name in RuleFields.model_fields}
-        if change.get("metric", old["metric"]) != old["metric"]:  # another scale
-            change = {"threshold": None, "comparison": None, "recovery_threshold": None, **change}
+        if given.get("metric", old["metric"]) != old["metric"]:  # another scale
+            given = {"threshold": None, "comparison": None, "recovery_threshold": None, **given}
         try:
-            whole = RuleFields.model_validate({**kept, **change})
+            whole = RuleFields.model_validate({**kept, **given})
         except ValidationError as error:
             raise explain([{**e, "loc": ("body", *e["loc"])} for e in error.errors()]) from None
-        values = {name: getattr(whole, name) for name in change}
+        values = {name: getattr(whole, name) for name in given}
         return (await _with_states(rows, [await rows.change(RULES, rule_id, values)]))[0]
 
 

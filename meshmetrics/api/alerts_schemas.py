@@ -92,6 +92,23 @@ class RuleFields(_Body):
         return self
 
 
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+class RuleChange(RuleFields):
+    """What is to be changed of a rule; what is left out stays."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+    name: Name = ""
+
+    @model_validator(mode="after")
+    def _fits(self) -> RuleChange:
+        return self  # whether the whole fits only the rule as it will be can tell
+
+
 class NewRule(RuleFields):
     """A rule to be made, or tried on the past."""
 

@@ -110,3 +110,20 @@ async def test_the_page_says_what_is_to_be_sent(client: httpx.AsyncClient) -> No
 def test_no_two_schemas_share_a_name() -> None:
     """Where two do, their modules' names get into both, and into every client."""
     assert [name for name in openapi()["components"]["schemas"] if "__" in name] == []
+
+
+def test_a_change_of_a_rule_may_name_every_field_of_one_and_needs_none() -> None:
+    document = openapi()
+    asked = document["paths"]["/api/alerts/rules/{rule_id}"]["patch"]["requestBody"]
+    (body,) = asked["content"].values()
+    assert body["schema"] == {"$ref": "#/components/schemas/RuleChange"}
+    schemas = document["components"]["schemas"]
+    change, rule = schemas["RuleChange"], schemas["NewRule"]
+    assert change["additionalProperties"] is False
+    assert "required" not in change
+    # What is left out stays as it is: there are no defaults.
+    assert change["properties"] == {
+        name: {key: value for key, value in field.items() if key != "default"}
+        for name, field in rule["properties"].items()
+        if name != "project_id"
+    }

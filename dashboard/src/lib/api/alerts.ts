@@ -4,6 +4,7 @@ import { ask, connect, type ApiOptions, type Schemas } from './http';
 export type Rule = Schemas['Rule'];
 export type RuleBody = Omit<Schemas['NewRule'], 'project_id'>;
 export type NewRule = Schemas['NewRule'];
+export type RuleChange = Schemas['RuleChange'];
 export type RuleState = Schemas['RuleState'];
 export type Incident = Schemas['Incident'];
 export type IncidentHistory = Schemas['IncidentHistory'];
@@ -56,7 +57,7 @@ export class AlertsClient {
     return ask(undefined, (signal) => this.#http.POST('/api/alerts/rules', { body, signal }));
   }
 
-  changeRule(rule_id: string, body: Partial<RuleBody>): Promise<Rule> {
+  changeRule(rule_id: string, body: RuleChange): Promise<Rule> {
     const params = { path: { rule_id } };
     return ask(undefined, (signal) =>
       this.#http.PATCH('/api/alerts/rules/{rule_id}', { params, body, signal }),

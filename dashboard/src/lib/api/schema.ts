@@ -234,8 +234,7 @@ export interface paths {
         head?: never;
         /**
          * Change Rule
-         * @description Change what is given of a rule's fields, those of `NewRule` but for `project_id`; what is
-         *     left out stays.
+         * @description Change what is given of a rule's fields; what is left out stays.
          */
         patch: operations["change_rule"];
         trace?: never;
@@ -1405,6 +1404,96 @@ export interface components {
              * @description Empty until it was first looked at
              */
             states: components["schemas"]["RuleState"][];
+        };
+        /**
+         * RuleChange
+         * @description What is to be changed of a rule; what is left out stays.
+         */
+        RuleChange: {
+            /** Name */
+            name?: string;
+            /** Enabled */
+            enabled?: boolean;
+            /**
+             * Severity
+             * @enum {string}
+             */
+            severity?: "info" | "warning" | "critical";
+            /**
+             * Scope
+             * @description `project`: all its workflows together
+             * @enum {string}
+             */
+            scope?: "workflow" | "project";
+            /**
+             * Workflow Slug
+             * @description null: each workflow of the project on its own
+             */
+            workflow_slug?: string | null;
+            /**
+             * Metric
+             * @enum {string}
+             */
+            metric?: "success_rate" | "failure_rate" | "failure_count" | "consecutive_failures" | "no_runs";
+            /**
+             * Comparison
+             * @description Which side of the threshold is told of; null: the bad one
+             */
+            comparison?: ("below" | "above") | null;
+            /**
+             * Threshold
+             * @description A share or a count; null: 0.95
+             */
+            threshold?: number | null;
+            /** Window Seconds */
+            window_seconds?: number;
+            /**
+             * Window Min Runs
+             * @description The window goes back to this many runs, if fewer
+             */
+            window_min_runs?: number;
+            /**
+             * Min Runs
+             * @description Fewer never break a rate
+             */
+            min_runs?: number;
+            /**
+             * Method
+             * @enum {string}
+             */
+            method?: "wilson" | "plain";
+            /**
+             * Consecutive
+             * @description Also opens on this many failures in a row; 0: off
+             */
+            consecutive?: number;
+            /** Recovery Threshold */
+            recovery_threshold?: number | null;
+            /** Recovery Runs */
+            recovery_runs?: number;
+            /** Reopen Within Seconds */
+            reopen_within_seconds?: number;
+            /**
+             * Repeat Every Seconds
+             * @description Between reminders; 0: none
+             */
+            repeat_every_seconds?: number;
+            /**
+             * No Data After Seconds
+             * @description Of `no_runs`
+             */
+            no_data_after_seconds?: number | null;
+            /** Silenced Until */
+            silenced_until?: string | null;
+            /** Silence Reason */
+            silence_reason?: string | null;
+            /** Notify Resolved */
+            notify_resolved?: boolean;
+            /**
+             * Channel Ids
+             * @description null: all channels of the project
+             */
+            channel_ids?: string[] | null;
         };
         /**
          * RuleState
@@ -3016,9 +3105,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": {
-                    [key: string]: unknown;
-                };
+                "application/json": components["schemas"]["RuleChange"];
             };
         };
         responses: {
