@@ -142,6 +142,8 @@ def test_what_is_wrong_shows_without_colours() -> None:
     assert "drift    3 ✕" in text
     down = replace(LARGE, daemon=replace(LARGE.daemon, stream_up=False))
     assert "○ down" in "\n".join(drawn(down, 80, 24))
+    left = replace(down, daemon=replace(down.daemon, stream_left=True))
+    assert "◐ left to the sweeps" in "\n".join(drawn(left, 80, 24))
     stopped = "\n".join(drawn(replace(LARGE, realtime_up=False), 80, 24))
     assert "○ stopped" in stopped
     assert "r starts Realtime" in stopped

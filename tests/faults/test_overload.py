@@ -74,12 +74,13 @@ async def end_some(dsn: str, lane: int, began: float) -> int:
     return ended
 
 
+@pytest.mark.parametrize("limit", [0, RUNS_PER_SECOND // 2], ids=["listening on", "leaving"])
 async def test_with_a_twentieth_of_the_events_every_run_is_counted(
-    world: World, workflows: list[Workflow]
+    world: World, workflows: list[Workflow], limit: int
 ) -> None:
     dsn = world.database.owner_dsn
     await begin(world.owner, workflows, RUNS_PER_SECOND * SECONDS)
-    async with world.running() as running:
+    async with world.running(stream_runs_per_second=limit) as running:
         before = running.value("events_received_total")
         began = asyncio.get_running_loop().time() + 0.2
         ended = sum(await asyncio.gather(*(end_some(dsn, lane, began) for lane in range(LANES))))
@@ -87,4 +88,6 @@ async def test_with_a_twentieth_of_the_events_every_run_is_counted(
         await exact(dsn)
         assert running.value("events_received_total") - before < ended / 2  # it did drop them
         assert running.value("runs_counted_total", source="sweep") > 0
+        if limit:
+            assert running.value("stream_lost_total", reason="silent") == 0
         await live(world, running, within=30 + 2 * AVERAGE_OVER)
