@@ -20,20 +20,10 @@ from meshmetrics.api.schemas import Standing
 from meshmetrics.api.wiring import metrics_api
 from meshmetrics.database import Preparation, await_database, open_pool
 from meshmetrics.model import Change, Lease
-from meshmetrics.pipeline.auditor import Auditor
-from meshmetrics.pipeline.backfill import Backfill
-from meshmetrics.pipeline.counter import Counter
-from meshmetrics.pipeline.deep_sweeper import DeepSweeper
-from meshmetrics.pipeline.flow import Flow
-from meshmetrics.pipeline.inbox import Inbox
 from meshmetrics.pipeline.lease import Leader
-from meshmetrics.pipeline.listener import Listener
-from meshmetrics.pipeline.maintainer import Maintainer
-from meshmetrics.pipeline.publisher import RESEND_MARGIN, Publisher, Sent
-from meshmetrics.pipeline.quick_sweeper import QuickSweeper
-from meshmetrics.pipeline.session import SessionTimes
+from meshmetrics.pipeline.publisher import Sent
 from meshmetrics.pipeline.stream import Stream
-from meshmetrics.pipeline.sweeper import Sweeper, SweepTimes
+from meshmetrics.pipeline.wiring import counting_services, make_publisher
 from meshmetrics.sealing import new_secret
 from meshmetrics.service import Service, Supervisor
 from meshmetrics.settings import Settings
@@ -126,24 +116,9 @@ class Daemon:
         """What the holder of the lease runs. Stopped in the reverse order: no new hints, then
         count what the inbox holds, then send what is pending."""
         s, telemetry = self.settings, self.telemetry
-        wanted = asyncio.Event()
-
-        def overflow() -> None:
-            telemetry.inbox_overflows.inc()
-            wanted.set()
-
-        inbox = Inbox(s.inbox_capacity, overflow)
-        flow = Flow(s.stream_runs_per_second if s.sweep_quick else 0)
-        self.stream = stream = Stream()
-        publisher = Publisher(
-            store,
-            client,
-            s.supabase_url,
-            telemetry,
-            per_second=s.broadcasts_per_second,
-            project_per_second=s.project_broadcasts_per_second,
-            resend_since=lease.last_alive and lease.last_alive - RESEND_MARGIN,
-            on_sent=self._on_sent,
+        self.stream = Stream()
+        publisher = make_publisher(
+            s, store, client, telemetry, last_alive=lease.last_alive, on_sent=self._on_sent
         )
         evaluator, notifier = alert_services(
             s,
@@ -156,66 +131,11 @@ class Daemon:
             publisher.publish(changes, counted=counted, committed=committed)
             evaluator.touch(change.workflow_id for change in changes)
 
-        counter = Counter(store, inbox, publish, telemetry, flow=flow, batch=s.count_batch)
-        maintainer = Maintainer(
-            store, telemetry, interval=s.maintain_interval, batch=s.maintain_batch
-        )
-        backfill = Backfill(
-            store, counter, telemetry, batch=s.backfill_batch, overlap=s.sweep_overlap
-        )
-        deep = DeepSweeper(
-            store, counter, telemetry, interval=s.deep_sweep_interval, batch=s.sweep_batch
-        )
-        auditor = Auditor(store, counter, telemetry, interval=s.audit_interval, batch=s.audit_batch)
-        times = SweepTimes(
-            shortest=s.sweep_min,
-            longest=s.sweep_max,
-            overlap=s.sweep_overlap,
-            missed_after=s.missed_after,
-            silent_after=s.silent_after,
-        )
-        sweeper = Sweeper(
-            store,
-            counter,
-            inbox,
-            stream,
-            wanted,
-            telemetry,
-            times=times,
-            batch=s.sweep_batch,
-        )
-        quick = QuickSweeper(
-            store,
-            counter,
-            inbox,
-            flow,
-            telemetry,
-            interval=s.sweep_quick,
-            missed_after=s.missed_after,
-            batch=s.sweep_batch,
-        )
-        listener = Listener(
-            s.supabase_url,
-            s.supabase_service_role_key.get_secret_value(),
-            inbox,
-            stream,
-            flow,
-            wanted,
-            telemetry,
-            times=SessionTimes(
-                step=s.connect_timeout,
-                probe_interval=s.probe_interval,
-                probe_timeout=s.probe_timeout,
-            ),
-            backoff_cap=s.backoff_cap,
-        )
-        quickly = [quick] if s.sweep_quick else []
         return [
             publisher,
             *([notifier] if notifier else []),
-            *(evaluator, counter, maintainer, auditor, backfill, deep, sweeper),
-            *quickly,
-            listener,
+            evaluator,
+            *counting_services(s, store, self.stream, publish, telemetry),
         ]
 
     async def _readiness(self, store: AuditStore) -> Readiness:
