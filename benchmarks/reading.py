@@ -22,9 +22,9 @@ from benchmarks.figures import Figure, at_least, at_most
 from benchmarks.stack import Stack, database
 from meshmetrics.api.app import HttpServer, Readiness, create_app
 from meshmetrics.api.auth import Authenticator
+from meshmetrics.api.callers import MetricsApi
 from meshmetrics.api.cursors import Cursors
 from meshmetrics.api.limits import CallerBudget
-from meshmetrics.api.metrics import MetricsApi
 from meshmetrics.api.reader import Reader
 from meshmetrics.database import open_pool
 from meshmetrics.local.realtime.tokens import mint

@@ -41,7 +41,7 @@ from meshmetrics.api.alerts_schemas import (
     Silence,
     WouldOpen,
 )
-from meshmetrics.api.metrics import Api, Signed, bearer
+from meshmetrics.api.callers import Api, Signed, bearer
 from meshmetrics.api.problems import Problem, explain, responses, wrong
 
 

@@ -19,9 +19,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from meshmetrics.api import alerts, screens
 from meshmetrics.api.alerts import AlertsApi
+from meshmetrics.api.callers import MetricsApi
 from meshmetrics.api.dashboard import Dashboard
 from meshmetrics.api.frame import frame
-from meshmetrics.api.metrics import MetricsApi, router
+from meshmetrics.api.metrics import router
 from meshmetrics.service import FatalError, Service
 from meshmetrics.telemetry import Telemetry
 

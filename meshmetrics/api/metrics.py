@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Annotated, Any
 from uuid import UUID
 
 import asyncpg
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from fastapi.security import HTTPBearer
-from pydantic import BaseModel
 
 from meshmetrics.api import export
-from meshmetrics.api.auth import Authenticator, Caller
-from meshmetrics.api.cursors import Cursor, Cursors
-from meshmetrics.api.limits import CallerBudget
+from meshmetrics.api.auth import Caller
+from meshmetrics.api.callers import Api, Signed, bearer
+from meshmetrics.api.cursors import Cursor
+from meshmetrics.api.etags import NOT_MODIFIED, cached
 from meshmetrics.api.parameters import (
     HistoryParameters,
     SummaryParameters,
@@ -26,34 +24,9 @@ from meshmetrics.api.parameters import (
 )
 from meshmetrics.api.problems import Problem, responses
 from meshmetrics.api.reader import Page, Reader, Reading, Wanted
-from meshmetrics.api.schemas import Counts, History, Standing, Summary, Workflow
+from meshmetrics.api.schemas import Counts, History, Summary, Workflow
 
 EXPORT_PAGE = 500
-
-bearer = HTTPBearer(
-    bearerFormat="JWT", description="The user's Supabase access token", auto_error=False
-)
-
-
-async def standing_unknown() -> Standing:
-    """What there is to say where nobody looks after the counts."""
-    return Standing(audited_at=None, drift=None, backfilled=None)
-
-
-@dataclass(frozen=True, slots=True)
-class MetricsApi:
-    """What the operations need: `app.state.metrics_api`."""
-
-    authenticator: Authenticator
-    reader: Reader
-    cursors: Cursors
-    budget: CallerBudget
-    standing: Callable[[], Awaitable[Standing]] = standing_unknown
-
-
-NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
-    304: {"description": "Nothing has changed since the answer with the `ETag` given"}
-}
 
 router = APIRouter(
     prefix="/api/metrics",
@@ -61,24 +34,6 @@ router = APIRouter(
     dependencies=[Depends(bearer)],
     responses=responses(401, 422, 429, 431, 500, 503),
 )
-
-
-def _api(request: Request) -> MetricsApi:
-    api: MetricsApi = request.app.state.metrics_api
-    return api
-
-
-Api = Annotated[MetricsApi, Depends(_api)]
-
-
-async def caller(request: Request, api: Api) -> Caller:
-    found = await api.authenticator.caller(request.headers.get("authorization"))
-    request.state.caller = str(found.user_id)
-    api.budget.take(found.user_id)
-    return found
-
-
-Signed = Annotated[Caller, Depends(caller)]
 
 
 @router.get("/workflows/summary", response_model=Summary, responses=NOT_MODIFIED)
@@ -253,15 +208,3 @@ def _row(row: asyncpg.Record) -> dict[str, Any]:
 
 def _previous(row: asyncpg.Record) -> dict[str, Any]:
     return {name: row["previous_" + name] for name in Counts.model_fields}
-
-
-def cached(request: Request, answer: BaseModel) -> Response:
-    """The answer with its ETag, or 304 where the client has it already."""
-    body = answer.model_dump_json().encode()
-    tag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
-    given = request.headers.get("if-none-match", "")
-    known = {part.strip().removeprefix("W/") for part in given.split(",")}
-    if tag in known or "*" in known:
-        return Response(status_code=304, headers=headers)
-    return Response(body, media_type="application/json", headers=headers)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from meshmetrics.api.metrics import NOT_MODIFIED, Api, Signed, bearer, cached
+from meshmetrics.api.callers import Api, Signed, bearer
+from meshmetrics.api.etags import NOT_MODIFIED, cached
 from meshmetrics.api.parameters import RecentParameters
 from meshmetrics.api.problems import responses
 from meshmetrics.api.schemas import (

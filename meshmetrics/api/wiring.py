@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 import httpx
 
 from meshmetrics.api.auth import Authenticator
+from meshmetrics.api.callers import MetricsApi
 from meshmetrics.api.cursors import Cursors
 from meshmetrics.api.jwks import Jwks
 from meshmetrics.api.limits import CallerBudget
-from meshmetrics.api.metrics import MetricsApi
 from meshmetrics.api.reader import Reader
 from meshmetrics.database import open_pool
 from meshmetrics.settings import Settings

@@ -18,9 +18,9 @@ from meshmetrics.alerts.guard import Guard
 from meshmetrics.api.alerts import AlertsApi
 from meshmetrics.api.app import Readiness, create_app
 from meshmetrics.api.auth import Authenticator
+from meshmetrics.api.callers import MetricsApi
 from meshmetrics.api.cursors import Cursors
 from meshmetrics.api.limits import CallerBudget
-from meshmetrics.api.metrics import MetricsApi
 from meshmetrics.api.reader import Reader
 from meshmetrics.local.realtime.tokens import mint
 from meshmetrics.sealing import Seal, new_secret

@@ -24,9 +24,9 @@ from schemathesis.specs.openapi.checks import (
 from meshmetrics.api.alerts import AlertsApi
 from meshmetrics.api.app import HttpServer, Readiness, create_app
 from meshmetrics.api.auth import Authenticator
+from meshmetrics.api.callers import MetricsApi
 from meshmetrics.api.cursors import Cursors
 from meshmetrics.api.limits import CallerBudget
-from meshmetrics.api.metrics import MetricsApi
 from meshmetrics.api.reader import Reader
 from meshmetrics.sealing import new_secret
 from meshmetrics.store import Store
