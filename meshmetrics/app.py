@@ -13,8 +13,8 @@ from uuid import UUID
 import httpx
 
 from meshmetrics.alerts.wiring import alert_services, make_guard, make_seal
-from meshmetrics.api.alerts import AlertsApi
 from meshmetrics.api.app import HttpServer, Readiness, create_app
+from meshmetrics.api.channels import AlertsApi
 from meshmetrics.api.dashboard import Dashboard
 from meshmetrics.api.schemas import Standing
 from meshmetrics.api.wiring import metrics_api

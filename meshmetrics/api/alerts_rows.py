@@ -12,10 +12,11 @@ from uuid import UUID
 import asyncpg
 from pydantic import BaseModel
 
-from meshmetrics.api.alerts_schemas import Channel, Delivery, Event, Incident, Rule, RuleState
+from meshmetrics.api.alerts_schemas import Channel, Delivery, Event, Incident
 from meshmetrics.api.auth import Caller
 from meshmetrics.api.problems import Problem
 from meshmetrics.api.reader import Reader
+from meshmetrics.api.rule_schemas import Rule, RuleState
 
 
 def _list(model: type[BaseModel]) -> str:

@@ -18,8 +18,8 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from meshmetrics.api import alerts, screens
-from meshmetrics.api.alerts import AlertsApi
 from meshmetrics.api.callers import MetricsApi
+from meshmetrics.api.channels import AlertsApi
 from meshmetrics.api.dashboard import Dashboard
 from meshmetrics.api.frame import frame
 from meshmetrics.api.metrics import router

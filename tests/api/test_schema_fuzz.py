@@ -21,10 +21,10 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from meshmetrics.api.alerts import AlertsApi
 from meshmetrics.api.app import HttpServer, Readiness, create_app
 from meshmetrics.api.auth import Authenticator
 from meshmetrics.api.callers import MetricsApi
+from meshmetrics.api.channels import AlertsApi
 from meshmetrics.api.cursors import Cursors
 from meshmetrics.api.limits import CallerBudget
 from meshmetrics.api.reader import Reader
