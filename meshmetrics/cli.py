@@ -66,7 +66,8 @@ class Migrate(BaseModel):
     )
 
     def cli_cmd(self) -> None:
-        from meshmetrics.migrate import MigrationError, migrate, packaged_schema
+        from meshmetrics.migrate import migrate
+        from meshmetrics.schema import MigrationError, packaged_schema
 
         if self.print_:
             sys.stdout.write(packaged_schema().script())

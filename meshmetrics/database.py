@@ -10,7 +10,8 @@ import asyncpg
 import structlog
 
 from meshmetrics.logs import describe
-from meshmetrics.migrate import MigrationError, migrate
+from meshmetrics.migrate import migrate
+from meshmetrics.schema import MigrationError
 from meshmetrics.service import FatalError, Service, full_jitter
 from meshmetrics.store import Store, is_transient
 

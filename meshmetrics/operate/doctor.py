@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from meshmetrics.migrate import Schema, packaged_schema
 from meshmetrics.operate import doctor_realtime
 from meshmetrics.operate.check import Check
 from meshmetrics.operate.connecting import CommandError, connected
+from meshmetrics.schema import Schema, packaged_schema
 from meshmetrics.settings import Settings
 from meshmetrics.settings_load import SettingsError, load_settings, unknown_settings
 from meshmetrics.store_audit import AuditStore

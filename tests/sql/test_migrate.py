@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 
 from meshmetrics.local.postgres import EmbeddedPostgres
-from meshmetrics.migrate import INDEX, MigrationError, Schema, migrate, packaged_schema
+from meshmetrics.migrate import INDEX, migrate
+from meshmetrics.schema import MigrationError, Schema, packaged_schema
 from tests.conftest import Connect
 from tests.support import eventually
 from tests.support.databases import Database, cloned

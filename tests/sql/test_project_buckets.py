@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
-from meshmetrics.migrate import packaged_schema
+from meshmetrics.schema import packaged_schema
 from meshmetrics.store import Store
 from tests.conftest import Connect
 from tests.sql.plain import assert_counted, assert_projects_add_up
