@@ -6,7 +6,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -15,7 +14,7 @@ from meshmetrics.local.demo_alerts import RULE_SAYS, make_rule
 from meshmetrics.local.demo_daemon import DaemonFigures
 from meshmetrics.local.demo_stack import Stack
 from meshmetrics.local.demo_stats import Latencies
-from meshmetrics.local.demo_view import Alerting, Places, ProjectTable, View, WorkflowRow
+from meshmetrics.local.demo_view import Alerting, Places, View
 from meshmetrics.local.demo_watch import Watcher
 from meshmetrics.local.engine import Ended, Engine
 from meshmetrics.local.realtime import mint
@@ -206,7 +205,7 @@ class Running:
                 str(stack.daemon.log),
                 str(stack.receiver.log),
             ),
-            projects=tuple(_table(watcher) for watcher in self.watchers),
+            projects=tuple(watcher.table() for watcher in self.watchers),
             finished=self.engine.finished,
             counted=max(0, self.counted),
             shown=self.shown,
@@ -239,16 +238,3 @@ class Running:
 
     def _ended(self, ended: Ended) -> None:
         self._latencies.ended(ended.workflow_id, ended.status, ended.committed_at)
-
-
-def _table(watcher: Watcher) -> ProjectTable:
-    now = datetime.now(UTC)
-    rows = []
-    for simulated in watcher.project.workflows:
-        workflow = watcher.rates.workflows.get(simulated.slug)
-        if workflow is not None:
-            failed = workflow.last_failure_at
-            since = None if failed is None else now - failed
-            totals = workflow.within(now)
-            rows.append(WorkflowRow(workflow.name, totals, tuple(workflow.latest), since))
-    return ProjectTable(watcher.project.name, watcher.topic, watcher.joined, tuple(rows))

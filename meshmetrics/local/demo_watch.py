@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from realtime.types import BroadcastPayload
 
 from meshmetrics.local.demo_rates import ProjectRates, totals_of
 from meshmetrics.local.demo_stats import Totals
+from meshmetrics.local.demo_view import ProjectTable, WorkflowRow
 from meshmetrics.local.engine_workflows import SimulatedProject
 from meshmetrics.local.realtime import mint
 from meshmetrics.logs import describe
@@ -64,6 +66,19 @@ class Watcher:
             await asyncio.sleep(PAUSE)
             with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await self._fetch()
+
+    def table(self) -> ProjectTable:
+        """The project as its member sees it now."""
+        now = datetime.now(UTC)
+        rows = []
+        for simulated in self.project.workflows:
+            workflow = self.rates.workflows.get(simulated.slug)
+            if workflow is not None:
+                failed = workflow.last_failure_at
+                since = None if failed is None else now - failed
+                totals = workflow.within(now)
+                rows.append(WorkflowRow(workflow.name, totals, tuple(workflow.latest), since))
+        return ProjectTable(self.project.name, self.topic, self.joined, tuple(rows))
 
     async def _session(self) -> None:
         """Join, and take messages until the channel is lost."""
