@@ -61,8 +61,8 @@ class Running:
 
     def value(self, name: str, **labels: str) -> float:
         """Of a metric, without the prefix."""
-        registry = self.daemon.telemetry.registry
-        return registry.get_sample_value(f"meshmetrics_{name}", labels) or 0.0
+        metrics = self.daemon.telemetry.registry
+        return metrics.get_sample_value(f"meshmetrics_{name}", labels) or 0.0
 
     @property
     def up(self) -> bool:
