@@ -79,7 +79,7 @@ def counting_services(
         silent_after=s.silent_after,
     )
     sweeper = Sweeper(
-        store, counter, inbox, stream, wanted, telemetry, times=times, batch=s.sweep_batch
+        store, counter, inbox, stream, flow, wanted, telemetry, times=times, batch=s.sweep_batch
     )
     quick = QuickSweeper(
         store,

@@ -8,6 +8,7 @@ import asyncpg
 
 from meshmetrics.pipeline.counter import Counter
 from meshmetrics.pipeline.deep_sweeper import DeepSweeper
+from meshmetrics.pipeline.flow import Flow
 from meshmetrics.pipeline.inbox import Inbox
 from meshmetrics.pipeline.stream import Stream
 from meshmetrics.pipeline.sweeper import Sweeper, SweepTimes
@@ -90,7 +91,7 @@ async def test_sweeps_and_deep_sweeps_together_leave_nothing_out(
 ) -> None:
     await insert_many(owner, workflow, 40, "1 hour", "1 day")
     sweeper = Sweeper(
-        faulty, counter, inbox, Stream(), asyncio.Event(), telemetry,
+        faulty, counter, inbox, Stream(), Flow(0), asyncio.Event(), telemetry,
         times=SweepTimes(shortest=0.02, overlap=5.0), batch=BATCH,
     )  # fmt: skip
     deep = DeepSweeper(faulty, counter, telemetry, interval=0.05, batch=BATCH)
