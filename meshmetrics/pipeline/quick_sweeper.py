@@ -87,7 +87,7 @@ class QuickSweeper(Service):
 
     async def _look_while_flowing(self) -> None:
         flowed = time.monotonic()
-        since = await self._store.unsettled_since(OVERLAP)
+        since = await self._store.unsettled_since(OVERLAP) - OVERLAP
         while not self.stopping.is_set() and time.monotonic() - flowed < FLOWING_SECONDS:
             if self._counter.counted.is_set():
                 self._counter.counted.clear()

@@ -124,6 +124,8 @@ async def test_a_clock_that_was_set_does_not_leave_it_looking_at_the_past(
     monkeypatch.setattr(faulty, "unsettled_since", wrong)
     async with flowing(faulty, counter, inbox, telemetry, owner, workflow):
         ahead = timedelta(0)
+        before = looks(telemetry)
+        await eventually(lambda: looks(telemetry) > before + 1)  # it looks at the present again
         await insert_run(owner, workflow, "failed")
         await eventually(lambda: all_counted(owner))
 
