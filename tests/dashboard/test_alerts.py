@@ -12,6 +12,7 @@ from tests.alerts.conftest import make_rule
 from tests.alerts.receiver import Receiver
 from tests.dashboard.alerting import a_past, add_channel, open_an_incident, receiver, site, tab
 from tests.dashboard.conftest import Site, visitor
+from tests.support import eventually
 
 __all__ = ["receiver", "site"]
 
@@ -170,3 +171,38 @@ async def test_a_rule_is_edited_switched_off_and_deleted_and_a_secret_rotated(
         await page.reload()
         await expect(page.locator("[data-channel]")).to_be_visible()
         await expect(second).to_have_count(0)
+
+
+async def test_a_channel_is_renamed_and_sent_elsewhere_and_its_target_is_never_shown(
+    site: Site, browser: Browser, receiver: Receiver
+) -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        return web.Response(text="thanks")
+
+    receiver.answers = [answer]
+    async with visitor(browser) as ada:
+        await ada.sign_in(site, site.ada, "/alerts")
+        page = ada.page
+        await add_channel(page, receiver)
+        channel = page.locator("[data-channel]")
+        await channel.get_by_role("button", name="Edit").click()
+        form = page.get_by_role("form", name="Edit Ours")
+        url = form.get_by_label("URL")
+        await expect(url).to_have_value("")
+        await form.get_by_label("Name").fill("On call")
+        await url.fill("https://10.0.0.1/secret")
+        await form.get_by_role("button", name="Save the channel").click()
+        await expect(url).to_have_attribute("aria-invalid", "true")
+        await expect(channel).to_contain_text("Ours")
+        await url.fill(receiver.url.split("/hook")[0] + "/elsewhere-unseen")
+        await form.get_by_role("button", name="Save the channel").click()
+        await expect(channel).to_contain_text("On call")
+        await expect(form).to_have_count(0)
+        await channel.get_by_role("button", name="Send a test").click()
+        await eventually(lambda: asked == ["/elsewhere-unseen"], what="the test notice")
+        await page.reload()
+        await expect(channel).to_contain_text("On call")
+        assert "elsewhere-unseen" not in await page.content()
