@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
 from playwright.async_api import Browser, expect
@@ -15,6 +17,9 @@ from tests.dashboard.conftest import Site, visitor
 from tests.support import eventually
 
 __all__ = ["receiver", "site"]
+
+BERLIN = ZoneInfo("Europe/Berlin")
+"""Where visitors are."""
 
 
 async def test_a_rule_is_made_with_a_preview_and_failing_runs_open_an_incident_everywhere(
@@ -106,9 +111,14 @@ async def test_an_incident_is_acknowledged_and_its_rule_silenced_and_heard_again
             is None
         )
         await page.get_by_label("Rule").select_option("Orders fail")
-        await page.get_by_label("For").select_option("1 week")
+        await page.get_by_label("For").select_option("until …")
+        end = datetime.now(BERLIN).replace(hour=8, minute=0, second=0, microsecond=0)
+        end += timedelta(days=3)
+        await page.get_by_label("Until").fill(end.strftime("%Y-%m-%dT%H:%M"))
         await page.get_by_role("form", name="Silence").get_by_role("button", name="Silence").click()
         await expect(page.locator("[data-silence]")).to_contain_text("Orders fail")
+        until = await site.owner.fetchval("select silenced_until from public.workflow_alert_rules")
+        assert until == end
         assert ada.complaints == []
 
 
