@@ -84,15 +84,19 @@ async def test_an_incident_is_acknowledged_and_its_rule_silenced_and_heard_again
     site: Site, browser: Browser
 ) -> None:
     await make_rule(site.owner, site.ada.project, name="Orders fail")
-    async with visitor(browser) as ada:
+    async with visitor(browser) as ada, visitor(browser) as elsewhere:
         await ada.sign_in(site, site.ada, "/alerts")
+        await elsewhere.sign_in(site, site.ada, "/alerts")
         page = ada.page
         await expect(page.get_by_text("No open incidents")).to_be_visible()
         await open_an_incident(site, site.ada)
         incident = page.locator("[data-incident]")
+        there = elsewhere.page.locator("[data-incident]")
         await expect(incident).to_contain_text("Firing")
+        await expect(there).to_contain_text("Firing")
         await incident.get_by_role("button", name="Acknowledge").click()
         await expect(incident).to_contain_text("Acknowledged")
+        await expect(there).to_contain_text("Acknowledged")
         row = await site.owner.fetchrow("select * from public.workflow_alert_incidents")
         assert row is not None
         assert row["acknowledged_by"] == site.ada.project.owner
