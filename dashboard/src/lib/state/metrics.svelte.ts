@@ -10,7 +10,8 @@ import { ApiError, type Catalogue, type MetricsClient, type Standing } from '../
 import type { Channels, Connect } from '../live/channel';
 import { lagOf, type RatesMessage } from '../live/message';
 import { question, type Filters } from './filters';
-import { applyToSeries, applyToTable, type Scope, type Series, type Table } from './view';
+import { scopeOf, unknownTo } from './scope';
+import { applyToSeries, applyToTable, type Series, type Table } from './view';
 
 export const POLL = [5_000, 10_000, 20_000, 40_000, 60_000] as const;
 const REFRESH = 60_000;
@@ -131,7 +132,7 @@ export class Metrics {
     if (asked === this.#asked) return;
     this.#asked = asked;
     // Another time may stand on the screen until its numbers come; other workflows may not.
-    const of = JSON.stringify([filters.project, filters.workflows, filters.apart]);
+    const of = JSON.stringify([filters.project, filters.workflows, filters.versions]);
     if (of !== this.#of) this.table = this.series = null;
     this.#of = of;
     this.refetch();
@@ -167,7 +168,7 @@ export class Metrics {
       this.catalogue ??= await this.#client.catalogue(abort.signal);
       this.#join(filters);
       const [table, series] = await numbers;
-      if (unknownTo(this.catalogue, table)) {
+      if (unknownTo(this.catalogue, table.held)) {
         this.catalogue = await this.#client.catalogue(abort.signal);
         this.#join(filters);
       }
@@ -271,7 +272,7 @@ export class Metrics {
 
   #apply() {
     if (!this.table || !this.series) return;
-    const scope = this.#scope();
+    const scope = scopeOf(this.#filters, this.catalogue);
     let { table, series } = this;
     let behind = false;
     for (const message of this.#held) {
@@ -300,24 +301,6 @@ export class Metrics {
     }, wait);
   }
 
-  #scope(): Scope {
-    const filters = this.#filters;
-    const chosen = new Set(filters?.workflows);
-    const slugs = new Set(
-      (this.catalogue?.projects ?? []).flatMap((project) =>
-        project.versions
-          .filter((version) => chosen.has(version.workflow_id))
-          .map((version) => `${version.project_id}/${version.slug}`),
-      ),
-    );
-    return {
-      open: filters?.range !== 'custom',
-      concerns: (projectId, slug) =>
-        (!filters?.project || filters.project === projectId) &&
-        (chosen.size === 0 || slugs.has(`${projectId}/${slug}`)),
-    };
-  }
-
   #second() {
     const before = this.now;
     this.now = Date.now();
@@ -337,12 +320,4 @@ export class Metrics {
     this.refetch();
     this.#followers.forEach((one) => one.missed());
   };
-}
-
-/** Whether the table has versions that the catalogue does not know yet. */
-function unknownTo(catalogue: Catalogue, table: Table): boolean {
-  const known = new Set(
-    catalogue.projects.flatMap((project) => project.versions.map((v) => v.workflow_id)),
-  );
-  return Object.keys(table.held).some((id) => !known.has(id));
 }

@@ -71,7 +71,7 @@ export interface Series {
 /** Which changes concern a screen, and whether its period goes on into the future. */
 export interface Scope {
   readonly open: boolean;
-  concerns(projectId: string, slug: string): boolean;
+  concerns(projectId: string, slug: string, workflowId: string): boolean;
 }
 
 export interface Applied<T> {
@@ -228,7 +228,7 @@ function sort(held: Holdings, message: RatesMessage, scope: Scope) {
   const apply: Found[] = [];
   let behind = false;
   for (const change of message.workflows) {
-    if (!scope.concerns(message.project_id, change.slug)) continue;
+    if (!scope.concerns(message.project_id, change.slug, change.workflow_id)) continue;
     const deltas = newIn(after[change.workflow_id], change);
     if (deltas === 'behind') behind = true;
     if (deltas === null || deltas === 'behind') continue;
