@@ -1,7 +1,7 @@
 /** Which broadcasts concern what is looked at. Pure. */
 import type { Catalogue } from '../api/client';
 import type { Filters } from './filters';
-import type { Scope } from './view';
+import type { Scope } from './apply';
 
 type Version = Catalogue['projects'][number]['versions'][number];
 
