@@ -32,6 +32,8 @@ from meshmetrics.local.realtime import RealtimeServer, mint
 
 ROW = "weight"
 CLIENTS = 8
+WARM_SECONDS = 4
+"""Load before each measured one: what counts has to find its pace."""
 
 SCRIPT = """\\set n random(1, {workflows})
 insert into public.workflow_runs (project_id, workflow_id)
@@ -147,10 +149,10 @@ async def measure(*, quick: bool = False) -> list[Figure]:
                 " project_id from public.workflow_definitions;"
                 "create unique index on bench_workflows (n); analyze bench_workflows"
             )
-            await _load(stack, workflows, 2)  # warm
             for _ in range(rounds):
                 for name, variant in VARIANTS.items():
                     async with variant(stack):
+                        await _load(stack, workflows, WARM_SECONDS)
                         loads[name].append(await _load(stack, workflows, seconds))
         rates = {name: median(load.rate for load in of) for name, of in loads.items()}
         costs = {name: median(load.cost for load in of) for name, of in loads.items()}

@@ -23,6 +23,7 @@ from meshmetrics.model import Change, Lease
 from meshmetrics.pipeline.auditor import Auditor
 from meshmetrics.pipeline.backfill import Backfill
 from meshmetrics.pipeline.counter import Counter
+from meshmetrics.pipeline.flow import Flow
 from meshmetrics.pipeline.inbox import Inbox
 from meshmetrics.pipeline.lease import Leader
 from meshmetrics.pipeline.listener import Listener
@@ -119,6 +120,7 @@ class Daemon:
             wanted.set()
 
         inbox = Inbox(s.inbox_capacity, overflow)
+        flow = Flow(s.stream_runs_per_second if s.sweep_quick else 0)
         self.stream = stream = Stream()
         publisher = Publisher(
             store,
@@ -141,7 +143,7 @@ class Daemon:
             publisher.publish(changes, counted=counted, committed=committed)
             evaluator.touch(change.workflow_id for change in changes)
 
-        counter = Counter(store, inbox, publish, telemetry, batch=s.count_batch)
+        counter = Counter(store, inbox, publish, telemetry, flow=flow, batch=s.count_batch)
         maintainer = Maintainer(
             store, telemetry, interval=s.maintain_interval, batch=s.maintain_batch
         )
@@ -173,6 +175,7 @@ class Daemon:
             store,
             counter,
             inbox,
+            flow,
             telemetry,
             interval=s.sweep_quick,
             missed_after=s.missed_after,
@@ -183,6 +186,7 @@ class Daemon:
             s.supabase_service_role_key.get_secret_value(),
             inbox,
             stream,
+            flow,
             wanted,
             telemetry,
             times=SessionTimes(
@@ -213,7 +217,10 @@ class Daemon:
         else:
             parts["lease"] = "held"
             up = self.stream.up_since
-            parts["stream"] = "down" if up is None else f"up for {time.monotonic() - up:.0f} s"
+            if up is not None:
+                parts["stream"] = f"up for {time.monotonic() - up:.0f} s"
+            else:
+                parts["stream"] = "left to the sweeps" if self.stream.left else "down"
         supervisors = [s for s in (self._supervisor, self._leader) if s is not None]
         failing = sorted({name for s in supervisors for name in s.failing})
         if failing:

@@ -143,6 +143,14 @@ class Settings(DatabaseSettings):
     )
     backoff_cap: float = _seconds(30, 0.1, 600, "Longest pause between attempts to connect")
 
+    stream_runs_per_second: float = Field(
+        default=1000,
+        ge=0,
+        le=1_000_000,
+        description="Runs a second above which the stream is left until they are fewer, as sweeps"
+        " find every run sooner; 0: never",
+    )
+
     sweep_min: float = _seconds(1, 0.05, 60, "Pause between sweeps while the stream misses runs")
     sweep_max: float = _seconds(30, 0.05, 3600, "Pause between sweeps while the stream is whole")
     sweep_quick: float = _seconds(

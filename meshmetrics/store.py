@@ -102,6 +102,13 @@ class Store:
         at: datetime = row["at"]
         return at
 
+    async def unsettled_since(self, overlap: timedelta) -> datetime:
+        """From when on rows may still appear behind what is there now: the start of the oldest
+        transaction under way, but no more than `overlap` ago."""
+        row = await self._row("select meshmetrics.unsettled_since($1) as at", overlap)
+        at: datetime = row["at"]
+        return at
+
     async def now(self) -> datetime:
         """The database's clock."""
         row = await self._row("select now() as at")

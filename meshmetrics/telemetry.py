@@ -22,6 +22,9 @@ class Telemetry:
 
         # The stream
         self.stream_up = self._gauge("stream_up", "1 while changes are flowing from Realtime")
+        self.stream_left = self._gauge(
+            "stream_left", "1 while runs end too fast for Realtime, and sweeps find them alone"
+        )
         self.stream_sessions = self._counter("stream_sessions", "Realtime sessions that came up")
         self.stream_lost = self._counter("stream_lost", "Realtime sessions that ended", "reason")
         self.events = self._counter("events_received", "Events taken from the stream")

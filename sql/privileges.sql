@@ -115,6 +115,7 @@ grant execute on function
   meshmetrics.set_aside_run(uuid, text),
   meshmetrics.uncounted_runs(timestamptz, uuid, timestamptz, integer),
   meshmetrics.settled_until(interval),
+  meshmetrics.unsettled_since(interval),
   meshmetrics.read_checkpoint(text),
   meshmetrics.advance_checkpoint(text, timestamptz, uuid, boolean),
   meshmetrics.changed_since(timestamptz),

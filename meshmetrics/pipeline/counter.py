@@ -14,6 +14,7 @@ import structlog
 
 from meshmetrics.logs import describe
 from meshmetrics.model import Change, Counted
+from meshmetrics.pipeline.flow import Flow
 from meshmetrics.pipeline.inbox import Arrival, Inbox
 from meshmetrics.service import Service, full_jitter
 from meshmetrics.store import Store, is_transient
@@ -51,6 +52,7 @@ class Counter(Service):
         publish: Publish,
         telemetry: Telemetry,
         *,
+        flow: Flow | None = None,
         batch: int = 10_000,
         retry_base: float = 0.1,
         retry_cap: float = 5.0,
@@ -59,6 +61,7 @@ class Counter(Service):
         self._store = store
         self._inbox = inbox
         self._publish = publish
+        self._flow = flow or Flow(0)
         self._telemetry = telemetry
         self._batch = batch
         self._retry_base = retry_base
@@ -87,11 +90,14 @@ class Counter(Service):
     async def _count_arrived(self, batch: dict[UUID, Arrival]) -> None:
         known = [a.committed for a in batch.values() if a.committed is not None]
         try:
-            await self.count(list(batch), source="event", committed=min(known, default=None))
+            changed = await self.count(
+                list(batch), source="event", committed=min(known, default=None)
+            )
         except Exception:
             for run_id, arrival in batch.items():
                 self._inbox.put(run_id, arrival)
             raise
+        self._flow.add(changed)
         now = time.monotonic()
         for arrival in batch.values():
             self._telemetry.received_to_counted.observe(now - arrival.received)

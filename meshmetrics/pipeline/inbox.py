@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ class Inbox:
         self._waiting: dict[UUID, Arrival] = {}
         self._remembered: OrderedDict[UUID, None] = OrderedDict()
         self._expected: OrderedDict[UUID, float] = OrderedDict()
+        self._expecting_from = float("-inf")
         self.filled = asyncio.Event()
         """Set while there is something to take."""
 
@@ -72,6 +74,8 @@ class Inbox:
         Return how many there was no room for: so many in one sweep are missed, not late.
         """
         surplus = 0
+        if time.monotonic() < self._expecting_from:
+            return surplus
         for run_id in run_ids:
             if run_id in self._remembered or run_id in self._expected:
                 continue
@@ -80,6 +84,11 @@ class Inbox:
             else:
                 surplus += 1
         return surplus
+
+    def expect_from(self, at: float) -> None:
+        """Expect no event of a run counted before `at` (`time.monotonic`): nobody listens."""
+        self._expecting_from = at
+        self._expected.clear()
 
     def missed(self, now: float) -> int:
         """How many events are overdue; each is told once."""

@@ -10,6 +10,7 @@ import httpx
 import structlog
 
 from meshmetrics.pipeline import client_log
+from meshmetrics.pipeline.flow import Flow
 from meshmetrics.pipeline.inbox import Arrival, Inbox
 from meshmetrics.pipeline.session import Session, SessionEndedError, SessionTimes
 from meshmetrics.pipeline.stream import Stream
@@ -19,6 +20,10 @@ from meshmetrics.telemetry import Telemetry
 log = structlog.get_logger()
 
 BACKOFF_BASE = 0.5
+AWAY_SECONDS = 1.0
+"""How often, while the stream is left, the rate of runs is looked at."""
+SURE_SECONDS = 1.0
+"""What ended before we were back is counted by then: no event is expected of it."""
 REFUSED_FACTOR = 4
 """How much longer pauses may be after a refusal: asking more often makes it no better."""
 _REFUSALS = (
@@ -39,6 +44,9 @@ class Listener(Service):
 
     At every session that comes up, and at every one that is lost, it asks for a sweep: for what
     happened meanwhile, and because the stream's state decides how often sweeps are due.
+
+    While the flow is heavy it leaves the stream. Quick sweeps find every run sooner then, and what
+    Realtime takes from the database to tell of each change is more than all counting.
     """
 
     name = "listener"
@@ -49,6 +57,7 @@ class Listener(Service):
         key: str,
         inbox: Inbox,
         stream: Stream,
+        flow: Flow,
         sweep_wanted: asyncio.Event,
         telemetry: Telemetry,
         *,
@@ -60,6 +69,7 @@ class Listener(Service):
         self._key = key
         self._inbox = inbox
         self._stream = stream
+        self._flow = flow
         self._sweep_wanted = sweep_wanted
         self._telemetry = telemetry
         self._times = times
@@ -81,11 +91,14 @@ class Listener(Service):
         failures = 0
         async with httpx.AsyncClient() as http:
             while not self.stopping.is_set():
+                if self._flow.heavy.is_set():
+                    await self._stay_away()
+                    continue
                 began = time.monotonic()
                 ended = await self._one_session(http)
                 lasted = time.monotonic() - began
                 if ended is None:
-                    break
+                    continue
                 failures = 1 if lasted >= STABLE_SECONDS else failures + 1
                 wait = self._pause_after(ended, failures)
                 log.warning(
@@ -101,7 +114,7 @@ class Listener(Service):
                 await self.pause(wait)
 
     async def _one_session(self, http: httpx.AsyncClient) -> SessionEndedError | None:
-        """Run one session to its end; None if it ended because we are stopping."""
+        """Run one session to its end; None if it ended because we wanted it to."""
         session = Session(
             self._url,
             self._key,
@@ -114,24 +127,41 @@ class Listener(Service):
         self._stream.replacing.clear()
         running = asyncio.create_task(session.run(self._up), name="session")
         unwanted = asyncio.create_task(self._stream.replacing.wait())
+        useless = asyncio.create_task(self._flow.heavy.wait())
         try:
-            await asyncio.wait({running, unwanted}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({running, unwanted, useless}, return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
                 running.cancel()
                 await asyncio.wait({running})
         finally:
             self._stream.up_since = None
             self._telemetry.stream_up.set(0)
-            unwanted.cancel()
-            running.cancel()
-        if self.stopping.is_set():
+            for task in (running, unwanted, useless):
+                task.cancel()
+        error = None if running.cancelled() else running.exception()
+        if self.stopping.is_set() or self._flow.heavy.is_set():
             return None
+        self._set_left(False, expect_after=0.0)
         if running.cancelled():
             return SessionEndedError("silent")
-        error = running.exception()
         if isinstance(error, SessionEndedError):
             return error
         raise error or RuntimeError("a session returned")
+
+    async def _stay_away(self) -> None:
+        """Until runs end slowly enough again, or we are stopping."""
+        self._set_left(True, expect_after=float("inf"))
+        self._sweep_wanted.set()
+        log.info("stream.left", runs_per_second=self._flow.rate())
+        while not self._flow.calm() and not await self.pause(AWAY_SECONDS):
+            pass
+        log.info("stream.joining", runs_per_second=self._flow.rate())
+
+    def _set_left(self, left: bool, *, expect_after: float) -> None:
+        if left != self._stream.left:
+            self._stream.left = left
+            self._telemetry.stream_left.set(left)
+            self._inbox.expect_from(time.monotonic() + expect_after)
 
     def _pause_after(self, ended: SessionEndedError, failures: int) -> float:
         """Seconds to wait before the next session."""
@@ -143,6 +173,7 @@ class Listener(Service):
 
     def _up(self) -> None:
         self._stream.up_since = time.monotonic()
+        self._set_left(False, expect_after=SURE_SECONDS)
         self._telemetry.stream_up.set(1)
         self._telemetry.stream_sessions.inc()
         self._sweep_wanted.set()

@@ -14,6 +14,7 @@ import structlog
 from meshmetrics.logs import describe
 from meshmetrics.model import Position
 from meshmetrics.pipeline.counter import Counter
+from meshmetrics.pipeline.flow import Flow
 from meshmetrics.pipeline.inbox import Inbox
 from meshmetrics.pipeline.walk import FIRST_ID, walk
 from meshmetrics.service import Service
@@ -24,17 +25,16 @@ log = structlog.get_logger()
 
 FLOWING_SECONDS = 10.0
 """Runs are flowing until none was counted for so long."""
-OVERLAP = timedelta(seconds=0.5)
-"""How much further back than its last look each one reaches: what commits later than this after it
-began is left to its event and to the regular sweeps."""
+OVERLAP = timedelta(seconds=1)
+"""How far back a look reaches at most: what commits later than this after it began is left to its
+event and to the regular sweeps. How far it has to reach the database knows: mostly a moment."""
 AHEAD = timedelta(seconds=1)
-CLOCK_SECONDS = 30.0
-"""How often the database is asked for its time: it may be set, or this machine have slept."""
-REST = 4
-"""A look is followed by a pause of so many times its length at least: the database gives it no more
-than a fifth of one connection."""
-MOST_REST = 5.0
-"""Seconds: a look that was long may have waited for a database that was away."""
+REST = 9
+"""A look is followed by a pause of so many times its length, so that the database gives it a tenth
+of one connection; and what is counted many at once costs least."""
+MOST_REST = 0.4
+"""Seconds: the longest such pause, or else what ended would not be seen within a second. After a
+look that took longer itself, the pause is as long as the look."""
 
 
 class QuickSweeper(Service):
@@ -49,6 +49,7 @@ class QuickSweeper(Service):
         store: Store,
         counter: Counter,
         inbox: Inbox,
+        flow: Flow,
         telemetry: Telemetry,
         *,
         interval: float,
@@ -60,6 +61,7 @@ class QuickSweeper(Service):
         self._store = store
         self._counter = counter
         self._inbox = inbox
+        self._flow = flow
         self._telemetry = telemetry
         self._interval = interval
         self._missed_after = missed_after
@@ -84,31 +86,25 @@ class QuickSweeper(Service):
                 await self.pause(1.0)
 
     async def _look_while_flowing(self) -> None:
-        since = _steady()
-        flowed, asked = time.monotonic(), -CLOCK_SECONDS
+        flowed = time.monotonic()
+        since = await self._store.unsettled_since(OVERLAP)
         while not self.stopping.is_set() and time.monotonic() - flowed < FLOWING_SECONDS:
-            if time.monotonic() - asked >= CLOCK_SECONDS:
-                asked = time.monotonic()
-                offset = await self._store.now() - _steady()
             if self._counter.counted.is_set():
                 self._counter.counted.clear()
                 flowed = time.monotonic()
-            began = _steady()
-            start = Position(offset + since - OVERLAP, FIRST_ID)
-            async for step in walk(
-                self._store, self._counter, start, offset + began + AHEAD, self._batch, "sweep"
-            ):
+            began = time.monotonic()
+            # Read before the look, for the next one. A clock may have been set back since.
+            unsettled = await self._store.unsettled_since(OVERLAP)
+            start = Position(min(since, unsettled), FIRST_ID)
+            until = unsettled + OVERLAP + AHEAD
+            async for step in walk(self._store, self._counter, start, until, self._batch, "sweep"):
                 if step.changed:
+                    self._flow.add(step.changed)
                     # What there is no room to expect is certainly missed, but the regular sweeps
                     # are the ones to say so.
                     self._inbox.expect(step.found, time.monotonic() + self._missed_after)
-            since = began
-            took = (_steady() - began).total_seconds()
+            since = unsettled
+            took = time.monotonic() - began
             self._telemetry.sweeps.labels("quick").inc()
-            if await self.pause(max(self._interval, min(REST * took, MOST_REST))):
+            if await self.pause(max(self._interval, min(REST * took, MOST_REST), took)):
                 return
-
-
-def _steady() -> timedelta:
-    """A clock that nobody sets."""
-    return timedelta(seconds=time.monotonic())

@@ -12,6 +12,8 @@ class Stream:
         self.up_since: float | None = None
         """Since when changes flow, as Realtime says; None while it does not say so."""
         self.last_event: float | None = None
+        self.left = False
+        """Whether we listen to none of our own will, because runs end too fast for it."""
         self.replacing = asyncio.Event()
         """Set when somebody found the session dead without its saying so."""
 

@@ -22,6 +22,9 @@ from meshmetrics.telemetry import Telemetry
 log = structlog.get_logger()
 
 DEEP = timedelta(hours=25)
+LEFT_SECONDS = 10.0
+"""The longest pause while the stream is left: quick sweeps see what ends, and what commits long
+after it began waits for this."""
 JUDGE_SECONDS = 1.0
 """How often the stream is judged between sweeps, by what quick sweeps have counted meanwhile."""
 REST = 4
@@ -98,7 +101,8 @@ class Sweeper(Service):
                 self._set_pause(self._times.shortest)
             else:
                 caught_up = True
-                self._set_pause(min(self._pause * 2, self._times.longest))
+                longest = LEFT_SECONDS if self._stream.left else self._times.longest
+                self._set_pause(min(self._pause * 2, longest, self._times.longest))
                 self._judge(missed)
             ended = clock()
             await self._rest(ended, at_least=min(REST * (ended - began), self._times.longest))
@@ -133,7 +137,7 @@ class Sweeper(Service):
         """Count the runs whose events are overdue, and draw the consequences."""
         now = time.monotonic()
         missed += self._inbox.missed(now)
-        if missed or self._stream.up_since is None:
+        if missed or (self._stream.up_since is None and not self._stream.left):
             self._set_pause(self._times.shortest)
         if not missed:
             return

@@ -398,3 +398,64 @@ async def test_a_run_that_does_not_exist_is_no_trouble(world: World) -> None:
         await end_a_run(world)
         await eventually(world.counted)
         assert running.value("service_failures_total", service="counter") == 0
+
+
+async def test_while_runs_end_too_fast_for_it_the_stream_is_left_and_nothing_is_missed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshmetrics.pipeline.flow.SPAN", 1)
+    monkeypatch.setattr("meshmetrics.pipeline.listener.AWAY_SECONDS", 0.1)
+    with capture_logs() as logged:
+        async with world.running(sweep_quick=0.05, stream_runs_per_second=40) as running:
+            await world.owner.execute(
+                "insert into public.workflow_runs (project_id, workflow_id, status, finished_at)"
+                " select $1, $2, 'failed', now() from generate_series(1, 100)",
+                world.workflow.project_id,
+                world.workflow.id,
+            )
+            await eventually(lambda: running.value("stream_left") == 1)
+            await eventually(lambda: world.realtime.subscribers == 0)
+            # It is no failure, and what ends meanwhile is counted.
+            by_events = running.value("runs_counted_total", source="event")
+            answer = await running.get("/readyz")
+            await end_a_run(world)
+            await eventually(world.counted)
+            if running.value("stream_left") == 1:
+                assert running.value("runs_counted_total", source="event") == by_events
+                assert answer.status_code == 200
+            # Runs have become few: it listens again, to the next run's event too.
+            await eventually(lambda: running.up)
+            assert running.value("stream_left") == 0
+            events = running.value("events_received_total")
+            await end_a_run(world)
+            await eventually(lambda: running.value("events_received_total") > events)
+            await eventually(world.counted)
+            assert running.value("sweep_found_missed_total") == 0
+    names = [line["event"] for line in logged]
+    assert "stream.left" in names
+    assert "stream.joining" in names
+    assert "stream.lost" not in names
+
+
+async def test_a_stream_that_is_lost_while_it_is_joined_again_is_no_longer_left(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshmetrics.pipeline.flow.SPAN", 1)
+    monkeypatch.setattr("meshmetrics.pipeline.listener.AWAY_SECONDS", 0.1)
+    async with world.running(sweep_quick=0.05, stream_runs_per_second=40) as running:
+        world.realtime.faults.refuse = True
+        await world.owner.execute(
+            "insert into public.workflow_runs (project_id, workflow_id, status, finished_at)"
+            " select $1, $2, 'failed', now() from generate_series(1, 100)",
+            world.workflow.project_id,
+            world.workflow.id,
+        )
+        await eventually(lambda: running.value("stream_left") == 1)
+        await eventually(lambda: running.value("stream_lost_total", reason="connect_failed") >= 1)
+        assert running.value("stream_left") == 0
+        assert (await running.get("/readyz")).status_code == 503
+        await end_a_run(world)
+        await eventually(world.counted)
+        await eventually(lambda: running.value("sweep_found_missed_total") >= 1)
+        world.realtime.faults.refuse = False
+        await eventually(lambda: running.up)

@@ -17,7 +17,7 @@ from tests.support import Workflow, eventually, finish_run, insert_run
 
 BLIND = (
     "do $$ begin create role blind; exception when duplicate_object then null; end $$;"
-    "alter function meshmetrics.settled_until owner to blind;"
+    "alter function meshmetrics.oldest_transaction owner to blind;"
     "grant usage on schema meshmetrics to blind;"
 )
 """The owner of the functions then sees no other session's transactions: the overlap applies."""

@@ -103,7 +103,7 @@ async def test_a_live_system_under_load_is_never_said_to_be_wrong(
     made blind to them, so that the sweeps pass them by and only their events tell."""
     await world.owner.execute(
         "do $$ begin create role blind; exception when duplicate_object then null; end $$;"
-        "alter function meshmetrics.settled_until owner to blind;"
+        "alter function meshmetrics.oldest_transaction owner to blind;"
         "grant usage on schema meshmetrics to blind;"
     )
     slow = await connect(owner_dsn)

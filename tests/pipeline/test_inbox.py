@@ -108,6 +108,17 @@ def test_an_event_that_came_while_the_sweep_was_looking_is_not_missed() -> None:
     assert inbox.missed(100.0) == 0
 
 
+def test_while_nobody_listens_no_event_is_expected() -> None:
+    inbox = Inbox(10)
+    inbox.expect(ids(2), deadline=5.0)
+    inbox.expect_from(float("inf"))
+    assert inbox.expect(ids(100), deadline=5.0) == 0
+    assert inbox.missed(100.0) == 0
+    inbox.expect_from(0.0)
+    inbox.expect(ids(1), deadline=5.0)
+    assert inbox.missed(100.0) == 1
+
+
 def test_what_is_remembered_and_expected_is_bounded() -> None:
     inbox = Inbox(10)
     for run in ids(REMEMBERED + 50):

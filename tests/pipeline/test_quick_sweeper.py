@@ -13,9 +13,11 @@ import pytest
 
 from meshmetrics.pipeline import quick_sweeper
 from meshmetrics.pipeline.counter import Counter
+from meshmetrics.pipeline.flow import Flow
 from meshmetrics.pipeline.inbox import Arrival, Inbox
 from meshmetrics.pipeline.quick_sweeper import QuickSweeper
 from meshmetrics.telemetry import Telemetry
+from tests.conftest import Connect
 from tests.pipeline.conftest import FaultyStore, all_counted, working
 from tests.support import Workflow, eventually, finish_run, insert_run
 
@@ -35,7 +37,7 @@ async def flowing(
 ) -> AsyncIterator[None]:
     """Quick sweeps under way, because one run's event came."""
     quick = QuickSweeper(
-        faulty, counter, inbox, telemetry, interval=0.02, missed_after=0.1, batch=100
+        faulty, counter, inbox, Flow(0), telemetry, interval=0.02, missed_after=0.1, batch=100
     )
     async with working(counter, quick):
         first = await insert_run(owner, workflow, "succeeded")
@@ -113,17 +115,39 @@ async def test_a_clock_that_was_set_does_not_leave_it_looking_at_the_past(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(quick_sweeper, "FLOWING_SECONDS", 60.0)
-    monkeypatch.setattr(quick_sweeper, "CLOCK_SECONDS", 0.1)
-    now = faulty.now
-    behind = timedelta(hours=1)
+    unsettled_since = faulty.unsettled_since
+    ahead = timedelta(hours=1)
 
-    async def wrong() -> datetime:
-        return await now() - behind
+    async def wrong(overlap: timedelta) -> datetime:
+        return await unsettled_since(overlap) + ahead
 
-    monkeypatch.setattr(faulty, "now", wrong)
+    monkeypatch.setattr(faulty, "unsettled_since", wrong)
     async with flowing(faulty, counter, inbox, telemetry, owner, workflow):
-        behind = timedelta(0)
+        ahead = timedelta(0)
         await insert_run(owner, workflow, "failed")
+        await eventually(lambda: all_counted(owner))
+
+
+async def test_a_look_reaches_back_to_the_oldest_transaction_under_way(
+    faulty: FaultyStore,
+    counter: Counter,
+    inbox: Inbox,
+    telemetry: Telemetry,
+    owner: asyncpg.Connection,
+    workflow: Workflow,
+    connect: Connect,
+    owner_dsn: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quick_sweeper, "FLOWING_SECONDS", 60.0)
+    monkeypatch.setattr(quick_sweeper, "OVERLAP", timedelta(minutes=1))
+    async with flowing(faulty, counter, inbox, telemetry, owner, workflow):
+        engine = await connect(owner_dsn)
+        async with engine.transaction():
+            await insert_run(engine, workflow, "failed")
+            # Several looks go by, from long after this transaction's start as far as they know.
+            before = looks(telemetry)
+            await eventually(lambda: looks(telemetry) > before + 20)
         await eventually(lambda: all_counted(owner))
 
 

@@ -209,6 +209,18 @@ async def test_while_the_stream_is_down_sweeps_stay_frequent(b: Bench) -> None:
         assert b.value("sweep_pause_seconds") == TIMES.shortest
 
 
+async def test_while_the_stream_is_left_sweeps_are_less_frequent_but_not_rare(
+    b: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshmetrics.pipeline.sweeper.LEFT_SECONDS", 0.3)
+    b.stream.left = True
+    async with b.sweeping():
+        await eventually(lambda: b.value("sweep_pause_seconds") == 0.3)
+        before = b.sweeps()
+        await eventually(lambda: b.sweeps() > before + 1)
+        assert b.value("sweep_pause_seconds") == 0.3
+
+
 async def test_a_sweep_comes_when_it_is_wanted(b: Bench) -> None:
     b.stream_up()
     async with b.sweeping(shortest=0.5):

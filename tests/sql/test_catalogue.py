@@ -29,6 +29,7 @@ DEFINERS = {
     "last_audit",
     "maintain",
     "maintain_alerts",
+    "oldest_transaction",
     "read_checkpoint",
     "record_audit",
     "release_lease",
@@ -39,6 +40,7 @@ DEFINERS = {
     "settled_until",
     "take_lease",
     "uncounted_runs",
+    "unsettled_since",
     "workflow_metrics_recent",
 }
 

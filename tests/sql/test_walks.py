@@ -151,11 +151,36 @@ async def test_where_other_sessions_cannot_be_seen_the_overlap_decides(
 ) -> None:
     await owner.execute(
         "do $$ begin create role blind; exception when duplicate_object then null; end $$;"
-        "alter function meshmetrics.settled_until owner to blind;"
+        "alter function meshmetrics.oldest_transaction owner to blind;"
         "grant usage on schema meshmetrics to blind;"
     )
     settled = await store.settled_until(timedelta(hours=1))
     assert abs(datetime.now(UTC) - timedelta(hours=1) - settled) < timedelta(minutes=1)
+
+
+async def test_a_quick_sweep_looks_from_the_oldest_transaction_on_but_no_further_than_it_may(
+    owner: asyncpg.Connection, store: Store, connect: Connect, owner_dsn: str
+) -> None:
+    engine = await connect(owner_dsn)
+    now = await owner.fetchval("select clock_timestamp()")
+    assert now - await store.unsettled_since(timedelta(hours=1)) < timedelta(seconds=30)
+    async with engine.transaction():
+        began = await engine.fetchval("select now()")
+        assert await store.unsettled_since(timedelta(hours=1)) < began
+        later = await owner.fetchval("select clock_timestamp()")
+        assert await store.unsettled_since(timedelta(0)) >= later
+
+
+async def test_a_quick_sweep_that_cannot_see_other_sessions_looks_as_far_back_as_it_may(
+    owner: asyncpg.Connection, store: Store
+) -> None:
+    await owner.execute(
+        "do $$ begin create role blind; exception when duplicate_object then null; end $$;"
+        "alter function meshmetrics.oldest_transaction owner to blind;"
+        "grant usage on schema meshmetrics to blind;"
+    )
+    since = await store.unsettled_since(timedelta(hours=1))
+    assert abs(datetime.now(UTC) - timedelta(hours=1) - since) < timedelta(minutes=1)
 
 
 async def test_checkpoints_only_go_forward(store: Store) -> None:

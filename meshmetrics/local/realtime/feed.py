@@ -127,7 +127,8 @@ class _Poller:
         feed = self._feed
         while True:
             now = time.monotonic()
-            if self.subscribers:
+            wanted = bool(self.subscribers)
+            if wanted:
                 self._idle_since = now
             elif now - self._idle_since > feed.timing.linger:
                 return
@@ -135,7 +136,8 @@ class _Poller:
                 _READ, slot, feed.limits.changes_per_poll * _MESSAGES_PER_CHANGE, PUBLICATION
             )
             count = await self._hand_out([row[0] for row in rows])
-            if count < feed.limits.changes_per_poll:
+            # With nobody to tell the real one's query gives no rows, which it takes for idleness.
+            if count < feed.limits.changes_per_poll or not wanted:
                 await asyncio.sleep(feed.timing.poll)
             else:
                 least = count / feed.limits.changes_per_second

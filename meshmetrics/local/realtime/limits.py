@@ -52,7 +52,7 @@ class Timing:
     """The longest pause between two attempts to reach Postgres."""
     give_up: float = 120.0
     """After an outage of Postgres longer than this, existing subscriptions are dead for good."""
-    linger: float = 60.0
+    linger: float = 600.0
     """How long the poller goes on without any subscription."""
 
     @classmethod
