@@ -25,11 +25,12 @@ END_TO_END = "latency, end to end"
 async def measure(*, quick: bool = False) -> list[Figure]:
     figures: list[Figure] = []
     seconds = 6 if quick else 30
+    quiet = 6 if quick else 120
     async with database(workflows=20) as stack, live(stack, limits=UNLIMITED) as running:
         await running.streaming()
         for rate in (1, 100, 500):
             before = await running.metrics()
-            await SteadyEngine(stack.dsn, rate).run(seconds)
+            await SteadyEngine(stack.dsn, rate).run(quiet if rate == 1 else seconds)
             await asyncio.sleep(1)  # the last events
             after = await running.metrics()
             for q, target in ((0.5, 5.0), (0.99, 25.0)):

@@ -47,6 +47,12 @@ class Live:
             while (await self.metrics()).get("stream_up") != 1:
                 await asyncio.sleep(0.05)
 
+    async def caught_up(self) -> None:
+        """Return once what ended before is counted."""
+        async with asyncio.timeout(300):
+            while not (await self.metrics()).get("sweeps_total", "regular"):
+                await asyncio.sleep(0.1)
+
 
 @dataclass(frozen=True, slots=True)
 class Metrics:

@@ -15,12 +15,15 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
+from uuid import UUID
 
+import asyncpg
 from realtime import AsyncRealtimeClient
 from realtime.types import RealtimePostgresChangesListenEvent
 
@@ -54,7 +57,18 @@ create trigger bench_count after update of status on public.workflow_runs
   for each row when (old.status = 'running') execute function bench_count();
 """
 
-Variant = Callable[[Stack], AbstractAsyncContextManager[None]]
+RPC = """
+create table bench_rpc (workflow_id uuid, status text, count bigint,
+  primary key (workflow_id, status));
+create function bench_count_run(run uuid) returns void language sql as $$
+  insert into bench_rpc select workflow_id, status, 1 from public.workflow_runs where id = run
+  on conflict (workflow_id, status) do update set count = bench_rpc.count + 1
+$$;
+"""
+
+Counted = Callable[[], Awaitable[int]]
+"""How many runs a variant has counted."""
+Variant = Callable[[Stack], AbstractAsyncContextManager[Counted | None]]
 
 
 @asynccontextmanager
@@ -63,16 +77,66 @@ async def _nothing(_: Stack) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _daemon(stack: Stack) -> AsyncIterator[None]:
+async def _daemon(stack: Stack) -> AsyncIterator[Counted]:
+    async def counted() -> int:
+        total: int = await stack.owner.fetchval(
+            "select coalesce(sum(success_count), 0)::bigint from public.workflow_run_metrics"
+        )
+        return total
+
     async with live(stack) as running:
         await running.streaming()
+        await running.caught_up()
+        yield counted
+
+
+@asynccontextmanager
+async def _bare(stack: Stack) -> AsyncIterator[None]:
+    """Realtime, and a client that hears every change and does nothing: what Realtime itself takes
+    from the engine, as it stands on the same cores here."""
+    async with _listening(stack, RealtimePostgresChangesListenEvent.All, lambda _: None):
         yield
 
 
 @asynccontextmanager
-async def _listener(stack: Stack) -> AsyncIterator[None]:
-    """Realtime, and a client that hears every change and does nothing: what Realtime itself takes
-    from the engine, as it stands on the same cores here."""
+async def _rpc(stack: Stack) -> AsyncIterator[Counted]:
+    """What one would write first: a listener that has each event counted, one after another."""
+    await stack.owner.execute(RPC)
+    waiting: asyncio.Queue[str] = asyncio.Queue()
+
+    def hear(payload: Any) -> None:
+        record = payload["data"]["record"]
+        if record["status"] != "running":
+            waiting.put_nowait(record["id"])
+
+    async def count() -> None:
+        connection = await asyncpg.connect(stack.dsn)
+        try:
+            while True:
+                await connection.execute("select bench_count_run($1)", UUID(await waiting.get()))
+        finally:
+            connection.terminate()
+
+    async def counted() -> int:
+        total: int = await stack.owner.fetchval(
+            "select coalesce(sum(count), 0)::bigint from bench_rpc"
+        )
+        return total
+
+    counting = asyncio.create_task(count())
+    try:
+        async with _listening(stack, RealtimePostgresChangesListenEvent.Update, hear):
+            yield counted
+    finally:
+        counting.cancel()
+        await asyncio.wait({counting})
+        await stack.owner.execute("drop function bench_count_run; drop table bench_rpc")
+
+
+@asynccontextmanager
+async def _listening(
+    stack: Stack, event: RealtimePostgresChangesListenEvent, hear: Callable[[Any], None]
+) -> AsyncIterator[None]:
     secret = secrets.token_urlsafe(32)
     realtime = RealtimeServer(database_dsn=stack.dsn, jwt_secret=secret)
     await realtime.start()
@@ -82,8 +146,8 @@ async def _listener(stack: Stack) -> AsyncIterator[None]:
     ready = asyncio.Event()
     channel = client.channel("bench")
     channel.on_postgres_changes(
-        RealtimePostgresChangesListenEvent.All,
-        lambda _: None,
+        event,
+        hear,
         table="workflow_runs",
         schema="public",
     ).on_system(lambda _: ready.set())
@@ -98,6 +162,7 @@ async def _listener(stack: Stack) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _trigger(stack: Stack) -> AsyncIterator[None]:
+    """Exact, and every commit of the same workflow waits for it."""
     await stack.owner.execute(TRIGGER)
     try:
         yield
@@ -131,8 +196,9 @@ async def _view(stack: Stack) -> AsyncIterator[None]:
 WITHOUT, BARE, DAEMON = "without", "Realtime and a bare listener", "daemon counting live"
 VARIANTS: dict[str, Variant] = {
     WITHOUT: _nothing,
-    BARE: _listener,
+    BARE: _bare,
     DAEMON: _daemon,
+    "listener with an RPC per event": _rpc,
     "counting trigger": _trigger,
     "view refreshed concurrently": _view,
 }
@@ -143,6 +209,7 @@ async def measure(*, quick: bool = False) -> list[Figure]:
     figures = []
     for kind, workflows in (("one hot workflow", 1), ("200 workflows", 200)):
         loads: dict[str, list[Load]] = {name: [] for name in VARIANTS}
+        shares: dict[str, list[float]] = {name: [] for name in VARIANTS}
         async with database(workflows=workflows, durable=True) as stack:
             await stack.owner.execute(
                 "create table bench_workflows as select row_number() over ()::integer as n, id,"
@@ -151,9 +218,13 @@ async def measure(*, quick: bool = False) -> list[Figure]:
             )
             for _ in range(rounds):
                 for name, variant in VARIANTS.items():
-                    async with variant(stack):
+                    async with variant(stack) as counted:
                         await _load(stack, workflows, WARM_SECONDS)
-                        loads[name].append(await _load(stack, workflows, seconds))
+                        before = await _at_rest(counted) if counted else 0
+                        load = await _load(stack, workflows, seconds)
+                        loads[name].append(load)
+                        if counted:
+                            shares[name].append((await _at_rest(counted) - before) / load.runs)
         rates = {name: median(load.rate for load in of) for name, of in loads.items()}
         costs = {name: median(load.cost for load in of) for name, of in loads.items()}
         figures.append(Figure(ROW, f"{kind}: without", rates[WITHOUT], "transactions/s"))
@@ -165,6 +236,10 @@ async def measure(*, quick: bool = False) -> list[Figure]:
                 if name == DAEMON
                 else Figure(ROW, what, ratio, "×")
             )
+        for name, of in shares.items():
+            if of:
+                what = f"{kind}: {name}, counted of the runs that ended"
+                figures.append(Figure(ROW, what, median(of) * 100, "%"))
         figures.append(Figure(ROW, f"{kind}: without", costs[WITHOUT], "µs of Postgres"))
         for name in list(VARIANTS)[1:]:
             ratio = costs[WITHOUT] / costs[name]
@@ -176,10 +251,23 @@ async def measure(*, quick: bool = False) -> list[Figure]:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the engine got through: transactions a second, and microseconds of Postgres for each."""
+    """What the engine got through: runs, transactions a second, and microseconds of Postgres for
+    each of these."""
 
+    runs: int
     rate: float
     cost: float
+
+
+async def _at_rest(counted: Counted) -> int:
+    """How many it has counted once it has counted none for a second."""
+    last = await counted()
+    while True:
+        await asyncio.sleep(1)
+        now = await counted()
+        if now == last:
+            return now
+        last = now
 
 
 async def _load(stack: Stack, workflows: int, seconds: int) -> Load:
@@ -201,7 +289,7 @@ async def _load(stack: Stack, workflows: int, seconds: int) -> Load:
     if process.returncode or rate is None or done is None:
         raise RuntimeError(f"pgbench failed: {errors.decode()[-400:]}")
     # A script is two transactions.
-    return Load(float(rate[1]) * 2, spent / (int(done[1]) * 2) * 1e6)
+    return Load(int(done[1]), float(rate[1]) * 2, spent / (int(done[1]) * 2) * 1e6)
 
 
 def _processor_seconds(stack: Stack) -> float:

@@ -166,6 +166,7 @@ class Daemon:
             counter,
             inbox,
             stream,
+            flow,
             wanted,
             telemetry,
             times=times,

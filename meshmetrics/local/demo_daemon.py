@@ -29,6 +29,7 @@ class DaemonFigures:
     """What the daemon says of itself at `/metrics`."""
 
     stream_up: bool = False
+    stream_left: bool = False
     events: int = 0
     by_sweep: int = 0
     sweeps: int = 0
@@ -102,6 +103,7 @@ class DaemonProcess:
         }
         return DaemonFigures(
             stream_up=values.get(("stream_up",), 0) == 1,
+            stream_left=values.get(("stream_left",), 0) == 1,
             events=int(values.get(("events_received_total",), 0)),
             by_sweep=int(values.get(("runs_counted_total", "sweep"), 0)),
             sweeps=int(values.get(("sweeps_total", "regular"), 0)),

@@ -102,12 +102,13 @@ class LinesDisplay:
         if view.elapsed < self._due:
             return
         self._due += LINES_EVERY
-        up = view.realtime_up and view.daemon.stream_up
+        left = "left" if view.daemon.stream_left else "down"
+        stream = "up" if view.realtime_up and view.daemon.stream_up else left
         self._say(
             f"{view.elapsed:4.0f} s  finished {view.finished:,}  counted {view.counted:,}"
             f"  on screen {view.shown:,}  broadcasts {view.broadcasts:,}"
             f"  p50 {milliseconds(view.p50)}  p99 {milliseconds(view.p99)}"
-            f"  stream {'up' if up else 'down'}  drift {NONE if view.drift is None else view.drift}"
+            f"  stream {stream}  drift {NONE if view.drift is None else view.drift}"
             f" ({seconds(view.since_audit)} ago)"
         )
 

@@ -83,6 +83,8 @@ def _figures(view: View) -> list[Text]:
         stream = ("○ stopped", "bold red")
     elif daemon.stream_up:
         stream = ("● up", "green")
+    elif daemon.stream_left:
+        stream = ("◐ left to the sweeps", "yellow")
     else:
         stream = ("○ down", "bold red")
     sweep = "" if view.since_sweep is None else f" (full {seconds(view.since_sweep)} ago)"

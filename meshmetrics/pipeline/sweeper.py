@@ -12,6 +12,7 @@ import structlog
 from meshmetrics.logs import describe
 from meshmetrics.model import Position
 from meshmetrics.pipeline.counter import Counter
+from meshmetrics.pipeline.flow import Flow
 from meshmetrics.pipeline.inbox import Inbox
 from meshmetrics.pipeline.stream import Stream
 from meshmetrics.pipeline.walk import FAR_FUTURE, FIRST_ID, walk
@@ -61,6 +62,7 @@ class Sweeper(Service):
         counter: Counter,
         inbox: Inbox,
         stream: Stream,
+        flow: Flow,
         wanted: asyncio.Event,
         telemetry: Telemetry,
         *,
@@ -72,6 +74,7 @@ class Sweeper(Service):
         self._counter = counter
         self._inbox = inbox
         self._stream = stream
+        self._flow = flow
         self._wanted = wanted
         self._telemetry = telemetry
         self._times = times
@@ -119,6 +122,7 @@ class Sweeper(Service):
             found += len(step.found)
             changed += step.changed
             if step.changed and expecting:
+                self._flow.add(step.changed)
                 deadline = time.monotonic() + self._times.missed_after
                 missed += self._inbox.expect(step.found, deadline)
             if not step.last and step.reached.updated_at < settled:

@@ -55,7 +55,7 @@ LARGE = View(
     broadcasts=9999,
     p50=12_345.0,
     p99=12_345.0,
-    daemon=DaemonFigures(True, 99_999, 9999, 99, 30.0),
+    daemon=DaemonFigures(True, False, 99_999, 9999, 99, 30.0),
     since_sweep=29.0,
     drift=0,
     since_audit=9.0,
@@ -142,6 +142,8 @@ def test_what_is_wrong_shows_without_colours() -> None:
     assert "drift    3 ✕" in text
     down = replace(LARGE, daemon=replace(LARGE.daemon, stream_up=False))
     assert "○ down" in "\n".join(drawn(down, 80, 24))
+    left = replace(down, daemon=replace(down.daemon, stream_left=True))
+    assert "◐ left to the sweeps" in "\n".join(drawn(left, 80, 24))
     stopped = "\n".join(drawn(replace(LARGE, realtime_up=False), 80, 24))
     assert "○ stopped" in stopped
     assert "r starts Realtime" in stopped

@@ -30,6 +30,7 @@ from hypothesis.stateful import (
 from meshmetrics.local.postgres import EmbeddedPostgres
 from meshmetrics.pipeline.backfill import Backfill
 from meshmetrics.pipeline.counter import Counter
+from meshmetrics.pipeline.flow import Flow
 from meshmetrics.pipeline.inbox import Inbox
 from meshmetrics.pipeline.stream import Stream
 from meshmetrics.pipeline.sweeper import Sweeper, SweepTimes
@@ -116,8 +117,8 @@ class Machine(RuleBasedStateMachine):
             for store in self.stores
         ]
         self.sweeper = Sweeper(
-            self.stores[0], self.counters[0], inbox, Stream(), asyncio.Event(), telemetry,
-            times=SweepTimes(), batch=5,
+            self.stores[0], self.counters[0], inbox, Stream(), Flow(0), asyncio.Event(),
+            telemetry, times=SweepTimes(), batch=5,
         )  # fmt: skip
         self.backfill = Backfill(
             self.stores[1], self.counters[1], telemetry, batch=4, overlap=1, settle_pause=0.01

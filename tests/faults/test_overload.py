@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from meshmetrics.local.realtime import Limits, RealtimeServer
 from tests.daemon.conftest import World
@@ -74,17 +75,23 @@ async def end_some(dsn: str, lane: int, began: float) -> int:
     return ended
 
 
+@pytest.mark.parametrize("limit", [0, RUNS_PER_SECOND // 2], ids=["listening on", "leaving"])
 async def test_with_a_twentieth_of_the_events_every_run_is_counted(
-    world: World, workflows: list[Workflow]
+    world: World, workflows: list[Workflow], limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("meshmetrics.pipeline.flow.SPAN", 1)
     dsn = world.database.owner_dsn
     await begin(world.owner, workflows, RUNS_PER_SECOND * SECONDS)
-    async with world.running() as running:
-        before = running.value("events_received_total")
-        began = asyncio.get_running_loop().time() + 0.2
-        ended = sum(await asyncio.gather(*(end_some(dsn, lane, began) for lane in range(LANES))))
-        assert ended == RUNS_PER_SECOND * SECONDS
-        await exact(dsn)
-        assert running.value("events_received_total") - before < ended / 2  # it did drop them
-        assert running.value("runs_counted_total", source="sweep") > 0
-        await live(world, running, within=30 + 2 * AVERAGE_OVER)
+    with capture_logs() as logged:
+        async with world.running(stream_runs_per_second=limit) as running:
+            before = running.value("events_received_total")
+            began = asyncio.get_running_loop().time() + 0.2
+            lanes = [end_some(dsn, lane, began) for lane in range(LANES)]
+            ended = sum(await asyncio.gather(*lanes))
+            assert ended == RUNS_PER_SECOND * SECONDS
+            await exact(dsn)
+            events = running.value("events_received_total") - before
+            assert events < ended / 2  # it did drop them
+            assert running.value("runs_counted_total", source="sweep") > 0
+            await live(world, running, within=30 + 2 * AVERAGE_OVER)
+    assert ("stream.left" in [line["event"] for line in logged]) is bool(limit)

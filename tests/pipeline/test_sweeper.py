@@ -16,6 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from meshmetrics.pipeline.counter import Counter
+from meshmetrics.pipeline.flow import Flow
 from meshmetrics.pipeline.inbox import Arrival, Inbox
 from meshmetrics.pipeline.stream import Stream
 from meshmetrics.pipeline.sweeper import DeepSweeper, Sweeper, SweepTimes
@@ -61,6 +62,7 @@ class Bench:
             self.counter,
             self.inbox,
             self.stream,
+            Flow(0),
             self.wanted,
             self.telemetry,
             times=replace(TIMES, **times),

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from meshmetrics.local.postgres import EmbeddedPostgres
-from meshmetrics.local.realtime import Timing
+from meshmetrics.local.realtime import Limits, Timing
 from meshmetrics.local.realtime.database import Connection, Database
 from tests.protocol.target import TABLES, Target, make_source, serving
 from tests.protocol.test_changes import entry, insert
@@ -163,6 +163,41 @@ async def test_what_is_committed_while_a_cold_server_starts_to_poll_is_lost(
         assert (await client.payload("system"))["status"] == "ok"
         await insert(sql, "protocol_open", -row_id)
         assert (await client.change())["record"]["id"] == -row_id
+
+
+async def test_while_nobody_listens_the_log_is_read_at_the_pace_of_idleness(
+    target: Target, sql: asyncpg.Connection, row_id: int
+) -> None:
+    """So it falls behind, and is read on as soon as somebody listens again."""
+    timing, limits = replace(Timing.quick(), poll=0.5), Limits(changes_per_poll=1)
+    names = "select slot_name from pg_replication_slots"
+    async with (
+        serving(target.database_url, timing=timing, limits=limits) as slow,
+        wire(slow) as client,
+        wire(slow) as next_one,
+    ):
+        others = {row["slot_name"] for row in await sql.fetch(names)}
+        await client.subscribe("realtime:first", slow.service_key, entry("protocol_open"))
+        [slot] = {row["slot_name"] for row in await sql.fetch(names)} - others
+        await client.send("realtime:first", "phx_leave", {})
+        assert (await client.reply())[0] == "ok"
+        for n in range(20):
+            await insert(sql, "protocol_open", row_id * 100 + n)
+        written = await sql.fetchval("select pg_current_wal_lsn()::text")
+
+        async def read_on() -> bool:
+            read: bool = await sql.fetchval(
+                "select confirmed_flush_lsn >= $2::text::pg_lsn from pg_replication_slots"
+                " where slot_name = $1",
+                slot,
+                written,
+            )
+            return read
+
+        await asyncio.sleep(1)  # two or three of the twenty
+        assert not await read_on()
+        await next_one.subscribe("realtime:second", slow.service_key, entry("protocol_open"))
+        await eventually(read_on)
 
 
 async def count_slots(sql: asyncpg.Connection) -> int:
