@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.stack import Stack
 from meshmetrics.local.demo_daemon import DaemonProcess
-from meshmetrics.local.realtime import Limits, RealtimeServer, mint
+from meshmetrics.local.realtime import Limits, RealtimeServer, Timing, mint
 
 DAY = 86_400
 
@@ -91,6 +91,7 @@ async def live(
     stack: Stack,
     *,
     limits: Limits | None = None,
+    timing: Timing | None = None,
     users: Mapping[str, UUID] | None = None,
     **settings: str,
 ) -> AsyncIterator[Live]:
@@ -98,7 +99,11 @@ async def live(
     whom a dashboard may sign in as."""
     secret = secrets.token_urlsafe(32)
     realtime = RealtimeServer(
-        database_dsn=stack.dsn, jwt_secret=secret, limits=limits or Limits(), users=users
+        database_dsn=stack.dsn,
+        jwt_secret=secret,
+        limits=limits or Limits(),
+        timing=timing or Timing(),
+        users=users,
     )
     await realtime.start()
     key = mint(secret, "service_role", expires_in=DAY)

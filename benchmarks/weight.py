@@ -17,7 +17,8 @@ import secrets
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,7 +32,7 @@ from benchmarks.figures import Figure, at_least
 from benchmarks.live import DAY, live
 from benchmarks.stack import Stack, database
 from meshmetrics.local.postgres_binaries import find_binaries, installed_in_system
-from meshmetrics.local.realtime import RealtimeServer, mint
+from meshmetrics.local.realtime import RealtimeServer, Timing, mint
 
 ROW = "weight"
 CLIENTS = 8
@@ -77,14 +78,14 @@ async def _nothing(_: Stack) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _daemon(stack: Stack) -> AsyncIterator[Counted]:
+async def _daemon(stack: Stack, timing: Timing | None = None) -> AsyncIterator[Counted]:
     async def counted() -> int:
         total: int = await stack.owner.fetchval(
             "select coalesce(sum(success_count), 0)::bigint from public.workflow_run_metrics"
         )
         return total
 
-    async with live(stack) as running:
+    async with live(stack, timing=timing) as running:
         await running.streaming()
         await running.caught_up()
         yield counted
@@ -194,10 +195,13 @@ async def _view(stack: Stack) -> AsyncIterator[None]:
 
 
 WITHOUT, BARE, DAEMON = "without", "Realtime and a bare listener", "daemon counting live"
+LATER = "the same, when Realtime has stopped to read the log"
+"""The daemon has left the stream by then: ten minutes later, here at once."""
 VARIANTS: dict[str, Variant] = {
     WITHOUT: _nothing,
     BARE: _bare,
     DAEMON: _daemon,
+    LATER: partial(_daemon, timing=replace(Timing(), linger=1.0)),
     "listener with an RPC per event": _rpc,
     "counting trigger": _trigger,
     "view refreshed concurrently": _view,

@@ -181,7 +181,7 @@ async def test_while_nobody_listens_the_log_is_read_at_the_pace_of_idleness(
         [slot] = {row["slot_name"] for row in await sql.fetch(names)} - others
         await client.send("realtime:first", "phx_leave", {})
         assert (await client.reply())[0] == "ok"
-        for n in range(20):
+        for n in range(12):
             await insert(sql, "protocol_open", row_id * 100 + n)
         written = await sql.fetchval("select pg_current_wal_lsn()::text")
 
@@ -194,7 +194,7 @@ async def test_while_nobody_listens_the_log_is_read_at_the_pace_of_idleness(
             )
             return read
 
-        await asyncio.sleep(1)  # two or three of the twenty
+        await asyncio.sleep(1)  # two or three of the twelve
         assert not await read_on()
         await next_one.subscribe("realtime:second", slow.service_key, entry("protocol_open"))
         await eventually(read_on)
