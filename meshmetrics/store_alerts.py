@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from meshmetrics.model import AlertMessage, AlertOutcome, AlertRound
@@ -22,6 +23,12 @@ class AlertStore(Store):
             None if workflow_ids is None else list(workflow_ids),
         )
         return AlertRound(row["evaluated"], tuple(json.loads(row["notices"])))
+
+    async def claim_acknowledgements(self) -> tuple[dict[str, Any], ...]:
+        """Notices of what was acknowledged since somebody asked: each is given once, and no more
+        than a few of a project at a time."""
+        row = await self._row("select notices from meshmetrics.claim_acknowledgements()")
+        return tuple(json.loads(row["notices"]))
 
     async def claim_alert_messages(
         self, lease: timedelta, group_wait: timedelta, per_hour: int, most: int

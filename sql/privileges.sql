@@ -135,6 +135,7 @@ grant execute on function
   meshmetrics.estimate_runs(timestamptz, timestamptz),
   meshmetrics.condition(),
   meshmetrics.evaluate_alerts(timestamptz, uuid[]),
+  meshmetrics.claim_acknowledgements(),
   meshmetrics.claim_alert_messages(interval, interval, integer, integer),
   meshmetrics.finish_alert_message(
     uuid, integer, boolean, interval, integer, integer, text, text, boolean

@@ -1,11 +1,9 @@
 import { fireEvent, render, screen, within } from '@testing-library/svelte';
 import { describe, expect, test } from 'vitest';
 import type { Catalogue } from '../src/lib/api/client';
-import { narrowed } from '../src/lib/state/arrange';
-import { choicesOf, isChosen, toggled } from '../src/lib/state/choices';
-import { defaults, readFilters, writeFilters } from '../src/lib/state/filters';
+import { choicesOf, isChosen, toggled, versionChoicesOf } from '../src/lib/state/choices';
+import { defaults, question, readFilters, VERSIONS, writeFilters } from '../src/lib/state/filters';
 import FilterBar from '../src/lib/ui/FilterBar.svelte';
-import { row } from './some';
 
 const id = (n: number) => `00000000-0000-4000-8000-00000000000${n}`;
 const version = (n: number, project: number, slug: string, number: number, name: string) => ({
@@ -48,6 +46,16 @@ describe('what can be chosen', () => {
     expect(choicesOf(null, null)).toEqual([]);
   });
 
+  test('is one version, where those are chosen, the newest of a workflow first', () => {
+    const names = versionChoicesOf(CATALOGUE, id(8)).map((one) => one.name);
+    expect(names).toEqual(['Order sync, new v3', 'Order sync v2', 'Order sync v1', 'Refunds v1']);
+    const [, second] = versionChoicesOf(CATALOGUE, null).filter((one) => one.slug === 'orders');
+    if (!second) throw new Error('no choice');
+    expect([second.name, second.project]).toEqual(['Order sync, new v3', 'Shop']);
+    expect(toggled(second, [id(1)])).toEqual([id(1), id(3)]);
+    expect(toggled(second, [id(1), id(3)])).toEqual([id(1)]);
+  });
+
   test('is chosen by any of its versions, and taken back whole', () => {
     const orders = choicesOf(CATALOGUE, id(8))[0];
     if (!orders) throw new Error('no choice');
@@ -57,16 +65,20 @@ describe('what can be chosen', () => {
   });
 });
 
-test('versions are together, apart, or the newest only, and the address keeps it', () => {
-  const rows = [1, 2].map((n) => row({ key: `v${n}`, version: n }));
-  for (const [part, shown] of [
-    [{ apart: true, newest: false }, ['v1', 'v2']],
-    [{ apart: true, newest: true }, ['v2']],
-  ] as const) {
-    const filters = readFilters(writeFilters({ ...defaults('UTC'), ...part }, 'UTC'), 'UTC');
-    expect(filters).toMatchObject(part);
-    expect(narrowed(rows, filters).map((one) => one.key)).toEqual(shown);
+test('versions are together, apart, the newest or chosen ones, and the address keeps it', () => {
+  for (const versions of VERSIONS) {
+    const params = writeFilters({ ...defaults('UTC'), versions }, 'UTC');
+    expect(params.get('versions')).toBe(versions === 'together' ? null : versions);
+    expect(readFilters(params, 'UTC').versions).toBe(versions);
   }
+  expect(readFilters(new URLSearchParams('versions=x'), 'UTC').versions).toBe('together');
+});
+
+test('other versions are another question, and words are not', () => {
+  const usual = defaults('UTC');
+  const questions = VERSIONS.map((versions) => question({ ...usual, versions }));
+  expect(new Set(questions).size).toBe(VERSIONS.length);
+  expect(question({ ...usual, search: 'a', failing: true, minRuns: 9 })).toBe(question(usual));
 });
 
 describe('the list of workflows', () => {

@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ApiError, type MetricsClient } from '../src/lib/api/client';
 import type { Connect, Listener } from '../src/lib/live/channel';
 import { defaults } from '../src/lib/state/filters';
-import { Metrics, POLL } from '../src/lib/state/metrics.svelte';
+import { Metrics } from '../src/lib/state/metrics.svelte';
+import { POLL } from '../src/lib/state/pace';
 import { change, counts, FLOW, message, PROJECT, series, table, T0 } from './some';
 
 let fetches = 0;

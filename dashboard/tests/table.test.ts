@@ -71,7 +71,7 @@ describe('the table', () => {
   test('does not say how many failed in a row of one version: nobody knows', () => {
     render(Table, {
       ...props([good]),
-      filters: { ...defaults('UTC'), apart: true, newest: false },
+      filters: { ...defaults('UTC'), versions: 'apart' as const },
     });
     const cell = screen.getByRole('row', { name: /Good/ }).querySelector('td.row');
     expect(cell?.textContent).toContain('–');
@@ -81,6 +81,24 @@ describe('the table', () => {
     render(Table, props([row({ counts: counts(2, 1) })]));
     expect(screen.getByText('too few')).toBeTruthy();
   });
+});
+
+test('what narrows the table says that it narrows nothing else, and can be made to', async () => {
+  const changes: unknown[] = [];
+  const one = row({ key: '1', name: 'Orders', workflowId: 'a' });
+  const two = row({ key: '2', name: 'Bills', workflowId: 'b', counts: counts(1, 1) });
+  const some = { ...props([one, two]), change: (part: unknown) => changes.push(part) };
+  const { rerender } = render(Table, some);
+  expect(screen.queryByText(/Cards and chart/)).toBeNull();
+  const filters = { ...defaults('UTC'), failing: true, versions: 'apart' as const };
+  await rerender({ ...some, filters });
+  expect(screen.getByText(/1 version of 2, .*Cards and chart are of all of them/)).toBeTruthy();
+  await fireEvent.click(screen.getByRole('button', { name: 'Show this one only' }));
+  const rest = { search: '', failing: false, minRuns: 0 };
+  expect(changes).toEqual([{ workflows: ['b'], versions: 'chosen', ...rest }]);
+  const many = Array.from({ length: 201 }, (_, n) => row({ key: `k${n}`, counts: counts(0, 1) }));
+  await rerender({ ...some, rows: [...many, one], filters });
+  expect(screen.queryByRole('button', { name: /^Show/ })).toBeNull();
 });
 
 test('the cards say nothing of a rate that nobody can know', () => {

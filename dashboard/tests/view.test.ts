@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { lagOf, readMessage } from '../src/lib/live/message';
-import { applyToSeries, applyToTable, failuresInARow, type Scope } from '../src/lib/state/view';
+import { applyToSeries, applyToTable, type Scope } from '../src/lib/state/apply';
+import { failuresInARow } from '../src/lib/state/view';
 import { change, counts, message, series, table } from './some';
 
 const ALL: Scope = { open: true, concerns: () => true };

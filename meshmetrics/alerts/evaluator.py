@@ -1,17 +1,17 @@
-"""Looks at the rules that changed workflows touch, and at all of them on a timer."""
+"""Looks at the rules that changed workflows touch, and at all of them on a timer; and tells of what
+was acknowledged, wherever that was."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
 import structlog
 
 from meshmetrics.logs import describe
-from meshmetrics.model import AlertRound
 from meshmetrics.service import Service, wait_for_event
 from meshmetrics.store import is_transient
 from meshmetrics.store_alerts import AlertStore
@@ -21,6 +21,9 @@ log = structlog.get_logger()
 
 GAP_SECONDS = 1.0
 """Between rounds for changed workflows, at least: what changes meanwhile is looked at together."""
+LOOK_SECONDS = 1.0
+"""Between looks for acknowledgements, while there is nothing else to do. Any daemon's API takes
+them, and only this one broadcasts."""
 MOST_TOUCHED = 5000
 """More changed workflows than this are a round over everything."""
 CHORES_SECONDS = 3600.0
@@ -33,6 +36,7 @@ class Evaluator(Service):
     seconds; a workflow that changed is looked at at once, if the last round was a second ago.
 
     What it was told is only where to look: it forgets nothing that matters when it is restarted.
+    Acknowledgements are looked for every `LOOK_SECONDS`, or with the next round.
     """
 
     name = "evaluator"
@@ -75,10 +79,12 @@ class Evaluator(Service):
             touched, self._touched = self._touched, set()
             self._wake.clear()
             whole = now >= whole_at or len(touched) > MOST_TOUCHED
+            looking = whole or bool(touched)
             try:
-                if whole or touched:
+                if looking:
                     await self._round(None if whole else touched)
                     whole_at = now + self._interval if whole else whole_at
+                self._tell(await self._store.claim_acknowledgements())
                 if now >= chores_at:
                     await self._store.maintain_alerts()
                     chores_at = now + CHORES_SECONDS
@@ -87,19 +93,22 @@ class Evaluator(Service):
                 if not is_transient(error):
                     raise
                 log.warning("alert.round_failed", error=describe(error))
-            if await self.pause(GAP_SECONDS):
+            if looking and await self.pause(GAP_SECONDS):
                 return
-            await wait_for_event(self._wake, max(0.0, whole_at - time.monotonic()))
+            wait = min(LOOK_SECONDS, whole_at - time.monotonic())
+            await wait_for_event(self._wake, max(0.0, wait))
 
     async def _round(self, touched: set[UUID] | None) -> None:
         began = time.perf_counter()
         found = await self._store.evaluate_alerts(None if touched is None else list(touched))
         self._telemetry.alert_round_seconds.observe(time.perf_counter() - began)
         self._telemetry.alert_evaluations.inc(found.evaluated)
-        self._tell(found)
+        self._tell(found.notices)
+        if found.notices:
+            self._notified()
 
-    def _tell(self, found: AlertRound) -> None:
-        for notice in found.notices:
+    def _tell(self, notices: Sequence[dict[str, Any]]) -> None:
+        for notice in notices:
             kind = str(notice["kind"])
             self._telemetry.alert_notices.labels(kind).inc()
             log.info(
@@ -110,5 +119,3 @@ class Evaluator(Service):
                 incident_id=notice["incident_id"],
             )
             self._announce(notice)
-        if found.notices:
-            self._notified()

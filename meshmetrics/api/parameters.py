@@ -16,7 +16,11 @@ from meshmetrics.api.reader import Page, Wanted
 
 Range = Literal["1h", "24h", "7d", "30d", "90d", "365d"]
 Bucket = Literal["auto", "minute", "quarter", "hour", "day", "week"]
-Versions = Literal["all", "one"]
+Versions = Literal["all", "one", "newest"]
+VERSIONS = (
+    "`one`: only the very versions given as `workflow`, not all of theirs; `newest`: of each"
+    " workflow only its newest"
+)
 
 RANGES: dict[str, timedelta] = {
     "1h": timedelta(hours=1),
@@ -147,7 +151,7 @@ class ChartParameters(LiveParameters):
 class WorkflowParameters(ChartParameters):
     """One workflow."""
 
-    versions: Versions = Field(
+    versions: Literal["all", "one"] = Field(
         "all", description="`all`: its versions added up; `one`: only the version of this id"
     )
 
@@ -162,10 +166,7 @@ class HistoryParameters(ChartParameters):
     workflow: Ids | None = Field(
         None, description="Only these workflows, by the id of any of their versions (repeatable)"
     )
-    versions: Versions = Field(
-        "all",
-        description="`one`: only the very versions given as `workflow`, not all of theirs",
-    )
+    versions: Versions = Field("all", description=VERSIONS)
 
     def wanted(self) -> Wanted:
         """As the database takes it. Raises Problem."""
@@ -189,6 +190,7 @@ class TableParameters(PeriodParameters):
     workflow: Ids | None = Field(
         None, description="Only these workflows, by the id of any of their versions (repeatable)"
     )
+    versions: Versions = Field("all", description=VERSIONS)
     search: Annotated[str, AfterValidator(_text)] | None = Field(
         None, max_length=200, description="Only workflows with this in their name or slug"
     )
@@ -212,7 +214,9 @@ class TableParameters(PeriodParameters):
     def wanted(self) -> Wanted:
         """As the database takes it. Raises Problem."""
         search = self.search.strip() if self.search else None
-        return Wanted(*self.period(), self.project, self.workflow, search or None)
+        return Wanted(
+            *self.period(), self.project, self.workflow, search or None, versions=self.versions
+        )
 
     def page(self, limit: int, after: tuple[float, str, UUID] | None) -> Page:
         """As the database takes it. Raises Problem."""

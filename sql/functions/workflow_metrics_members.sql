@@ -1,7 +1,7 @@
 -- The workflow versions that the caller may see and that are asked for (null: all): of these
 -- projects; of these workflows, of which any version's id may be given; whose name or slug in any
 -- version contains `search`. version_mode 'all': all versions of such a workflow; 'one': only the
--- very versions given.
+-- very versions given; 'newest': only its newest, whichever was given.
 create or replace function public.workflow_metrics_members(
   project_ids uuid[],
   workflow_ids uuid[],
@@ -20,8 +20,8 @@ declare
   -- Only to lead to the rows by index: who may see them, the policies say.
   projects constant uuid[] := coalesce(project_ids, array(select public.user_project_ids()));
 begin
-  if version_mode is null or version_mode not in ('all', 'one') then
-    perform public.workflow_metrics_refuse('version_mode', version_mode, 'all or one');
+  if version_mode is null or version_mode not in ('all', 'one', 'newest') then
+    perform public.workflow_metrics_refuse('version_mode', version_mode, 'all, one or newest');
   end if;
   return query
   with visible as materialized (
@@ -38,10 +38,19 @@ begin
         or position(lower(search) in lower(v.name)) > 0
         or position(lower(search) in lower(v.slug)) > 0
       )
+  ),
+  newest as (
+    select distinct on (v.project_id, v.slug) v.id
+    from visible v
+    order by v.project_id, v.slug, v.version desc
   )
   select v.id, v.project_id, v.slug, v.version, v.name
   from visible v
   where (v.project_id, v.slug) in (select w.project_id, w.slug from wanted w)
-    and (version_mode = 'all' or workflow_ids is null or v.id = any (workflow_ids));
+    and case version_mode
+      when 'all' then true
+      when 'one' then workflow_ids is null or v.id = any (workflow_ids)
+      else v.id in (select n.id from newest n)
+    end;
 end;
 $$;

@@ -41,7 +41,7 @@ begin
   chosen := public.workflow_metrics_bucket(period.starts_at, period.ends_at, bucket_wanted);
   select e.* into edges
   from public.workflow_metrics_edges(period.starts_at, period.ends_at, chosen, zone) e;
-  if workflow_ids is not null then
+  if workflow_ids is not null or version_mode = 'newest' then
     version_ids := array(
       select m.workflow_id
       from public.workflow_metrics_members(project_ids, workflow_ids, null, version_mode) m

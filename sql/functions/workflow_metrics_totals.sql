@@ -40,7 +40,8 @@ as $$
 declare
   period record;
   members record;
-  everything constant boolean := workflow_ids is null and search is null;
+  everything constant boolean :=
+    workflow_ids is null and search is null and version_mode <> 'newest';
 begin
   select p.* into period from public.workflow_metrics_period(from_at, to_at) p;
   select

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,33 +56,63 @@ async def fail_thrice(world: World) -> None:
         await finish_run(world.owner, await insert_run(world.owner, world.workflow), "failed")
 
 
+@asynccontextmanager
+async def listening(world: World, project: Project) -> AsyncIterator[list[Any]]:
+    """What the project's owner is told on the channel, as it comes."""
+    token = mint(JWT_SECRET, role="authenticated", sub=str(project.owner))
+    client = AsyncRealtimeClient(f"{world.realtime.url}/realtime/v1", token, auto_reconnect=False)
+    shown: list[Any] = []
+    channel = client.channel(
+        f"metrics:{project.id}",
+        {"config": {"private": True, "broadcast": None, "presence": None}},
+    )
+    channel.on_broadcast("alert", shown.append)
+    await client.connect()
+    await channel.subscribe()
+    try:
+        yield shown
+    finally:
+        await client.close()
+
+
 async def test_three_failures_reach_the_receiver_and_the_screen(world: World) -> None:
     async with receiving() as receiver:
         project, settings = await prepared(world, receiver)
-        token = mint(JWT_SECRET, role="authenticated", sub=str(project.owner))
-        client = AsyncRealtimeClient(
-            f"{world.realtime.url}/realtime/v1", token, auto_reconnect=False
-        )
-        shown: list[Any] = []
-        channel = client.channel(
-            f"metrics:{project.id}",
-            {"config": {"private": True, "broadcast": None, "presence": None}},
-        )
-        channel.on_broadcast("alert", shown.append)
-        await client.connect()
-        await channel.subscribe()
-        async with world.running(**settings) as running:
+        async with listening(world, project) as shown, world.running(**settings) as running:
             await fail_thrice(world)
             await asyncio.wait_for(receiver.came.wait(), 20)
             await eventually(lambda: shown)
             sent = {"channel": "webhook", "result": "sent"}
             await eventually(lambda: running.value("alert_deliveries_total", **sent))
-        await client.close()
     (notice,) = json.loads(receiver.got[0][1])["data"]["notices"]
     payload = shown[0]["payload"]
     assert (payload["kind"], payload["incident_id"]) == ("opened", notice["incident_id"])
     assert payload["project_id"] == str(project.id)
     assert len(receiver.got) == 1
+
+
+async def test_what_is_acknowledged_elsewhere_reaches_the_screen_between_two_rounds(
+    world: World,
+) -> None:
+    async with receiving() as receiver:
+        project, settings = await prepared(world, receiver)
+        settings |= {"alert_interval": 3600}
+        async with listening(world, project) as shown, world.running(**settings):
+            await fail_thrice(world)
+            await eventually(lambda: shown)
+            # As any API writes it, whichever daemon serves it.
+            await world.owner.execute(
+                "update public.workflow_alert_incidents"
+                " set acknowledged_at = now(), acknowledged_by = $1",
+                project.owner,
+            )
+            await eventually(lambda: len(shown) > 1, what="the acknowledgement")
+        kinds = await world.owner.fetch("select kind from public.workflow_alert_deliveries")
+    payload = shown[1]["payload"]
+    assert (payload["kind"], payload["project_id"]) == ("acknowledged", str(project.id))
+    assert payload["incident_id"] == shown[0]["payload"]["incident_id"]
+    # A screen's business: no channel is told.
+    assert [row["kind"] for row in kinds] == ["opened"]
 
 
 async def test_a_daemon_killed_while_it_delivers_is_followed_by_one_that_does(

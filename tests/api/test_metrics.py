@@ -250,7 +250,7 @@ async def test_the_history_adds_up_all_workflows_of_all_the_callers_projects(
     assert counts(by_project["period"]) == (2, 0, 0)
 
 
-async def test_the_versions_of_a_workflow_can_be_told_apart_in_the_history(
+async def test_the_versions_of_a_workflow_can_be_told_apart_in_history_and_table(
     owner: asyncpg.Connection,
     client: httpx.AsyncClient,
     project: Project,
@@ -260,10 +260,24 @@ async def test_the_versions_of_a_workflow_can_be_told_apart_in_the_history(
     newer = await make_workflow(owner, project, "orders", version=2)
     await count(workflow, succeeded=2)
     await count(newer, succeeded=3)
-    for versions, expected in (("all", 5), ("one", 3)):
-        body = await get(client, project, HISTORY, workflow=str(newer.id), versions=versions)
-        assert body["period"]["success_count"] == expected
-        assert sum(point["success_count"] for point in body["series"]) == expected
+    for given, versions, expected in (
+        (newer, "all", 5),
+        (newer, "one", 3),
+        (workflow, "one", 2),
+        (workflow, "newest", 3),
+        (None, "newest", 3),
+    ):
+        chosen = {"workflow": str(given.id)} if given else {}
+        asked = {**chosen, "versions": versions, "live": "true"}
+        history = await get(client, project, HISTORY, **asked)
+        assert history["period"]["success_count"] == expected
+        assert sum(point["success_count"] for point in history["series"]) == expected
+        # The table of the same question is about the same runs.
+        table = await get(client, project, SUMMARY, **asked, group_by="version")
+        assert table["period"]["success_count"] == expected
+        assert sum(row["success_count"] for row in table["rows"]) == expected
+        assert table["held"].keys() == history["held"].keys()
+        assert len(table["held"]) == len(table["rows"])
 
 
 async def test_the_csv_is_the_whole_table(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
 from playwright.async_api import Browser, expect
@@ -12,8 +14,12 @@ from tests.alerts.conftest import make_rule
 from tests.alerts.receiver import Receiver
 from tests.dashboard.alerting import a_past, add_channel, open_an_incident, receiver, site, tab
 from tests.dashboard.conftest import Site, visitor
+from tests.support import eventually
 
 __all__ = ["receiver", "site"]
+
+BERLIN = ZoneInfo("Europe/Berlin")
+"""Where visitors are."""
 
 
 async def test_a_rule_is_made_with_a_preview_and_failing_runs_open_an_incident_everywhere(
@@ -78,15 +84,19 @@ async def test_an_incident_is_acknowledged_and_its_rule_silenced_and_heard_again
     site: Site, browser: Browser
 ) -> None:
     await make_rule(site.owner, site.ada.project, name="Orders fail")
-    async with visitor(browser) as ada:
+    async with visitor(browser) as ada, visitor(browser) as elsewhere:
         await ada.sign_in(site, site.ada, "/alerts")
+        await elsewhere.sign_in(site, site.ada, "/alerts")
         page = ada.page
         await expect(page.get_by_text("No open incidents")).to_be_visible()
         await open_an_incident(site, site.ada)
         incident = page.locator("[data-incident]")
+        there = elsewhere.page.locator("[data-incident]")
         await expect(incident).to_contain_text("Firing")
+        await expect(there).to_contain_text("Firing")
         await incident.get_by_role("button", name="Acknowledge").click()
         await expect(incident).to_contain_text("Acknowledged")
+        await expect(there).to_contain_text("Acknowledged")
         row = await site.owner.fetchrow("select * from public.workflow_alert_incidents")
         assert row is not None
         assert row["acknowledged_by"] == site.ada.project.owner
@@ -105,9 +115,14 @@ async def test_an_incident_is_acknowledged_and_its_rule_silenced_and_heard_again
             is None
         )
         await page.get_by_label("Rule").select_option("Orders fail")
-        await page.get_by_label("For").select_option("1 week")
+        await page.get_by_label("For").select_option("until …")
+        end = datetime.now(BERLIN).replace(hour=8, minute=0, second=0, microsecond=0)
+        end += timedelta(days=3)
+        await page.get_by_label("Until").fill(end.strftime("%Y-%m-%dT%H:%M"))
         await page.get_by_role("form", name="Silence").get_by_role("button", name="Silence").click()
         await expect(page.locator("[data-silence]")).to_contain_text("Orders fail")
+        until = await site.owner.fetchval("select silenced_until from public.workflow_alert_rules")
+        assert until == end
         assert ada.complaints == []
 
 
@@ -170,3 +185,38 @@ async def test_a_rule_is_edited_switched_off_and_deleted_and_a_secret_rotated(
         await page.reload()
         await expect(page.locator("[data-channel]")).to_be_visible()
         await expect(second).to_have_count(0)
+
+
+async def test_a_channel_is_renamed_and_sent_elsewhere_and_its_target_is_never_shown(
+    site: Site, browser: Browser, receiver: Receiver
+) -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        return web.Response(text="thanks")
+
+    receiver.answers = [answer]
+    async with visitor(browser) as ada:
+        await ada.sign_in(site, site.ada, "/alerts")
+        page = ada.page
+        await add_channel(page, receiver)
+        channel = page.locator("[data-channel]")
+        await channel.get_by_role("button", name="Edit").click()
+        form = page.get_by_role("form", name="Edit Ours")
+        url = form.get_by_label("URL")
+        await expect(url).to_have_value("")
+        await form.get_by_label("Name").fill("On call")
+        await url.fill("https://10.0.0.1/secret")
+        await form.get_by_role("button", name="Save the channel").click()
+        await expect(url).to_have_attribute("aria-invalid", "true")
+        await expect(channel).to_contain_text("Ours")
+        await url.fill(receiver.url.split("/hook")[0] + "/elsewhere-unseen")
+        await form.get_by_role("button", name="Save the channel").click()
+        await expect(channel).to_contain_text("On call")
+        await expect(form).to_have_count(0)
+        await channel.get_by_role("button", name="Send a test").click()
+        await eventually(lambda: asked == ["/elsewhere-unseen"], what="the test notice")
+        await page.reload()
+        await expect(channel).to_contain_text("On call")
+        assert "elsewhere-unseen" not in await page.content()

@@ -148,6 +148,15 @@ async def test_axe_finds_nothing_wrong_with_alerts(
         await page.get_by_role("link", name="Order sync", exact=True).last.click()
         await expect(page.get_by_role("heading", name="Last incidents")).to_be_visible()
         assert await violations(ada) == []
+        await page.goto(f"{site.url}/alerts?view=channels")
+        await page.get_by_role("button", name="Edit").click()
+        await expect(page.get_by_role("form", name="Edit")).to_be_visible()
+        assert await violations(ada) == []
+        await page.goto(f"{site.url}/alerts?view=silences")
+        await page.get_by_label("Rule").select_option("Orders fail")
+        await page.get_by_label("For").select_option("until …")
+        await expect(page.get_by_label("Until")).to_be_visible()
+        assert await violations(ada) == []
 
 
 @pytest.mark.parametrize("width", [390, 1024, 1600])

@@ -11,7 +11,7 @@ from playwright.async_api import Browser, expect
 from meshmetrics.local.engine import Engine
 from meshmetrics.store import Store
 from tests.dashboard.conftest import AXE, Site, Visitor, visitor
-from tests.support import insert_run, make_workflow
+from tests.support import finish_run, insert_run, make_workflow
 
 IMAGES = AXE.parents[3] / "docs" / "images"
 
@@ -96,6 +96,56 @@ async def test_workflows_are_chosen_with_keys_and_stay_chosen(
         await page.get_by_role("button", name="Clear filters").click()
         await expect(rows).to_have_count(2)
         await expect(runs).to_have_text("118")
+        # Words narrow the table alone, which says so, and what they find can be chosen.
+        await page.get_by_label("Search workflows").fill("inv")
+        await expect(page.get_by_text("Cards and chart are of all of them")).to_be_visible()
+        await expect(runs).to_have_text("118")
+        await page.get_by_role("button", name="Show this one only").click()
+        await expect(runs).to_have_text("59")
+        await expect(opener).to_contain_text("Invoices")
+        await expect(page.get_by_label("Search workflows")).to_have_value("")
+
+
+async def test_cards_and_table_are_of_the_same_versions_and_follow_those_alone(
+    site: Site, browser: Browser, store: Store
+) -> None:
+    first = site.ada.workflow
+    second = await make_workflow(
+        site.owner, site.ada.project, first.slug, version=2, name="Order sync"
+    )
+    for workflow, runs in ((first, 10), (second, 3)):
+        ids = [await insert_run(site.owner, workflow, "succeeded") for _ in range(runs)]
+        await store.count_runs(ids)
+    async with visitor(browser) as ada:
+        await ada.sign_in(site, site.ada)
+        page = ada.page
+        runs_of_all = page.get_by_test_id("card-runs").locator(".value")
+        cells = page.locator("tbody tr[data-slug] td.runs")
+        versions = page.get_by_label("Versions")
+        await expect(runs_of_all).to_have_text("13")
+        await versions.select_option("newest only")
+        await expect(runs_of_all).to_have_text("3")
+        await expect(cells).to_have_text(["Runs3"])
+        # A run of the older version is none of these.
+        for workflow in (first, second):
+            await finish_run(site.owner, await insert_run(site.owner, workflow), "succeeded")
+        await expect(runs_of_all).to_have_text("4")
+        await expect(cells).to_have_text(["Runs4"])
+        await versions.select_option("chosen only")
+        await expect(runs_of_all).to_have_text("15")
+        await page.get_by_role("button", name="Choose versions").click()
+        await page.keyboard.type("v1")
+        await page.keyboard.press("Enter")
+        await expect(runs_of_all).to_have_text("11")
+        await expect(cells).to_have_text(["Runs11"])
+        await page.reload()
+        await expect(page.get_by_role("button", name="Choose versions")).to_contain_text(
+            "Order sync v1"
+        )
+        await expect(runs_of_all).to_have_text("11")
+        await versions.select_option("together")
+        await expect(runs_of_all).to_have_text("15")
+        assert ada.complaints == []
 
 
 async def test_a_range_is_entered_in_the_time_zone_of_the_page(

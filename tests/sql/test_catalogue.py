@@ -18,6 +18,7 @@ DEFINERS = {
     "audit_slices",
     "audit_workflow",
     "changed_since",
+    "claim_acknowledgements",
     "claim_alert_messages",
     "condition",
     "count_runs",

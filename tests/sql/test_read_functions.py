@@ -323,6 +323,41 @@ async def test_a_workflow_is_all_its_versions_or_one(
     assert row["name"] == {"mail": "Mail", "orders": "All orders"}[flow.slug] or one
 
 
+@examples
+@given(period=periods(), drawn=runs, chosen=st.booleans())
+async def test_the_newest_versions_alone_are_the_same_in_the_table_the_totals_and_over_time(
+    owner: asyncpg.Connection,
+    store: Store,
+    period: tuple[datetime, datetime],
+    drawn: Drawn,
+    chosen: bool,
+) -> None:
+    project, (first, second, mail) = await tenant(owner, store, period, drawn)
+    wanted = [first.id] if chosen else None  # by any of its versions
+    expected = {second.id} if chosen else {second.id, mail.id}
+    arguments = "workflow_ids => $3, version_mode => 'newest'"
+    (totals,) = await read(owner, project.owner, f"totals($1, $2, {arguments})", *period, wanted)
+    plain = await plain_total(
+        owner, totals["starts_at"], totals["ends_at"], [project.id], list(expected)
+    )
+    assert (numbers(totals), totals["workflows"]) == (plain, len(expected))
+    rows = await read(
+        owner, project.owner, f"summary($1, $2, {arguments}, group_by => 'version')",
+        *period, wanted,
+    )  # fmt: skip
+    assert {row["workflow_id"] for row in rows} == expected
+    points = await read(
+        owner, project.owner, f"series($1, $2, 'auto', 'UTC', {arguments})", *period, wanted
+    )
+    for found in (rows, points):
+        sums = zip(*(numbers(row) for row in found), strict=True)
+        assert tuple(sum(one) for one in sums) == plain
+    versions = await read(
+        owner, project.owner, "versions(null, $1, version_mode => 'newest')", wanted
+    )
+    assert {row["workflow_id"] for row in versions} == expected
+
+
 async def test_beyond_400_days_days_are_whole_utc_days_and_nothing_is_lost(
     owner: asyncpg.Connection, store: Store
 ) -> None:

@@ -174,7 +174,11 @@ async def fetched(owner: asyncpg.Connection) -> int:
         ("summary('2026-01-01Z', '2026-02-01Z', sort_by => 'id; drop table x')", "sort_by", "name"),
         ("summary('2026-01-01Z', '2026-02-01Z', group_by => 'day')", "group_by", "workflow or"),
         ("summary('2026-01-01Z', '2026-02-01Z', max_rows => 501)", "max_rows", "1 to 500"),
-        ("summary('2026-01-01Z', '2026-02-01Z', version_mode => 'two')", "version_mode", "all or"),
+        (
+            "summary('2026-01-01Z', '2026-02-01Z', version_mode => 'two')",
+            "version_mode",
+            "all, one or",
+        ),
     ],
 )
 async def test_what_cannot_be_told_is_refused_naming_the_parameter_and_what_it_takes(

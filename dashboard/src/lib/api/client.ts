@@ -1,5 +1,5 @@
 /** The REST API, typed by its OpenAPI document: what it answers becomes what a screen shows. */
-import type { Filters } from '../state/filters';
+import { isApart, type Filters } from '../state/filters';
 import type { Counts } from '../state/rates';
 import {
   rowKey,
@@ -36,12 +36,14 @@ export class MetricsClient {
 
   /** The whole table, all pages of it, with the last outcomes of each workflow. */
   async table(filters: Filters, signal?: AbortSignal): Promise<Table> {
+    const apart = isApart(filters);
     const query = {
       ...periodOf(filters),
       ...placeOf(filters),
+      versions: versionsOf(filters),
       live: true,
       limit: PAGE,
-      group_by: filters.apart ? ('version' as const) : ('workflow' as const),
+      group_by: apart ? ('version' as const) : ('workflow' as const),
     };
     const [first, recent] = await Promise.all([
       ask(signal, (signal) =>
@@ -64,8 +66,8 @@ export class MetricsClient {
     return {
       held: toHoldings(first.held),
       period: { from: Date.parse(first.period.from), to: Date.parse(first.period.to) },
-      apart: filters.apart,
-      rows: rows.map((row) => toRow(row, filters.apart, recent)),
+      apart,
+      rows: rows.map((row) => toRow(row, apart, recent)),
     };
   }
 
@@ -77,6 +79,7 @@ export class MetricsClient {
     const query = {
       ...periodOf(filters),
       ...placeOf(filters),
+      versions: versionsOf(filters),
       tz: filters.tz,
       bucket,
       live: true,
@@ -131,6 +134,12 @@ function placeOf(filters: Filters) {
     project: filters.project ? [filters.project] : undefined,
     workflow: filters.workflows.length > 0 ? [...filters.workflows] : undefined,
   };
+}
+
+/** Which versions are counted, in the API's words. */
+function versionsOf({ versions, workflows }: Filters): 'all' | 'one' | 'newest' {
+  if (versions === 'newest') return 'newest';
+  return versions === 'chosen' && workflows.length > 0 ? 'one' : 'all';
 }
 
 function toHoldings(held: Schemas['Summary']['held']): Holdings {

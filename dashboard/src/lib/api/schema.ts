@@ -2179,6 +2179,8 @@ export interface operations {
                 project?: string[] | null;
                 /** @description Only these workflows, by the id of any of their versions (repeatable) */
                 workflow?: string[] | null;
+                /** @description `one`: only the very versions given as `workflow`, not all of theirs; `newest`: of each workflow only its newest */
+                versions?: "all" | "one" | "newest";
                 /** @description Only workflows with this in their name or slug */
                 search?: string | null;
                 /** @description `version`: a row for each version, not their sum */
@@ -2293,8 +2295,8 @@ export interface operations {
                 project?: string[] | null;
                 /** @description Only these workflows, by the id of any of their versions (repeatable) */
                 workflow?: string[] | null;
-                /** @description `one`: only the very versions given as `workflow`, not all of theirs */
-                versions?: "all" | "one";
+                /** @description `one`: only the very versions given as `workflow`, not all of theirs; `newest`: of each workflow only its newest */
+                versions?: "all" | "one" | "newest";
             };
             header?: never;
             path?: never;
@@ -2387,6 +2389,8 @@ export interface operations {
                 project?: string[] | null;
                 /** @description Only these workflows, by the id of any of their versions (repeatable) */
                 workflow?: string[] | null;
+                /** @description `one`: only the very versions given as `workflow`, not all of theirs; `newest`: of each workflow only its newest */
+                versions?: "all" | "one" | "newest";
                 /** @description Only workflows with this in their name or slug */
                 search?: string | null;
                 /** @description `version`: a row for each version, not their sum */

@@ -5,6 +5,7 @@
 import { ApiError } from '../api/http';
 import type { AlertsClient, Incident, Rule } from '../api/alerts';
 import type { Metrics } from './metrics.svelte';
+import { shared } from './shared';
 import { byWorkflow } from './standing';
 
 const REFRESH = 60_000;
@@ -37,7 +38,6 @@ export class Alerts {
   readonly #metrics: Metrics;
   #abort: AbortController | null = null;
   #again = false;
-  #users = 0;
   #stopped = true;
   #unfollow: (() => void) | undefined;
   #gather: ReturnType<typeof setTimeout> | undefined;
@@ -50,17 +50,10 @@ export class Alerts {
   }
 
   /** Begin; returns how to end. Where several begin, the last to end ends it. */
-  start(): () => void {
-    this.#users += 1;
-    if (this.#users === 1) this.#begin();
-    let ended = false;
-    return () => {
-      if (ended) return;
-      ended = true;
-      this.#users -= 1;
-      if (this.#users === 0) this.#end();
-    };
-  }
+  readonly start = shared(
+    () => this.#begin(),
+    () => this.#end(),
+  );
 
   #begin() {
     this.#stopped = false;

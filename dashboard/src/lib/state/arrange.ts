@@ -4,30 +4,17 @@ import { rateChange, rateOf, total } from './rates';
 import { rank } from './standing';
 import { failuresInARow, type Row } from './view';
 
-/** The rows that pass search, `failing`, `minRuns` and `newest`. */
+/** The rows that pass search, `failing` and `minRuns`, which narrow nothing but the table. */
 export function narrowed(rows: readonly Row[], filters: Filters): Row[] {
   const wanted = filters.search.trim().toLowerCase();
-  const newest = filters.newest ? newestOf(rows) : null;
   return rows.filter(
     (row) =>
-      (!newest || row.version === newest.get(workflowOf(row))) &&
       (!wanted ||
         row.name.toLowerCase().includes(wanted) ||
         row.slug.toLowerCase().includes(wanted)) &&
       (!filters.failing || row.counts.failure > 0) &&
       row.counts.success + row.counts.failure >= filters.minRuns,
   );
-}
-
-const workflowOf = (row: Row) => `${row.projectId}/${row.slug}`;
-
-/** workflow → its newest version among the rows. */
-function newestOf(rows: readonly Row[]): Map<string, number> {
-  const newest = new Map<string, number>();
-  for (const row of rows) {
-    newest.set(workflowOf(row), Math.max(row.version, newest.get(workflowOf(row)) ?? 0));
-  }
-  return newest;
 }
 
 /** In order. Rows without a value come last, whatever the direction. */

@@ -1,8 +1,8 @@
-/** Choosing workflows: the filter has ids of versions, a person sees workflows. */
+/** Choosing workflows, or versions of them: the filter has ids, a person sees names. */
 import type { Catalogue } from '../api/client';
 
 export interface Choice {
-  /** One for all versions of a workflow. */
+  /** One for all versions of a workflow, or for a version. */
   readonly key: string;
   /** The newest version's. */
   readonly id: string;
@@ -37,6 +37,25 @@ export function choicesOf(catalogue: Catalogue | null, project: string | null): 
   }
   return [...found.values()].sort(
     (a, b) => a.name.localeCompare(b.name) || (a.key < b.key ? -1 : 1),
+  );
+}
+
+/** The same version by version, the newest of a workflow first. */
+export function versionChoicesOf(catalogue: Catalogue | null, project: string | null): Choice[] {
+  const versions = new Map(
+    (catalogue?.projects ?? []).flatMap((one) => one.versions).map((one) => [one.workflow_id, one]),
+  );
+  return choicesOf(catalogue, project).flatMap((workflow) =>
+    workflow.ids
+      .flatMap((id) => versions.get(id) ?? [])
+      .sort((a, b) => b.version - a.version)
+      .map(({ workflow_id: id, version, name }) => ({
+        ...workflow,
+        key: id,
+        id,
+        ids: [id],
+        name: `${name} v${version}`,
+      })),
   );
 }
 

@@ -17,6 +17,14 @@ export const SORTS = [
 ] as const;
 export type Sort = (typeof SORTS)[number];
 
+/** A row for all versions of a workflow together, for each of them, for its newest only, or for those
+ * chosen only. */
+export const VERSIONS = ['together', 'apart', 'newest', 'chosen'] as const;
+export type Versions = (typeof VERSIONS)[number];
+
+/** So many workflows or versions can be chosen: the API takes no more. */
+export const MOST_CHOSEN = 200;
+
 export interface Filters {
   /** null: all projects. */
   readonly project: string | null;
@@ -28,14 +36,11 @@ export interface Filters {
   readonly compare: boolean;
   readonly chart: ChartKind;
   readonly search: string;
-  /** Ids of workflows (of any version); none: all. */
+  /** Ids of workflows (of any version), or of the very versions with `versions: 'chosen'`; none: all. */
   readonly workflows: readonly string[];
   readonly failing: boolean;
   readonly minRuns: number;
-  /** A row for each version, not for all of them together. */
-  readonly apart: boolean;
-  /** Of those rows only that of the newest version. Goes with `apart`. */
-  readonly newest: boolean;
+  readonly versions: Versions;
   readonly sort: Sort;
   readonly descending: boolean;
 }
@@ -53,8 +58,7 @@ export function defaults(tz: string): Filters {
     workflows: [],
     failing: false,
     minRuns: 0,
-    apart: false,
-    newest: false,
+    versions: 'together',
     sort: 'worst',
     descending: true,
   };
@@ -75,7 +79,6 @@ export function readFilters(params: Pick<URLSearchParams, 'get' | 'getAll'>, tz:
   const project = params.get('project');
   const minRuns = Number(params.get('min') ?? 0);
   const sort = params.get('sort') ?? '';
-  const versions = params.get('versions');
   return {
     project: project !== null && UUID.test(project) ? project : null,
     range: custom ? 'custom' : one('range', RANGES, '24h'),
@@ -88,11 +91,10 @@ export function readFilters(params: Pick<URLSearchParams, 'get' | 'getAll'>, tz:
     workflows: params
       .getAll('workflow')
       .filter((id) => UUID.test(id))
-      .slice(0, 200),
+      .slice(0, MOST_CHOSEN),
     failing: params.get('failing') === 'yes',
     minRuns: Number.isInteger(minRuns) && minRuns > 0 ? Math.min(minRuns, 1e9) : 0,
-    apart: versions === 'apart' || versions === 'newest',
-    newest: versions === 'newest',
+    versions: one('versions', VERSIONS, 'together'),
     sort: SORTS.includes(sort.replace(/^-/, '') as Sort)
       ? (sort.replace(/^-/, '') as Sort)
       : 'worst',
@@ -116,7 +118,7 @@ export function writeFilters(filters: Filters, tz: string): URLSearchParams {
   for (const id of filters.workflows) params.append('workflow', id);
   if (filters.failing) params.set('failing', 'yes');
   if (filters.minRuns) params.set('min', String(filters.minRuns));
-  if (filters.apart) params.set('versions', filters.newest ? 'newest' : 'apart');
+  if (filters.versions !== usual.versions) params.set('versions', filters.versions);
   if (filters.sort !== 'worst' || !filters.descending) {
     params.set('sort', (filters.descending ? '-' : '') + filters.sort);
   }
@@ -125,8 +127,13 @@ export function writeFilters(filters: Filters, tz: string): URLSearchParams {
 
 /** What has to be fetched anew when it changes; the rest is arranged on the screen. */
 export function question(filters: Filters): string {
-  const { project, range, from, to, tz, workflows, apart } = filters;
-  return JSON.stringify([project, range, from, to, tz, workflows, apart]);
+  const { project, range, from, to, tz, workflows, versions } = filters;
+  return JSON.stringify([project, range, from, to, tz, workflows, versions]);
+}
+
+/** Whether a row is one version. */
+export function isApart(filters: Filters): boolean {
+  return filters.versions !== 'together';
 }
 
 export function validZone(name: string | null): string | null {

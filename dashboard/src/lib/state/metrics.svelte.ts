@@ -9,16 +9,17 @@ import { untrack } from 'svelte';
 import { ApiError, type Catalogue, type MetricsClient, type Standing } from '../api/client';
 import type { Channels, Connect } from '../live/channel';
 import { lagOf, type RatesMessage } from '../live/message';
+import { applyAll } from './apply';
 import { question, type Filters } from './filters';
-import { applyToSeries, applyToTable, type Scope, type Series, type Table } from './view';
+import { isNews, POLL, waitAfter } from './pace';
+import { watchPresence } from './presence';
+import { scopeOf, unknownTo } from './scope';
+import { shared } from './shared';
+import type { Series, Table } from './view';
 
-export const POLL = [5_000, 10_000, 20_000, 40_000, 60_000] as const;
-const REFRESH = 60_000;
 /** Broadcasts are applied together, this often at most. */
 const GATHER = 50;
 const HELD = 2000;
-/** A clock that jumps by more than this: the machine was asleep. */
-const ASLEEP = 10_000;
 
 /** What else follows the same channels: they are joined once. */
 export interface Follower {
@@ -69,8 +70,7 @@ export class Metrics {
   #again = false;
   #polls = 0;
   #timers: Partial<Record<'poll' | 'gather' | 'settle', ReturnType<typeof setTimeout>>> = {};
-  #tick: ReturnType<typeof setInterval> | undefined;
-  #users = 0;
+  #leave: (() => void) | undefined;
   #stopped = true;
   readonly #followers = new Set<Follower>();
 
@@ -79,33 +79,29 @@ export class Metrics {
     this.#connect = connect;
   }
 
-  /** Begin; returns how to end. Where several begin, as a page does before the one it replaces is
-   * gone, the last to end ends it. */
-  start(): () => void {
-    this.#users += 1;
-    if (this.#users === 1) this.#begin();
-    let ended = false;
-    return () => {
-      if (ended) return;
-      ended = true;
-      this.#users -= 1;
-      if (this.#users === 0) this.#end();
-    };
-  }
+  /** Begin; returns how to end. Where several begin, the last to end ends it. */
+  readonly start = shared(
+    () => this.#begin(),
+    () => this.#end(),
+  );
 
   #begin() {
     this.#stopped = false;
-    this.#tick = setInterval(() => this.#second(), 1000);
-    document.addEventListener('visibilitychange', this.#looked);
-    addEventListener('online', this.#woke);
-    addEventListener('pageshow', this.#looked);
+    this.#leave = watchPresence({
+      second: (now) => (this.now = now),
+      woke: () => this.#woke(),
+      looked: () => {
+        this.refetch();
+        this.#followers.forEach((one) => one.missed());
+      },
+    });
     // Whoever starts this in an effect does not depend on what the first fetch reads.
     untrack(() => this.refetch());
   }
 
   #end() {
     this.#stopped = true;
-    clearInterval(this.#tick);
+    this.#leave?.();
     Object.values(this.#timers).forEach(clearTimeout);
     this.#timers = {};
     this.#abort?.abort();
@@ -113,9 +109,6 @@ export class Metrics {
     this.#channels = null;
     this.#channelled = '';
     this.joined = false;
-    document.removeEventListener('visibilitychange', this.#looked);
-    removeEventListener('online', this.#woke);
-    removeEventListener('pageshow', this.#looked);
   }
 
   /** Be told of what concerns alerts; returns how to end. */
@@ -131,7 +124,7 @@ export class Metrics {
     if (asked === this.#asked) return;
     this.#asked = asked;
     // Another time may stand on the screen until its numbers come; other workflows may not.
-    const of = JSON.stringify([filters.project, filters.workflows, filters.apart]);
+    const of = JSON.stringify([filters.project, filters.workflows, filters.versions]);
     if (of !== this.#of) this.table = this.series = null;
     this.#of = of;
     this.refetch();
@@ -167,11 +160,14 @@ export class Metrics {
       this.catalogue ??= await this.#client.catalogue(abort.signal);
       this.#join(filters);
       const [table, series] = await numbers;
-      if (unknownTo(this.catalogue, table)) {
+      if (unknownTo(this.catalogue, table.held)) {
         this.catalogue = await this.#client.catalogue(abort.signal);
         this.#join(filters);
       }
-      this.#note(table, series);
+      const { table: oldTable, series: oldSeries } = this;
+      const before = oldTable && oldSeries && { table: oldTable, series: oldSeries };
+      // Changes are news: the next poll comes soon.
+      if (isNews(before, { table, series })) this.#polls = 0;
       this.table = table;
       this.series = series;
       this.error = null;
@@ -202,8 +198,7 @@ export class Metrics {
 
   /** When to fetch next. */
   #plan(failed: ApiError | null) {
-    const step = POLL[Math.min(this.#polls, POLL.length - 1)] ?? REFRESH;
-    const wait = failed ? Math.max(step, failed.retryAfter ?? 0) : this.joined ? REFRESH : step;
+    const wait = waitAfter(this.#polls, this.joined, failed);
     if (failed || !this.joined) this.#polls += 1;
     this.pause = wait;
     clearTimeout(this.#timers.poll);
@@ -212,19 +207,6 @@ export class Metrics {
       if (document.visibilityState === 'visible' || this.#held.length > 0) this.refetch();
       else this.#plan(null);
     }, wait);
-  }
-
-  /** Changes are news: the next poll comes soon. */
-  #note(table: Table, series: Series) {
-    const before = this.series?.counts;
-    const { success, failure, canceled } = series.counts;
-    const same =
-      before &&
-      this.table?.rows.length === table.rows.length &&
-      before.success === success &&
-      before.failure === failure &&
-      before.canceled === canceled;
-    if (!same) this.#polls = 0;
   }
 
   #join(filters: Filters) {
@@ -271,23 +253,11 @@ export class Metrics {
 
   #apply() {
     if (!this.table || !this.series) return;
-    const scope = this.#scope();
-    let { table, series } = this;
-    let behind = false;
-    for (const message of this.#held) {
-      if (message === null) {
-        behind = true;
-        continue;
-      }
-      const inTable = applyToTable(table, message, scope);
-      const inSeries = applyToSeries(series, message, scope);
-      table = inTable.view;
-      series = inSeries.view;
-      behind ||= inTable.behind || inSeries.behind;
-    }
+    const scope = scopeOf(this.#filters, this.catalogue);
+    const { table, series, behind } = applyAll(this.table, this.series, this.#held, scope);
     this.#held = [];
-    if (table !== this.table) this.table = table;
-    if (series !== this.series) this.series = series;
+    this.table = table;
+    this.series = series;
     if (behind) this.#settle();
   }
 
@@ -300,49 +270,10 @@ export class Metrics {
     }, wait);
   }
 
-  #scope(): Scope {
-    const filters = this.#filters;
-    const chosen = new Set(filters?.workflows);
-    const slugs = new Set(
-      (this.catalogue?.projects ?? []).flatMap((project) =>
-        project.versions
-          .filter((version) => chosen.has(version.workflow_id))
-          .map((version) => `${version.project_id}/${version.slug}`),
-      ),
-    );
-    return {
-      open: filters?.range !== 'custom',
-      concerns: (projectId, slug) =>
-        (!filters?.project || filters.project === projectId) &&
-        (chosen.size === 0 || slugs.has(`${projectId}/${slug}`)),
-    };
-  }
-
-  #second() {
-    const before = this.now;
-    this.now = Date.now();
-    if (this.now - before > ASLEEP) this.#woke();
-  }
-
-  /** The machine slept or was offline: the connection may be dead, and the numbers are old. */
-  readonly #woke = () => {
+  #woke() {
     this.#polls = 0;
     this.#followers.forEach((one) => one.missed());
     this.#channels?.renew();
     this.refetch();
-  };
-
-  readonly #looked = () => {
-    if (document.visibilityState !== 'visible') return;
-    this.refetch();
-    this.#followers.forEach((one) => one.missed());
-  };
-}
-
-/** Whether the table has versions that the catalogue does not know yet. */
-function unknownTo(catalogue: Catalogue, table: Table): boolean {
-  const known = new Set(
-    catalogue.projects.flatMap((project) => project.versions.map((v) => v.workflow_id)),
-  );
-  return Object.keys(table.held).some((id) => !known.has(id));
+  }
 }

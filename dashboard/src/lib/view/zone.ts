@@ -4,6 +4,8 @@
  * When clocks go forward some of them never come; when they go back some come twice.
  */
 
+import { moment } from './format';
+
 const MINUTE = 60_000;
 const DAY = 86_400_000;
 const formats = new Map<string, Intl.DateTimeFormat>();
@@ -39,6 +41,15 @@ export function momentOf(wall: string, tz: string, side: 'from' | 'to'): Moment 
     at: jumpOver(told, tz, told - Math.max(...offsets), told - Math.min(...offsets)),
     kind: 'skipped',
   };
+}
+
+/** What there is to say of a clock time that is not one moment; '' of any other. */
+export function remark(found: Moment | null, tz: string): string {
+  if (!found || found.kind === 'plain') return '';
+  const said = moment(found.at, tz);
+  return found.kind === 'skipped'
+    ? `Clocks skip that time: ${said} is taken.`
+    : `That time comes twice: ${said} is taken.`;
 }
 
 /** The first minute between two moments whose clock time is past `told`. */

@@ -71,7 +71,8 @@ export class Plan {
     const first = this.points[0]?.start ?? period.from;
     return Math.max(1, (this.points.at(-1)?.end ?? period.to) - first);
   });
-  step = $derived((this.width - LEFT - RIGHT) / Math.max(1, this.points.length));
+  // A page that is being left is 0 wide for a moment.
+  step = $derived(Math.max(0, this.width - LEFT - RIGHT) / Math.max(1, this.points.length));
   growing = $derived.by(() => pointAt(this.points, this.#given().now));
   labels = $derived(
     placeLabels(
