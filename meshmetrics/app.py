@@ -219,7 +219,7 @@ def realtime_http(settings: Settings) -> httpx.AsyncClient:
     key = settings.supabase_service_role_key.get_secret_value()
     return httpx.AsyncClient(
         timeout=httpx.Timeout(5.0, connect=3.0),
-        # The next broadcast of a quiet project need not wait for a TLS handshake again; most servers
+        # The next broadcast of a quiet project need not wait for a TLS handshake; most servers
         # close what is idle for a minute.
         limits=httpx.Limits(max_connections=10, keepalive_expiry=50.0),
         headers={
