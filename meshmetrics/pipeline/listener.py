@@ -112,6 +112,7 @@ class Listener(Service):
                 self._telemetry.stream_lost.labels(ended.reason).inc()
                 self._sweep_wanted.set()
                 await self.pause(wait)
+        self._set_left(False, expect_after=0.0)  # nobody works here any more
 
     async def _one_session(self, http: httpx.AsyncClient) -> SessionEndedError | None:
         """Run one session to its end; None if it ended because we wanted it to."""

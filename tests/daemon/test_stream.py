@@ -437,6 +437,20 @@ async def test_while_runs_end_too_fast_for_it_the_stream_is_left_and_nothing_is_
     assert "stream.lost" not in names
 
 
+async def test_a_daemon_that_stops_while_it_has_left_the_stream_does_not_say_so_for_ever(
+    world: World,
+) -> None:
+    async with world.running(sweep_quick=0.05, stream_runs_per_second=1) as running:
+        await world.owner.execute(
+            "insert into public.workflow_runs (project_id, workflow_id, status, finished_at)"
+            " select $1, $2, 'failed', now() from generate_series(1, 100)",
+            world.workflow.project_id,
+            world.workflow.id,
+        )
+        await eventually(lambda: running.value("stream_left") == 1)
+    assert running.value("stream_left") == 0
+
+
 async def test_a_stream_that_is_lost_while_it_is_joined_again_is_no_longer_left(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
