@@ -33,6 +33,16 @@ async def end_a_run(world: World, status: str = "succeeded") -> None:
     await finish_run(world.owner, await insert_run(world.owner, world.workflow), status)
 
 
+async def end_many(world: World) -> None:
+    """More at once than `stream_runs_per_second` is in the tests that set it."""
+    await world.owner.execute(
+        "insert into public.workflow_runs (project_id, workflow_id, status, finished_at)"
+        " select $1, $2, 'failed', now() from generate_series(1, 100)",
+        world.workflow.project_id,
+        world.workflow.id,
+    )
+
+
 async def came_back(world: World, running: Running, sessions: float) -> None:
     """A new session is up, and an event that it brought was counted."""
     await eventually(lambda: running.value("stream_sessions_total") > sessions and running.up)
@@ -407,12 +417,7 @@ async def test_while_runs_end_too_fast_for_it_the_stream_is_left_and_nothing_is_
     monkeypatch.setattr("meshmetrics.pipeline.listener.AWAY_SECONDS", 0.1)
     with capture_logs() as logged:
         async with world.running(sweep_quick=0.05, stream_runs_per_second=40) as running:
-            await world.owner.execute(
-                "insert into public.workflow_runs (project_id, workflow_id, status, finished_at)"
-                " select $1, $2, 'failed', now() from generate_series(1, 100)",
-                world.workflow.project_id,
-                world.workflow.id,
-            )
+            await end_many(world)
             await eventually(lambda: running.value("stream_left") == 1)
             await eventually(lambda: world.realtime.subscribers == 0)
             # It is no failure, and what ends meanwhile is counted.
@@ -441,12 +446,7 @@ async def test_a_daemon_that_stops_while_it_has_left_the_stream_does_not_say_so_
     world: World,
 ) -> None:
     async with world.running(sweep_quick=0.05, stream_runs_per_second=1) as running:
-        await world.owner.execute(
-            "insert into public.workflow_runs (project_id, workflow_id, status, finished_at)"
-            " select $1, $2, 'failed', now() from generate_series(1, 100)",
-            world.workflow.project_id,
-            world.workflow.id,
-        )
+        await end_many(world)
         await eventually(lambda: running.value("stream_left") == 1)
     assert running.value("stream_left") == 0
 
@@ -458,12 +458,7 @@ async def test_a_stream_that_is_lost_while_it_is_joined_again_is_no_longer_left(
     monkeypatch.setattr("meshmetrics.pipeline.listener.AWAY_SECONDS", 0.1)
     async with world.running(sweep_quick=0.05, stream_runs_per_second=40) as running:
         world.realtime.faults.refuse = True
-        await world.owner.execute(
-            "insert into public.workflow_runs (project_id, workflow_id, status, finished_at)"
-            " select $1, $2, 'failed', now() from generate_series(1, 100)",
-            world.workflow.project_id,
-            world.workflow.id,
-        )
+        await end_many(world)
         await eventually(lambda: running.value("stream_left") == 1)
         await eventually(lambda: running.value("stream_lost_total", reason="connect_failed") >= 1)
         assert running.value("stream_left") == 0

@@ -146,14 +146,19 @@ async def test_an_autovacuum_holds_nothing_back() -> None:
     assert row["settled"] > row["began"]
 
 
-async def test_where_other_sessions_cannot_be_seen_the_overlap_decides(
-    owner: asyncpg.Connection, store: Store
-) -> None:
+async def blind(owner: asyncpg.Connection) -> None:
+    """Take away the sight of other sessions' transactions."""
     await owner.execute(
         "do $$ begin create role blind; exception when duplicate_object then null; end $$;"
         "alter function meshmetrics.oldest_transaction owner to blind;"
         "grant usage on schema meshmetrics to blind;"
     )
+
+
+async def test_where_other_sessions_cannot_be_seen_the_overlap_decides(
+    owner: asyncpg.Connection, store: Store
+) -> None:
+    await blind(owner)
     settled = await store.settled_until(timedelta(hours=1))
     assert abs(datetime.now(UTC) - timedelta(hours=1) - settled) < timedelta(minutes=1)
 
@@ -174,11 +179,7 @@ async def test_a_quick_sweep_looks_from_the_oldest_transaction_on_but_no_further
 async def test_a_quick_sweep_that_cannot_see_other_sessions_looks_as_far_back_as_it_may(
     owner: asyncpg.Connection, store: Store
 ) -> None:
-    await owner.execute(
-        "do $$ begin create role blind; exception when duplicate_object then null; end $$;"
-        "alter function meshmetrics.oldest_transaction owner to blind;"
-        "grant usage on schema meshmetrics to blind;"
-    )
+    await blind(owner)
     since = await store.unsettled_since(timedelta(hours=1))
     assert abs(datetime.now(UTC) - timedelta(hours=1) - since) < timedelta(minutes=1)
 
