@@ -35,6 +35,8 @@ of one connection; and what is counted many at once costs least."""
 MOST_REST = 0.4
 """Seconds: the longest such pause, or else what ended would not be seen within a second. After a
 look that took longer itself, the pause is as long as the look."""
+LONGEST_REST = 5.0
+"""Seconds: a look that was very long waited for a database that was away, most likely."""
 
 
 class QuickSweeper(Service):
@@ -106,5 +108,10 @@ class QuickSweeper(Service):
             since = unsettled
             took = time.monotonic() - began
             self._telemetry.sweeps.labels("quick").inc()
-            if await self.pause(max(self._interval, min(REST * took, MOST_REST), took)):
+            if await self.pause(max(self._interval, rest_after(took))):
                 return
+
+
+def rest_after(took: float) -> float:
+    """Seconds to rest after a look of so many."""
+    return max(min(REST * took, MOST_REST), min(took, LONGEST_REST))

@@ -15,7 +15,7 @@ from meshmetrics.pipeline import quick_sweeper
 from meshmetrics.pipeline.counter import Counter
 from meshmetrics.pipeline.flow import Flow
 from meshmetrics.pipeline.inbox import Arrival, Inbox
-from meshmetrics.pipeline.quick_sweeper import QuickSweeper
+from meshmetrics.pipeline.quick_sweeper import QuickSweeper, rest_after
 from meshmetrics.telemetry import Telemetry
 from tests.conftest import Connect
 from tests.pipeline.conftest import FaultyStore, all_counted, working
@@ -151,6 +151,13 @@ async def test_a_look_reaches_back_to_the_oldest_transaction_under_way(
             before = looks(telemetry)
             await eventually(lambda: looks(telemetry) > before + 20)
         await eventually(lambda: all_counted(owner))
+
+
+@pytest.mark.parametrize(("took", "rest"), [(0.01, 0.09), (0.1, 0.4), (0.7, 0.7), (60.0, 5.0)])
+def test_it_rests_for_as_long_as_a_look_is_dear_and_never_for_long(
+    took: float, rest: float
+) -> None:
+    assert rest_after(took) == pytest.approx(rest)
 
 
 async def test_a_database_that_is_away_for_a_moment_is_waited_for(
