@@ -125,8 +125,8 @@ async def _to_webhook(stack: Stack, notices: int) -> list[Figure]:
                 await asyncio.sleep(chance.uniform(0.0, 2.0))
                 status = "succeeded" if number % 2 else "failed"
                 run = await stack.owner.fetchval(
-                    "insert into workflow_runs (project_id, workflow_id)"
-                    " values ($1, $2) returning id",
+                    "insert into workflow_runs (project_id, workflow_id, status)"
+                    " values ($1, $2, 'running') returning id",
                     *place,
                 )
                 await stack.owner.execute(
@@ -145,8 +145,8 @@ async def _to_webhook(stack: Stack, notices: int) -> list[Figure]:
 async def _place(stack: Stack, seal: Seal, url: str) -> tuple[UUID, UUID]:
     """Project and workflow of a rule that opens and closes with every run."""
     place = await stack.owner.fetchrow(
-        "insert into workflow_definitions (project_id, slug, version, name, status)"
-        " select id, 'told', 1, 'told', 'published' from projects returning project_id, id"
+        "insert into workflow_definitions (project_id, slug, version, name, definition, status)"
+        " select id, 'told', 1, 'told', '{}', 'published' from projects returning project_id, id"
     )
     if place is None:
         raise RuntimeError("there is no project")

@@ -48,7 +48,8 @@ class SteadyEngine:
     ) -> None:
         async with pool.acquire() as connection:
             run = await connection.fetchval(
-                "insert into public.workflow_runs (workflow_id, project_id) values ($1, $2)"
+                "insert into public.workflow_runs (workflow_id, project_id, status)"
+                " values ($1, $2, 'running')"
                 " returning id",
                 workflow,
                 project,

@@ -86,8 +86,8 @@ async def end_runs(dsn: str, ids: list[UUID], rate: int, watch: Watch) -> None:
 async def carry(stack: Stack, running: Live, rate: int, seconds: float) -> str:
     """One line of the table: so many runs a second, for so many seconds."""
     rows = await stack.owner.fetch(
-        "insert into public.workflow_runs (workflow_id, project_id)"
-        " select w.id, w.project_id from generate_series(1, $1::integer) i"
+        "insert into public.workflow_runs (workflow_id, project_id, status)"
+        " select w.id, w.project_id, 'running' from generate_series(1, $1::integer) i"
         " join (select *, row_number() over () as n from public.workflow_definitions) w"
         "  on w.n = 1 + i % 200 returning id",
         int(rate * seconds),

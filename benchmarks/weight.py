@@ -40,8 +40,8 @@ WARM_SECONDS = 4
 """Load before each measured one: what counts has to find its pace."""
 
 SCRIPT = """\\set n random(1, {workflows})
-insert into public.workflow_runs (project_id, workflow_id)
-  select project_id, id from bench_workflows where n = :n returning id \\gset
+insert into public.workflow_runs (project_id, workflow_id, status)
+  select project_id, id, 'running' from bench_workflows where n = :n returning id \\gset
 update public.workflow_runs set status = 'succeeded', finished_at = now() where id = :id;
 """
 

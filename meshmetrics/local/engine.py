@@ -139,8 +139,8 @@ class Engine:
         workflow_id = project.workflow_id(workflow, version)
         await self._write(
             pool,
-            "insert into public.workflow_runs (id, project_id, workflow_id)"
-            " values ($1, $2, $3) on conflict do nothing",
+            "insert into public.workflow_runs (id, project_id, workflow_id, status)"
+            " values ($1, $2, $3, 'running') on conflict do nothing",
             *(run_id, project.id, workflow_id),
         )
         self.started += 1

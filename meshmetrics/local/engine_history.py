@@ -150,8 +150,8 @@ async def _make_projects(
             for version in range(1, newest + 1):
                 await connection.execute(
                     "insert into public.workflow_definitions"
-                    " (id, project_id, slug, version, name, status, created_at)"
-                    " values ($1, $2, $3, $4, $5, $6, now() - $7::interval)"
+                    " (id, project_id, slug, version, name, definition, status, created_at)"
+                    " values ($1, $2, $3, $4, $5, '{}', $6, now() - $7::interval)"
                     " on conflict do nothing",
                     *(project.workflow_id(workflow, version), project.id, workflow.slug),
                     *(version, workflow.name),

@@ -3,7 +3,7 @@ create or replace function meshmetrics.alert_limit()
 returns trigger
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, public, pg_temp
 as $$
 declare
   most constant integer := tg_argv[0];

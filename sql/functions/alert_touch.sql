@@ -4,7 +4,7 @@ create or replace function meshmetrics.alert_touch()
 returns trigger
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, public, pg_temp
 as $$
 begin
   new.updated_at := now();

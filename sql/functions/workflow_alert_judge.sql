@@ -13,7 +13,7 @@ create or replace function public.workflow_alert_judge(
 returns text
 language plpgsql
 immutable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, public, pg_temp
 as $$
 declare
   trials constant bigint := successes + failures;

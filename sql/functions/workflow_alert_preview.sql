@@ -16,7 +16,7 @@ returns table (
 )
 language plpgsql
 stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, public, pg_temp
 set timezone = 'UTC'
 as $$
 #variable_conflict use_column

@@ -14,7 +14,7 @@ create or replace function public.workflow_alert_recovered(
 returns boolean
 language plpgsql
 immutable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, public, pg_temp
 as $$
 declare
   t constant double precision := rule.threshold;

@@ -8,7 +8,7 @@ create or replace function public.workflow_metrics_bucket(
 returns text
 language plpgsql
 stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, public, pg_temp
 set timezone = 'UTC'
 as $$
 declare

@@ -15,7 +15,7 @@ create or replace function public.workflow_metrics_edges(
 )
 language plpgsql
 stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, public, pg_temp
 set timezone = 'UTC'
 as $$
 declare

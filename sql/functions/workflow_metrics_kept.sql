@@ -4,7 +4,7 @@ create or replace function public.workflow_metrics_kept(grain text)
 returns timestamptz
 language sql
 stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, public, pg_temp
 as $$
   select case grain
     when 'minute'

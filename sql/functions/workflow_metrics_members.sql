@@ -11,7 +11,7 @@ create or replace function public.workflow_metrics_members(
 returns table (workflow_id uuid, project_id uuid, slug text, version integer, name text)
 language plpgsql
 stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, public, pg_temp
 set jit = off
 set enable_seqscan = off
 set plan_cache_mode = force_generic_plan

@@ -12,7 +12,7 @@ create or replace function public.workflow_metrics_pieces(
 returns table (n integer, grain text, lower_at timestamptz, upper_at timestamptz, sign integer)
 language plpgsql
 stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, public, pg_temp
 set timezone = 'UTC'
 set jit = off
 set plan_cache_mode = force_generic_plan

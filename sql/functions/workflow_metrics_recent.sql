@@ -19,7 +19,7 @@ returns table (
 language plpgsql
 stable
 security definer
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, public, pg_temp
 set jit = off
 as $$
 declare

@@ -4,7 +4,7 @@ create or replace function public.workflow_metrics_refuse(parameter text, given 
 returns void
 language plpgsql
 stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, public, pg_temp
 as $$
 begin
   raise exception '% is %: it takes %', parameter, coalesce(given, 'missing'), takes

@@ -60,7 +60,7 @@ returns table (
 )
 language plpgsql
 stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, public, pg_temp
 set timezone = 'UTC'
 set jit = off
 set enable_seqscan = off

@@ -10,7 +10,7 @@ create or replace function public.workflow_metrics_sums(
 returns table (n integer, success_count bigint, failure_count bigint, canceled_count bigint)
 language plpgsql
 stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, public, pg_temp
 set jit = off
 set enable_seqscan = off
 set plan_cache_mode = force_generic_plan

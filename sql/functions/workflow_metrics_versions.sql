@@ -25,7 +25,7 @@ returns table (
 )
 language plpgsql
 stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, public, pg_temp
 set jit = off
 as $$
 #variable_conflict use_column

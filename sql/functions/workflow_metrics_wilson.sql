@@ -11,7 +11,7 @@ create or replace function public.workflow_metrics_wilson(
 )
 language plpgsql
 immutable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, public, pg_temp
 as $$
 declare
   z constant double precision := 1.959964;

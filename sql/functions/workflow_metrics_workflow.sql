@@ -46,7 +46,7 @@ returns table (
 )
 language plpgsql
 stable
-set search_path = pg_catalog, pg_temp
+set search_path = pg_catalog, public, pg_temp
 set jit = off
 set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
