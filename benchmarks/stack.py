@@ -49,7 +49,8 @@ async def database(*, workflows: int, durable: bool = False) -> AsyncIterator[St
                 "insert into public.projects (owner, name) select id, 'bench' from auth.users"
             )
             await owner.execute(
-                "insert into public.workflow_definitions (project_id, slug, version, name, definition, status)"
+                "insert into public.workflow_definitions"
+                " (project_id, slug, version, name, definition, status)"
                 " select p.id, 'w' || i, 1, 'w' || i, '{}', 'published'"
                 " from public.projects p, generate_series(1, $1::integer) i",
                 workflows,

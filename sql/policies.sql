@@ -15,6 +15,16 @@ create policy "members read" on public.workflow_run_project_buckets
   for select to authenticated
   using (project_id in (select public.user_project_ids()));
 
+drop policy if exists "members read" on public.workflow_run_open_counts;
+create policy "members read" on public.workflow_run_open_counts
+  for select to authenticated
+  using (project_id in (select public.user_project_ids()));
+
+drop policy if exists "members read" on public.workflow_run_abandonments;
+create policy "members read" on public.workflow_run_abandonments
+  for select to authenticated
+  using (project_id in (select public.user_project_ids()));
+
 -- Alerts: members write rules and channels, and read what came of them.
 drop policy if exists "members read" on public.workflow_alert_rules;
 create policy "members read" on public.workflow_alert_rules

@@ -15,11 +15,13 @@ revoke all on schema meshmetrics from public, anon, authenticated, service_role,
 revoke all on all tables in schema meshmetrics from public, anon, authenticated, service_role, meshmetrics_worker;
 revoke all on all functions in schema meshmetrics from public, anon, authenticated, service_role, meshmetrics_worker;
 revoke all on
-  public.workflow_run_metrics, public.workflow_run_buckets, public.workflow_run_project_buckets
+  public.workflow_run_metrics, public.workflow_run_buckets, public.workflow_run_project_buckets,
+  public.workflow_run_open_counts, public.workflow_run_abandonments
 from public, anon, authenticated, service_role, meshmetrics_worker;
 
 grant select on
-  public.workflow_run_metrics, public.workflow_run_buckets, public.workflow_run_project_buckets
+  public.workflow_run_metrics, public.workflow_run_buckets, public.workflow_run_project_buckets,
+  public.workflow_run_open_counts, public.workflow_run_abandonments
 to authenticated, service_role;
 
 -- Alerts. Tenants never read a sealed column, and write none of what the daemon finds.
@@ -113,6 +115,12 @@ grant usage on schema meshmetrics to meshmetrics_worker;
 grant execute on function
   meshmetrics.count_runs(uuid[]),
   meshmetrics.set_aside_run(uuid, text),
+  meshmetrics.settle_abandoned(uuid[], interval),
+  meshmetrics.find_abandoned(interval, integer),
+  meshmetrics.count_open_runs(),
+  meshmetrics.refresh_deadlines(integer),
+  meshmetrics.account(),
+  meshmetrics.unknown_statuses(),
   meshmetrics.uncounted_runs(timestamptz, uuid, timestamptz, integer),
   meshmetrics.settled_until(interval),
   meshmetrics.unsettled_since(interval),

@@ -37,7 +37,7 @@ as $$
       'run', u.pending, null::uuid, u.workflow_id, u.run_id, null::text, null::timestamptz,
       coalesce(u.outcome || ' at ' || u.finished_at, 'nothing'),
       coalesce(u.counted_outcome || ' at ' || u.counted_finished_at, 'nothing')
-    from meshmetrics.uncounted u
+    from meshmetrics.uncounted() u
     cross join bounds b
     where (u.finished_at >= b.lower and u.finished_at < b.upper)
       or (u.counted_finished_at >= b.lower and u.counted_finished_at < b.upper)

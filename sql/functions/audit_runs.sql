@@ -11,5 +11,5 @@ set enable_seqscan = off -- as in count_runs
 set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
-  select u.run_id, u.pending from meshmetrics.uncounted u where u.run_id = any (run_ids);
+  select u.run_id, u.pending from meshmetrics.uncounted() u where u.run_id = any (run_ids);
 $$;

@@ -37,7 +37,7 @@ begin
 
   with
   present as materialized (
-    select s.* from meshmetrics.run_states s where s.run_id = any (run_ids)
+    select s.* from meshmetrics.run_states() s where s.run_id = any (run_ids)
   ),
   flawed as (
     insert into meshmetrics.set_aside_runs as a (run_id, workflow_id, reason, run_updated_at)
@@ -60,6 +60,7 @@ begin
     from (
       select run_id, workflow_id, finished_at, case when flaw is null then outcome end as outcome
       from present
+      where known -- what was counted of a status that became unknown stays counted
     ) p
     left join lateral ( -- offset 0: look up each run, whatever the size of the ledger is taken for
       select c.* from meshmetrics.counted_runs c where c.run_id = p.run_id offset 0

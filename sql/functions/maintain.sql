@@ -137,5 +137,7 @@ begin
 
   delete from meshmetrics.set_aside_runs a
   where not exists (select from public.workflow_runs r where r.id = a.run_id);
+  delete from public.workflow_run_abandonments a
+  where not exists (select from public.workflow_runs r where r.id = a.run_id);
 end;
 $$;

@@ -24,7 +24,7 @@ set enable_mergejoin = off
 as $$
   with step as materialized (
     select s.*
-    from meshmetrics.run_states s
+    from meshmetrics.run_states() s
     where (s.updated_at, s.run_id) > (after_at, after_id) and s.updated_at < until
     order by s.updated_at, s.run_id
     limit max_scanned
@@ -40,7 +40,8 @@ as $$
         left join lateral ( -- offset 0: as in count_runs
           select c.* from meshmetrics.counted_runs c where c.run_id = s.run_id offset 0
         ) l on true
-        where (s.outcome is not null or l.run_id is not null)
+        where s.known
+          and (s.outcome is not null or l.run_id is not null)
           and (
             s.flaw is not null
             or (s.workflow_id, s.outcome, case when s.outcome is not null then s.finished_at end)

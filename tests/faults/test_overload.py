@@ -38,7 +38,8 @@ async def realtime(database: Database) -> AsyncIterator[RealtimeServer]:
 async def begin(owner: asyncpg.Connection, workflows: list[Workflow], count: int) -> None:
     await owner.execute(
         "insert into public.workflow_runs (project_id, workflow_id, status)"
-        " select ($1::uuid[])[1 + n % $3], ($2::uuid[])[1 + n % $3], 'running' from generate_series(1, $4) n",
+        " select ($1::uuid[])[1 + n % $3], ($2::uuid[])[1 + n % $3], 'running'"
+        " from generate_series(1, $4) n",
         [workflow.project_id for workflow in workflows],
         [workflow.id for workflow in workflows],
         len(workflows),

@@ -94,7 +94,7 @@ def comparable(facts: dict[str, Any]) -> dict[str, Any]:
     facts = copy.deepcopy(facts)
     for table in facts["tables"].values():
         for index in table["indexes"]:
-            index["definition"] = re.sub(r"INDEX \w+ ON", "INDEX ON", index["definition"])
+            index["definition"] = re.sub(r"INDEX \w+ ON ", "INDEX ON ", index["definition"])
         for trigger in table["triggers"]:
             trigger["definition"] = re.sub(
                 r"TRIGGER (?!BEFORE|AFTER)\w+ ", "TRIGGER ", trigger["definition"]

@@ -328,7 +328,9 @@ async def test_a_run_cannot_reach_the_counters_of_another_projects_workflow(
 async def test_another_engines_words_need_no_code(
     owner: asyncpg.Connection, store: Store, workflow: Workflow
 ) -> None:
-    await owner.execute("insert into meshmetrics.status_outcomes values ('paused', 'canceled')")
+    await owner.execute(
+        "update meshmetrics.status_outcomes set outcome = 'canceled' where status = 'paused'"
+    )
     run = await insert_run(owner, workflow, "paused", finished_at=datetime.now(UTC))
     (change,) = (await store.count_runs([run])).changes
     assert change.canceled_count == 1

@@ -70,7 +70,7 @@ async def test_nothing_private_can_be_reached_by_tenants_or_the_service_key(
     for role in ("anon", "authenticated", "service_role"):
         for statement in (
             "select * from meshmetrics.counted_runs",
-            "select * from meshmetrics.run_states",
+            "select * from meshmetrics.run_states()",
             "select meshmetrics.count_runs('{}')",
             "select meshmetrics.audit(null, null, 1)",
         ):

@@ -30,6 +30,6 @@ async def test_a_table_that_does_not_say_when_is_read_all_the_same(
     # Read before, too: plans made with the column must not be kept without it.
     async with acting_as(owner, project.owner):
         assert await owner.fetch(VERSIONS)
-    await owner.execute("alter table public.workflow_definitions drop column created_at")
+    await owner.execute("alter table public.workflow_definitions drop column created_at cascade")
     async with acting_as(owner, project.owner):
         assert [tuple(row) for row in await owner.fetch(VERSIONS)] == [(workflow.id, None)]

@@ -60,7 +60,8 @@ async def make_workflow(
     """A published version of a workflow; with a slug of its own unless one is given."""
     slug = slug or f"flow-{uuid4().hex[:8]}"
     workflow_id = await connection.fetchval(
-        "insert into public.workflow_definitions (project_id, slug, version, name, definition, status)"
+        "insert into public.workflow_definitions"
+        " (project_id, slug, version, name, definition, status)"
         " values ($1, $2, $3, $4, '{}', 'published') returning id",
         project.id,
         slug,
