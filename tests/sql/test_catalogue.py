@@ -51,7 +51,7 @@ DEFINERS = {
     "workflow_metrics_recent",
 }
 
-# Inlined into whatever calls them, which a setting of their own would prevent; every name in them is
+# Inlined into their callers, which a setting of their own would prevent; every name in them is
 # qualified, and they run in their caller's path.
 INLINED = {"run_states", "uncounted"}
 
