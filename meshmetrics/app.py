@@ -135,7 +135,7 @@ class Daemon:
             publisher,
             *([notifier] if notifier else []),
             evaluator,
-            *counting_services(s, store, self.stream, publish, telemetry),
+            *counting_services(s, store, self.stream, publish, publisher.announce, telemetry),
         ]
 
     async def _readiness(self, store: AuditStore) -> Readiness:

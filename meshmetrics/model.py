@@ -85,6 +85,55 @@ class Uncounted:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenCounts:
+    """A workflow version's runs that have not ended, as last counted.
+
+    `overdue` of the `open` ones are open for longer than the workflow's deadline. `abandoned`
+    ones are counted as failures and are not among the open.
+    """
+
+    workflow_id: UUID
+    project_id: UUID
+    slug: str
+    open: int
+    oldest_open_at: datetime | None
+    overdue: int
+    abandoned: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRuns:
+    """Which workflow versions' counts of open runs changed, and the sums over all of them."""
+
+    changed: tuple[OpenCounts, ...]
+    open: int
+    overdue: int
+    abandoned: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Where every run of a workflow version is. `unknown`: runs whose status no outcome is mapped
+    to; `pending`: runs that ended and are still to be counted."""
+
+    workflow_id: UUID
+    started: int
+    succeeded: int
+    failed: int
+    canceled: int
+    open: int
+    set_aside: int
+    unknown: int
+    pending: int
+
+    @property
+    def unaccounted(self) -> int:
+        """Runs that are in none of the other counts; 0 unless something is wrong."""
+        parts = (self.succeeded, self.failed, self.canceled, self.open, self.set_aside)
+        return self.started - sum(parts) - self.unknown - self.pending
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """How far a walk got. `done` says that it has nothing left to do, ever."""
 

@@ -78,6 +78,14 @@ def _show_report(screen: Console, report: Report) -> None:
         )
     else:
         screen.print("[green]exact[/]: ledger, buckets and counters say what the runs say")
+    a = report.account
+    screen.print(
+        f"{a.started:,} runs started = {a.succeeded:,} succeeded + {a.failed:,} failed"
+        f" + {a.canceled:,} canceled + {a.open:,} open + {a.set_aside + a.unknown:,} set aside"
+        + (f" + {a.pending:,} pending" if a.pending else "")
+    )
+    if a.unaccounted:
+        screen.print(f"[red]{a.unaccounted:,} runs are unaccounted for[/]")
     if report.pending:
         screen.print(
             f"{report.pending:,} runs are pending: a sweep or the back-fill will count them"

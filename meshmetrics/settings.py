@@ -177,6 +177,13 @@ class Settings(DatabaseSettings):
     backfill_batch: int = Field(
         default=20_000, ge=1, le=1_000_000, description="Rows the back-fill looks at in one step"
     )
+    abandoned_after: float = _seconds(
+        600,
+        0,
+        604_800,
+        "How long nothing may follow a failed step before an open run counts as abandoned, and so"
+        " as a failure. 0 disables this",
+    )
     maintain_interval: float = _seconds(
         60, 0.1, 86_400, "How often buckets are pruned and a slice of the ledger is looked through"
     )

@@ -19,6 +19,8 @@ from meshmetrics.model import (
     Difference,
     Lease,
     Maintained,
+    OpenCounts,
+    OpenRuns,
     Position,
     SetAside,
     Uncounted,
@@ -59,6 +61,14 @@ class Store:
         assert row is not None  # noqa: S101 - a function called this way returns one row
         return row
 
+    async def _long_row(self, sql: str, *arguments: object) -> asyncpg.Record:
+        """As `_row`, for what reads so many runs that no timeout fits."""
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute("set local statement_timeout = 0")
+            row = await connection.fetchrow(sql, *arguments, timeout=UNLIMITED)
+        assert row is not None  # noqa: S101 - as in _row
+        return row
+
     async def count_runs(self, run_ids: Sequence[UUID]) -> Counted:
         """Make ledger, buckets and counters say of these runs what `workflow_runs` says now.
 
@@ -67,14 +77,56 @@ class Store:
         row = await self._row(
             "select counted, changes, set_aside from meshmetrics.count_runs($1)", list(run_ids)
         )
-        return Counted(
-            runs=row["counted"],
-            changes=_changes(row["changes"]),
-            set_aside=tuple(
-                SetAside(UUID(item["run_id"]), item["reason"])
-                for item in json.loads(row["set_aside"])
-            ),
+        return _counted(row)
+
+    async def find_abandoned(self, silent_for: timedelta, max_runs: int) -> tuple[UUID, ...]:
+        """The runs, `max_runs` at most, that `settle_abandoned` would change. `silent_for`: how
+        long nothing may follow a failed step. Reads every open run."""
+        row = await self._long_row(
+            "select meshmetrics.find_abandoned($1, $2) as run_ids", silent_for, max_runs
         )
+        return tuple(row["run_ids"])
+
+    async def settle_abandoned(self, run_ids: Sequence[UUID], silent_for: timedelta) -> Counted:
+        """Count those of these open runs as failures that will not go on by what the engine wrote
+        about them, and take back those that went on. Idempotent."""
+        row = await self._row(
+            "select counted, changes, set_aside from meshmetrics.settle_abandoned($1, $2)",
+            list(run_ids),
+            silent_for,
+        )
+        return _counted(row)
+
+    async def count_open_runs(self) -> OpenRuns:
+        """Count the open, overdue and abandoned runs of every workflow version. Reads every open
+        run."""
+        row = await self._long_row(
+            "select changed, open_runs, overdue_runs, abandoned_runs"
+            " from meshmetrics.count_open_runs()"
+        )
+        return OpenRuns(
+            changed=tuple(
+                OpenCounts(
+                    workflow_id=UUID(item["workflow_id"]),
+                    project_id=UUID(item["project_id"]),
+                    slug=item["slug"],
+                    open=item["open"],
+                    oldest_open_at=_time(item["oldest_open_at"]),
+                    overdue=item["overdue"],
+                    abandoned=item["abandoned"],
+                )
+                for item in json.loads(row["changed"])
+            ),
+            open=row["open_runs"],
+            overdue=row["overdue_runs"],
+            abandoned=row["abandoned_runs"],
+        )
+
+    async def refresh_deadlines(self, max_workflows: int) -> int:
+        """Compute the deadlines of up to `max_workflows` workflows whose last computation is an
+        hour old; return for how many."""
+        row = await self._row("select meshmetrics.refresh_deadlines($1) as n", max_workflows)
+        return int(row["n"])
 
     async def set_aside_run(self, run_id: UUID, reason: str) -> None:
         """Note that a run cannot be counted, until its row changes."""
@@ -194,6 +246,16 @@ def is_transient(error: BaseException) -> bool:
     # InternalClientError: a connection that was cut in the middle of something.
     return isinstance(
         error, (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+    )
+
+
+def _counted(row: asyncpg.Record) -> Counted:
+    return Counted(
+        runs=row["counted"],
+        changes=_changes(row["changes"]),
+        set_aside=tuple(
+            SetAside(UUID(item["run_id"]), item["reason"]) for item in json.loads(row["set_aside"])
+        ),
     )
 
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from meshmetrics.model import AuditRecord, RepairedSlice, Slice, SliceDifference
-from meshmetrics.store import Store
+from meshmetrics.model import Account, AuditRecord, RepairedSlice, Slice, SliceDifference
+from meshmetrics.store import UNLIMITED, Store
 
 _AUDIT = {
     "workflow": "select kind, grain, bucket_start, expected, found"
@@ -41,6 +41,17 @@ class AuditStore(Store):
                 "select run_id, pending from meshmetrics.audit_runs($1)", list(run_ids)
             )
         return {row["run_id"]: row["pending"] for row in rows}
+
+    async def account(self) -> tuple[Account, ...]:
+        """Where every run of every workflow version is, in one snapshot. Reads every run."""
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute("set local statement_timeout = 0")
+            rows = await connection.fetch(
+                "select workflow_id, started, succeeded, failed, canceled, open, set_aside,"
+                " unknown, pending from meshmetrics.account()",
+                timeout=UNLIMITED,
+            )
+        return tuple(Account(**dict(row)) for row in rows)
 
     async def audit_slices(self, max_runs: int) -> tuple[Slice, ...]:
         """All workflows' and then all projects' lives, in slices of about `max_runs` runs."""

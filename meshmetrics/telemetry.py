@@ -47,6 +47,18 @@ class Telemetry:
             "received_to_counted_seconds", "From an event's arrival to its commit as counted", FAST
         )
 
+        # Open runs
+        self.open_runs = self._gauge("open_runs", "Runs that have not ended")
+        self.overdue_runs = self._gauge(
+            "overdue_runs", "Open runs that are open for longer than their workflow's deadline"
+        )
+        self.abandoned_runs = self._gauge(
+            "abandoned_runs", "Runs that the engine left open for good, counted as failures"
+        )
+        self.open_runs_seconds = self._histogram(
+            "open_runs_seconds", "Time of looking through all open runs once", FAST
+        )
+
         # Sweeping
         self.sweeps = self._counter("sweeps", "Sweeps finished", "kind")
         self.sweep_seconds = self._histogram("sweep_seconds", "Time of one sweep", FAST)

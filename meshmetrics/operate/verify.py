@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from meshmetrics.model import AuditRecord, Difference
+from meshmetrics.model import Account, AuditRecord, Difference
 from meshmetrics.store_audit import AuditStore
 
 PAUSE = 0.25
+ACCOUNT = ("started", "succeeded", "failed", "canceled", "open", "set_aside", "unknown", "pending")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +30,12 @@ class Report:
     counters: int
     set_aside: int
     pending: int
+    account: Account
 
     @property
     def drift(self) -> int:
         """Everything that is wrong. A run set aside is known not to be counted: no drift."""
-        return self.runs + self.buckets + self.counters
+        return self.runs + self.buckets + self.counters + self.account.unaccounted
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -42,6 +45,7 @@ class Report:
             "counters": self.counters,
             "set_aside": self.set_aside,
             "pending": self.pending,
+            "account": {name: getattr(self.account, name) for name in (*ACCOUNT, "unaccounted")},
             "differences": [
                 {
                     "kind": d.kind,
@@ -86,10 +90,17 @@ async def verify(store: AuditStore, *, patience: float = 10.0, limit: int = 1000
         counters=totals.get(("counter", False), 0),
         set_aside=totals.get(("set_aside", False), 0),
         pending=totals.get(("run", True), 0) + len(suspects) - len(wrong),
+        account=_total(await store.account()),
     )
     record = AuditRecord(started_at, report.runs, report.buckets, report.counters, report.set_aside)
     await store.record_audit("snapshot", record)
     return report
+
+
+def _total(accounts: Sequence[Account]) -> Account:
+    """The sums over all workflow versions."""
+    sums = {name: sum(getattr(one, name) for one in accounts) for name in ACCOUNT}
+    return Account(workflow_id=UUID(int=0), **sums)
 
 
 async def _watch(store: AuditStore, suspects: set[UUID], deadline: float) -> set[UUID]:

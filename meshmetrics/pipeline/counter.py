@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Literal, Protocol, TypeVar
 from uuid import UUID
@@ -23,7 +24,7 @@ from meshmetrics.telemetry import Telemetry
 log = structlog.get_logger()
 
 T = TypeVar("T")
-Source = Literal["event", "sweep", "backfill", "audit"]
+Source = Literal["event", "sweep", "backfill", "audit", "open_runs"]
 
 _SYSTEMIC = ("0A", "25", "26", "28", "3D", "3F", "42")
 """Classes of SQLSTATE that say something about the database or our rights, not about a run."""
@@ -130,6 +131,19 @@ class Counter(Service):
             changed += counted.runs
             self._telemetry.count_batch.observe(len(piece))
             self._hand_on(counted, source, committed)
+        return changed
+
+    async def settle_abandoned(self, run_ids: Sequence[UUID], silent_for: timedelta) -> int:
+        """Count as failures those of these open runs that will not go on, take back those that did,
+        and publish what changed; return how many changed. Waits for a database that is away."""
+        changed = 0
+        for first in range(0, len(run_ids), self._batch):
+            piece = run_ids[first : first + self._batch]
+            counted = await self._patiently(
+                partial(self._store.settle_abandoned, piece, silent_for)
+            )
+            changed += counted.runs
+            self._hand_on(counted, "open_runs", None)
         return changed
 
     def _hand_on(self, counted: Counted, source: Source, committed: float | None) -> None:

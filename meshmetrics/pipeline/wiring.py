@@ -16,6 +16,7 @@ from meshmetrics.pipeline.flow import Flow
 from meshmetrics.pipeline.inbox import Inbox
 from meshmetrics.pipeline.listener import Listener
 from meshmetrics.pipeline.maintainer import Maintainer
+from meshmetrics.pipeline.open_runs import Announce, OpenRunsInspector
 from meshmetrics.pipeline.publisher import RESEND_MARGIN, Publisher, Sent
 from meshmetrics.pipeline.quick_sweeper import QuickSweeper
 from meshmetrics.pipeline.session import SessionTimes
@@ -51,7 +52,12 @@ def make_publisher(
 
 
 def counting_services(
-    settings: Settings, store: AuditStore, stream: Stream, publish: Publish, telemetry: Telemetry
+    settings: Settings,
+    store: AuditStore,
+    stream: Stream,
+    publish: Publish,
+    announce: Announce,
+    telemetry: Telemetry,
 ) -> list[Service]:
     """All that counts, in the order in which it is to be started: who finds runs comes after
     who counts them."""
@@ -66,6 +72,9 @@ def counting_services(
     flow = Flow(s.stream_runs_per_second if s.sweep_quick else 0)
     counter = Counter(store, inbox, publish, telemetry, flow=flow, batch=s.count_batch)
     maintainer = Maintainer(store, telemetry, interval=s.maintain_interval, batch=s.maintain_batch)
+    open_runs = OpenRunsInspector(
+        store, counter, announce, telemetry, abandoned_after=s.abandoned_after
+    )
     auditor = Auditor(store, counter, telemetry, interval=s.audit_interval, batch=s.audit_batch)
     backfill = Backfill(store, counter, telemetry, batch=s.backfill_batch, overlap=s.sweep_overlap)
     deep = DeepSweeper(
@@ -107,4 +116,4 @@ def counting_services(
         backoff_cap=s.backoff_cap,
     )
     quickly = [quick] if s.sweep_quick else []
-    return [counter, maintainer, auditor, backfill, deep, sweeper, *quickly, listener]
+    return [counter, maintainer, open_runs, auditor, backfill, deep, sweeper, *quickly, listener]

@@ -1,12 +1,17 @@
--- Counts the open runs of every workflow version, writes down what changed since the last call, and returns
--- those rows, a JSON object each. Abandoned runs are not open: they are failures.
+-- Counts the open runs of every workflow version and writes down what changed since the last call. changed:
+-- those workflow versions, a JSON object each; the other three are the sums over all. Abandoned runs are not
+-- open: they are failures.
 --
 -- overdue: open for longer than the workflow's deadline. That is the shortest an alert rule sets, else
 -- three times the 99th percentile of the workflow's durations, and no less than a quarter of an hour.
 --
 -- Takes no lock of the engine's, nor the counting lock: the runs are read in one snapshot.
-create or replace function meshmetrics.count_open_runs()
-returns jsonb
+create or replace function meshmetrics.count_open_runs(
+  out changed jsonb,
+  out open_runs bigint,
+  out overdue_runs bigint,
+  out abandoned_runs bigint
+)
 language sql
 volatile
 security definer
@@ -14,7 +19,7 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set jit = off
 as $$
-  with open_runs as materialized (
+  with present as materialized (
     select s.workflow_id, s.project_id, s.started_at, s.abandoned
     from meshmetrics.run_states() s
     where s.status in (select o.status from meshmetrics.status_outcomes o where o.outcome is null)
@@ -34,7 +39,7 @@ as $$
     from public.workflow_definitions d
     left join meshmetrics.workflow_deadlines w
       on w.project_id = d.project_id and w.slug_hash = md5(d.slug)
-    where d.id in (select o.workflow_id from open_runs o)
+    where d.id in (select o.workflow_id from present o)
       or d.id in (select c.workflow_id from public.workflow_run_open_counts c)
   ),
   counts as (
@@ -47,7 +52,7 @@ as $$
       )::integer as overdue_count,
       count(o.workflow_id) filter (where o.abandoned)::integer as abandoned_count
     from deadlines d
-    left join open_runs o on o.workflow_id = d.workflow_id
+    left join present o on o.workflow_id = d.workflow_id
     group by d.workflow_id, d.project_id, d.slug, d.seconds
   ),
   gone as (
@@ -75,13 +80,17 @@ as $$
         excluded.overdue_count, excluded.abandoned_count, excluded.deadline_seconds)
     returning c.*
   )
-  select coalesce(
-    jsonb_agg(jsonb_build_object(
-      'workflow_id', c.workflow_id, 'project_id', c.project_id, 'slug', n.slug,
-      'open', c.open_count, 'oldest_open_at', c.oldest_open_at, 'overdue', c.overdue_count,
-      'abandoned', c.abandoned_count
-    )),
-    '[]'
-  )
-  from changed c join counts n on n.workflow_id = c.workflow_id;
+  select
+    coalesce(
+      jsonb_agg(jsonb_build_object(
+        'workflow_id', c.workflow_id, 'project_id', c.project_id, 'slug', n.slug,
+        'open', c.open_count, 'oldest_open_at', c.oldest_open_at, 'overdue', c.overdue_count,
+        'abandoned', c.abandoned_count
+      )) filter (where c.workflow_id is not null),
+      '[]'
+    ),
+    coalesce(sum(n.open_count), 0)::bigint,
+    coalesce(sum(n.overdue_count), 0)::bigint,
+    coalesce(sum(n.abandoned_count), 0)::bigint
+  from counts n left join changed c on c.workflow_id = n.workflow_id;
 $$;
