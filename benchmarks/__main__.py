@@ -20,6 +20,7 @@ ROWS = {
     "batches": "time of count_runs by number of ids",
     "growth": "cost of a run by how many are counted already",
     "backlog": "a million uncounted runs",
+    "open_runs": "looking through 100,000 open runs",
     "weight": "what the engine loses to counting",
     "latency": "from frame to count to broadcast, in the daemon and end to end",
     "overload": "2,000 runs/s while Realtime passes 100 events/s",

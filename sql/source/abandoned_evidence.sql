@@ -30,7 +30,7 @@ declare
       then 'select null::timestamptz, null::timestamptz'
     else
       'select j.moved_to_dlq_at, j.enqueued_at from public.job_tracking j where j.run_id = r.id'
-      ' order by j.enqueued_at desc limit 1'
+      ' order by j.enqueued_at + interval ''0'' desc limit 1' -- of one run: never by the index on all
   end;
 begin
   if silent_for <= interval '0' then
