@@ -20,5 +20,6 @@ export default defineConfig({
     include: ['tests/**/*.test.ts'],
     setupFiles: ['tests/setup.ts'],
     restoreMocks: true,
+    pool: 'vmThreads', // makes jsdom once, not once a file
   },
 });
