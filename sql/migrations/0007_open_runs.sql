@@ -1,10 +1,13 @@
 -- No run unaccounted for: open, overdue and abandoned runs, and statuses that nobody mapped.
 
 -- Functions take their place: a view on the engine's tables keeps it from altering them.
+-- squawk-ignore ban-drop-view
 drop view if exists meshmetrics.uncounted;
+-- squawk-ignore ban-drop-view
 drop view if exists meshmetrics.run_states;
 
 -- A status without an outcome is open. One that has no row is unknown: `meshmetrics statuses`.
+-- squawk-ignore ban-drop-not-null
 alter table meshmetrics.status_outcomes alter column outcome drop not null;
 insert into meshmetrics.status_outcomes (status, outcome)
 values ('running', null), ('paused', null)
