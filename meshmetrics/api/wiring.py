@@ -35,7 +35,7 @@ async def metrics_api(settings: Settings) -> AsyncIterator[MetricsApi]:
             yield MetricsApi(
                 Authenticator(secret, keys),
                 Reader(pool, statement_timeout=s.api_statement_timeout),
-                Cursors(s.supabase_service_role_key.get_secret_value()),
+                Cursors(s.secret_keys[0]),
                 CallerBudget(s.api_requests_per_second, s.api_burst),
             )
         finally:

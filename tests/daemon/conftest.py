@@ -94,7 +94,7 @@ class World:
     def settings(self, **changes: Any) -> Settings:
         values = {
             "supabase_url": self.realtime.url,
-            "supabase_service_role_key": KEY,
+            "supabase_secret_key": KEY,
             "database_url": self.database.worker_dsn,
             **QUICK,
             **changes,

@@ -140,7 +140,7 @@ async def test_a_foreign_key_is_named_and_not_told(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = "sb_secret_" + "f" * 30
-    monkeypatch.setenv("SUPABASE_SERVICE_ROLE_KEY", key)
+    monkeypatch.setenv("SUPABASE_SECRET_KEY", key)
     checks = await examine()
     assert {c.name: c.state for c in checks}["realtime"] == "wrong"
     assert not [c for c in checks if key in c.text + c.mend]
