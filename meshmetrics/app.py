@@ -17,6 +17,7 @@ from meshmetrics.api.app import HttpServer, Readiness, create_app
 from meshmetrics.api.channels import AlertsApi
 from meshmetrics.api.dashboard import Dashboard
 from meshmetrics.api.schemas import Standing
+from meshmetrics.api.tenants import BROKEN, OFF, TenantProbe
 from meshmetrics.api.wiring import metrics_api
 from meshmetrics.database import Preparation, await_database, open_pool
 from meshmetrics.keys import KeyAuth, SecretKeys
@@ -53,6 +54,7 @@ class Daemon:
         self.telemetry = Telemetry()
         self.stream = Stream()
         self.http: HttpServer | None = None
+        self._tenants: TenantProbe | None = None
         self._on_sent = on_sent
         self._leader: Leader | None = None
         self._preparation: Preparation | None = None
@@ -76,6 +78,7 @@ class Daemon:
             realtime_http(s) as client,
             metrics_api(s) as api,
         ):
+            self._tenants = TenantProbe(api.reader.probe)
             store = AuditStore(pool, transaction_pooler=s.transaction_pooler)
             alerts = AlertStore(pool, transaction_pooler=s.transaction_pooler)
             prepare = partial(await_database, store=store, dsn=dsn, migrating=s.migrate)
@@ -169,7 +172,9 @@ class Daemon:
         failing = sorted({name for s in supervisors for name in s.failing})
         if failing:
             parts["services"] = "failing: " + ", ".join(failing)
-        bad = {"unreachable", "unknown", "down"}
+        if self._tenants is not None and parts["database"] == "ok":
+            parts["api"] = await self._tenants.state()
+        bad = {"unreachable", "unknown", "down", BROKEN} | ({OFF} if self.api_only else set())
         return Readiness(not failing and not bad & set(parts.values()), parts)
 
 

@@ -142,6 +142,8 @@ grant execute on function
   meshmetrics.last_audit(text),
   meshmetrics.estimate_runs(timestamptz, timestamptz),
   meshmetrics.condition(),
+  meshmetrics.engine_habits(),
+  meshmetrics.tenant_sample(timestamptz),
   meshmetrics.evaluate_alerts(timestamptz, uuid[]),
   meshmetrics.claim_acknowledgements(),
   meshmetrics.claim_alert_messages(interval, interval, integer, integer),

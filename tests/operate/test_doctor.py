@@ -23,8 +23,11 @@ async def looked_at(name: str) -> Check:
     return {check.name: check for check in await examine()}[name]
 
 
-async def test_all_is_well_where_a_daemon_works(world: World) -> None:
-    async with world.running():
+async def test_all_is_well_where_a_daemon_works(
+    world: World, login: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", login)
+    async with world.running(database_url=login):
         checks = await examine()
     assert {check.state for check in checks} <= {"ok", "note"}
     assert {check.name for check in checks} >= {
@@ -39,6 +42,9 @@ async def test_all_is_well_where_a_daemon_works(world: World) -> None:
         "clock",
         "realtime",
         "broadcast",
+        "tenants",
+        "sign-in",
+        "token checking",
     }
     assert {c.name: c.state for c in checks}["daemon"] == "ok"
 
