@@ -236,3 +236,12 @@ class Sample:
     success_count: int
     failure_count: int
     canceled_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionsSeen:
+    """When the oldest transaction under way began; None where `owner`, who owns our functions, may
+    not see the transactions of others."""
+
+    oldest: datetime | None
+    owner: str

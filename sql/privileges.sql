@@ -124,6 +124,7 @@ grant execute on function
   meshmetrics.uncounted_runs(timestamptz, uuid, timestamptz, integer),
   meshmetrics.settled_until(interval),
   meshmetrics.unsettled_since(interval),
+  meshmetrics.transactions_seen(interval),
   meshmetrics.read_checkpoint(text),
   meshmetrics.advance_checkpoint(text, timestamptz, uuid, boolean),
   meshmetrics.changed_since(timestamptz),

@@ -124,9 +124,10 @@ def database_checks(found: dict[str, Any], schema: Schema) -> Iterator[Check]:
         "long transactions",
         found["sees_transactions"],
         "seen: sweeps wait for them",
-        "not seen: the sweeps' overlap applies",
-        "grant pg_read_all_stats to the owner of meshmetrics' functions,"
-        " or keep MESHMETRICS_SWEEP_OVERLAP above the longest transaction",
+        f"not seen by {found['owner']}, who owns meshmetrics' functions: sweeps look"
+        " MESHMETRICS_SWEEP_OVERLAP back, and the first back-fill waits that long",
+        f"grant pg_read_all_stats to {found['owner']}; or keep MESHMETRICS_SWEEP_OVERLAP above the"
+        " longest transaction",
     )
     yield _note(
         "back-fill",

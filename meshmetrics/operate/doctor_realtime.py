@@ -48,7 +48,7 @@ async def checks(settings: Settings) -> list[Check]:
             stream = await _stream(settings, keys, http)
         found = [stream]
         if (refused := settings.secret_keys.index(keys.current)) and stream.state == "ok":
-            text = f"the first {refused} of SUPABASE_SECRET_KEY refused; the next one works"
+            text = f"the first {refused} of SUPABASE_SECRET_KEY are refused; the next one works"
             found.append(Check("secret keys", "note", text, "remove the keys that are refused"))
         # A table that is not published says nothing about the keys: a broadcast does.
         if stream.state == "ok" or NOT_PUBLISHED in stream.text:

@@ -47,6 +47,7 @@ DEFINERS = {
     "settled_until",
     "take_lease",
     "tenant_sample",
+    "transactions_seen",
     "uncounted_runs",
     "unknown_statuses",
     "unsettled_since",
