@@ -111,9 +111,9 @@ async def live(
         daemon = DaemonProcess(
             {
                 "SUPABASE_URL": realtime.url,
-                "SUPABASE_SERVICE_ROLE_KEY": key,
+                "SUPABASE_SECRET_KEY": key,
                 "SUPABASE_JWT_SECRET": secret,
-                "SUPABASE_ANON_KEY": mint(secret, "anon", expires_in=DAY),
+                "SUPABASE_PUBLISHABLE_KEY": mint(secret, "anon", expires_in=DAY),
                 "DATABASE_URL": stack.dsn,
                 "MESHMETRICS_HTTP_PORT": "0",
                 "MESHMETRICS_LOG_FORMAT": "json",

@@ -17,8 +17,10 @@ from meshmetrics.api.app import HttpServer, Readiness, create_app
 from meshmetrics.api.channels import AlertsApi
 from meshmetrics.api.dashboard import Dashboard
 from meshmetrics.api.schemas import Standing
+from meshmetrics.api.tenants import BROKEN, OFF, TenantProbe
 from meshmetrics.api.wiring import metrics_api
 from meshmetrics.database import Preparation, await_database, open_pool
+from meshmetrics.keys import KeyAuth, SecretKeys
 from meshmetrics.model import Change, Lease
 from meshmetrics.pipeline.lease import Leader
 from meshmetrics.pipeline.publisher import Sent
@@ -52,6 +54,7 @@ class Daemon:
         self.telemetry = Telemetry()
         self.stream = Stream()
         self.http: HttpServer | None = None
+        self._tenants: TenantProbe | None = None
         self._on_sent = on_sent
         self._leader: Leader | None = None
         self._preparation: Preparation | None = None
@@ -75,6 +78,7 @@ class Daemon:
             realtime_http(s) as client,
             metrics_api(s) as api,
         ):
+            self._tenants = TenantProbe(api.reader.probe)
             store = AuditStore(pool, transaction_pooler=s.transaction_pooler)
             alerts = AlertStore(pool, transaction_pooler=s.transaction_pooler)
             prepare = partial(await_database, store=store, dsn=dsn, migrating=s.migrate)
@@ -97,10 +101,10 @@ class Daemon:
                 metrics_token=token,
                 metrics_api=replace(api, standing=partial(_standing, store)),
                 alerts_api=alerts_api(s),
-                dashboard=Dashboard(s.supabase_url, s.supabase_anon_key, s.runs_url),
+                dashboard=Dashboard(s.supabase_url, s.supabase_publishable_key, s.runs_url),
                 cors_origins=s.cors_origins.split(",") if s.cors_origins else (),
             )
-            self.http = HttpServer(app, s.http_host, s.http_port)
+            self.http = HttpServer(app, *s.address)
             # Stopped in the reverse order: the server says until the end how things stand.
             self._supervisor = Supervisor(
                 [self.http, beside], drain_seconds=s.shutdown, on_failure=self._note_failure
@@ -168,7 +172,9 @@ class Daemon:
         failing = sorted({name for s in supervisors for name in s.failing})
         if failing:
             parts["services"] = "failing: " + ", ".join(failing)
-        bad = {"unreachable", "unknown", "down"}
+        if self._tenants is not None and parts["database"] == "ok":
+            parts["api"] = await self._tenants.state()
+        bad = {"unreachable", "unknown", "down", BROKEN} | ({OFF} if self.api_only else set())
         return Readiness(not failing and not bad & set(parts.values()), parts)
 
 
@@ -216,15 +222,11 @@ def alerts_api(settings: Settings) -> AlertsApi:
 
 def realtime_http(settings: Settings) -> httpx.AsyncClient:
     """The client of Realtime's HTTP API. One connection does: requests go one after another."""
-    key = settings.supabase_service_role_key.get_secret_value()
     return httpx.AsyncClient(
         timeout=httpx.Timeout(5.0, connect=3.0),
         # The next broadcast of a quiet project need not wait for a TLS handshake; most servers
         # close what is idle for a minute.
         limits=httpx.Limits(max_connections=10, keepalive_expiry=50.0),
-        headers={
-            "apikey": key,
-            "Authorization": f"Bearer {key}",
-            "User-Agent": f"meshmetrics/{version('meshmetrics')}",
-        },
+        auth=KeyAuth(SecretKeys(settings.secret_keys)),
+        headers={"User-Agent": f"meshmetrics/{version('meshmetrics')}"},
     )

@@ -8,6 +8,7 @@ cannot be in a transaction.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import asyncpg
 
@@ -46,13 +47,47 @@ async def migrate(dsn: str, schema: Schema | None = None) -> list[str]:
             done = await _apply(connection, schema)
             return done + await _build_index(connection, schema)
         except asyncpg.InsufficientPrivilegeError as error:
-            raise MigrationError(
-                f"{error}. Migrations need the role that owns MeshHook's tables (on Supabase:"
-                " postgres). Run `meshmetrics migrate` with its DATABASE_URL and set"
-                " MESHMETRICS_MIGRATE=false for the daemon"
-            ) from error
+            role, owners = await _who(connection)
+            raise MigrationError(f"{error}. {refused(str(error), role, owners)}") from error
     finally:
         await connection.close()
+
+
+async def _who(connection: asyncpg.Connection) -> tuple[str, dict[str, str]]:
+    """The role that migrates, and who owns what migrations need beside MeshHook's tables."""
+    row = await connection.fetchrow(
+        "select pg_catalog.quote_ident(current_user) as role,"
+        " (select c.relowner::regrole::text from pg_catalog.pg_class c"
+        "  where c.oid = to_regclass('realtime.messages')) as messages,"
+        " (select p.pubowner::regrole::text from pg_catalog.pg_publication p"
+        "  where p.pubname = 'supabase_realtime') as publication"
+    )
+    assert row is not None  # noqa: S101 - a select without from has one row
+    found = {name: row[name] for name in ("messages", "publication") if row[name]}
+    return row["role"], found
+
+
+def refused(said: str, role: str, owners: Mapping[str, str]) -> str:
+    """What a role that was refused lacks, by what Postgres `said`."""
+    for name, what in (
+        ("messages", "the policy on realtime.messages"),
+        ("publication", "a table in the publication supabase_realtime"),
+    ):
+        if name in said and name in owners:
+            grant = f"run `grant {owners[name]} to {role};` as a superuser"
+            if role == "postgres":  # on hosted Supabase it may; elsewhere nobody granted it
+                return (
+                    f"{role} is no member of {owners[name]}, and so may not set up {what}: {grant}"
+                )
+            return (
+                f"{role} may not set up {what}: migrate with the DATABASE_URL of the project's role"
+                f" `postgres` and set MESHMETRICS_MIGRATE=false for the daemon, or {grant}"
+            )
+    return (
+        "Migrations need the role that owns MeshHook's tables (on Supabase: postgres). Run"
+        " `meshmetrics migrate` with its DATABASE_URL and set MESHMETRICS_MIGRATE=false for the"
+        " daemon"
+    )
 
 
 async def _apply(connection: asyncpg.Connection, schema: Schema) -> list[str]:

@@ -264,3 +264,33 @@ class AlertOutcome:
     excerpt: str | None = None
     retry_in: float | None = None  # seconds; None: never again
     disable: bool = False  # the receiver wants nothing more on this channel
+
+
+@dataclass(frozen=True, slots=True)
+class EngineHabits:
+    """How the engine says that a run failed (engine_habits.sql)."""
+
+    has_runs: bool
+    writes_failures: bool
+    writes_events: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A project to read as its owner, and what the ledger holds of one of its workflows."""
+
+    project_id: UUID
+    owner: UUID
+    workflow_id: UUID | None
+    success_count: int
+    failure_count: int
+    canceled_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionsSeen:
+    """When the oldest transaction under way began; None where `owner`, who owns our functions, may
+    not see the transactions of others."""
+
+    oldest: datetime | None
+    owner: str

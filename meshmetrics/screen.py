@@ -148,7 +148,14 @@ async def show_backfill(settings: Settings) -> int:
     async with connected(settings) as store:
         since = await store.now()
         try:
-            ended = await backfill(store, settings, stop, on_start=start, on_progress=progress)
+            ended = await backfill(
+                store,
+                settings,
+                stop,
+                on_start=start,
+                on_progress=progress,
+                on_wait=lambda text: screen.print(escape(text), soft_wrap=True),
+            )
             if ended.done:
                 bar.update(task, completed=ended.scanned, total=ended.scanned)
         finally:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from meshmetrics import settings_checks as checks
@@ -53,21 +53,23 @@ class Settings(DatabaseSettings):
         json_schema_extra={"takes": "an http(s) URL"},
         description="The project's address, such as `https://abcdefgh.supabase.co`",
     )
-    supabase_service_role_key: Annotated[SecretStr, AfterValidator(checks.service_key)] = Field(
-        validation_alias="SUPABASE_SERVICE_ROLE_KEY",
-        description="The project's `service_role` key (or `sb_secret_…`)",
+    supabase_secret_key: Annotated[SecretStr, AfterValidator(checks.secret_keys)] = Field(
+        validation_alias=AliasChoices("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY"),
+        description="The project's secret key (`sb_secret_…`, or the older `service_role` key)."
+        " Several with commas between while you rotate them: after a 401 the next one is used",
+    )
+    supabase_publishable_key: Annotated[str, AfterValidator(checks.public_key)] | None = Field(
+        default=None,
+        json_schema_extra={"takes": "a public key"},
+        validation_alias=AliasChoices("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY"),
+        description="The project's publishable key (`sb_publishable_…`, or the older `anon` key):"
+        " the dashboard signs users in with it. Without it nobody can sign in at the daemon's page",
     )
     supabase_jwt_secret: Annotated[SecretStr, AfterValidator(checks.jwt_secret)] | None = Field(
         default=None,
         validation_alias="SUPABASE_JWT_SECRET",
-        description="The project's JWT secret; without it tokens are checked by the project's JWKS",
-    )
-    supabase_anon_key: Annotated[str, AfterValidator(checks.public_key)] | None = Field(
-        default=None,
-        json_schema_extra={"takes": "a public key"},
-        validation_alias="SUPABASE_ANON_KEY",
-        description="The project's public `anon` key (or `sb_publishable_…`): with it the dashboard"
-        " signs users in; without it it can only be mounted in another application",
+        description="Only for a project whose users' tokens are signed with the legacy JWT secret;"
+        " all others are checked with the public keys that the project publishes (JWKS)",
     )
 
     http_host: str = Field(
@@ -75,6 +77,15 @@ class Settings(DatabaseSettings):
     )
     http_port: int = Field(
         default=8787, ge=0, le=65535, description="Port of the HTTP server; 0 takes any free one"
+    )
+    port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        validation_alias="PORT",
+        json_schema_extra={"takes": "a whole number from 0 to 65,535"},
+        description="Set by Railway and other hosts: the port where `MESHMETRICS_HTTP_PORT` is not"
+        " set. The default of `MESHMETRICS_HTTP_HOST` is then `0.0.0.0`",
     )
     metrics_token: Annotated[SecretStr, AfterValidator(checks.bearer_token)] | None = Field(
         default=None,
@@ -246,6 +257,19 @@ class Settings(DatabaseSettings):
     )
 
     @property
+    def address(self) -> tuple[str, int]:
+        """The host and port that the HTTP server binds to."""
+        if self.port is None or "http_port" in self.model_fields_set:
+            return self.http_host, self.http_port
+        # Whoever sets PORT sends requests from another machine.
+        return (self.http_host if "http_host" in self.model_fields_set else "0.0.0.0"), self.port  # noqa: S104
+
+    @property
+    def secret_keys(self) -> tuple[str, ...]:
+        """The secret keys, the one to use first."""
+        return tuple(k.strip() for k in self.supabase_secret_key.get_secret_value().split(","))
+
+    @property
     def transaction_pooler(self) -> bool:
         """Whether the database is reached through a transaction pooler."""
         if self.pooler == "auto":
@@ -257,4 +281,4 @@ class Settings(DatabaseSettings):
         values = [getattr(self, name) for name in type(self).model_fields]
         found = [v.get_secret_value() for v in values if isinstance(v, SecretStr)]
         password = urlsplit(self.database_url.get_secret_value()).password
-        return [*found, password] if password else found
+        return [*found, *self.secret_keys, *([password] if password else [])]

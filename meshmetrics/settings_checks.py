@@ -28,14 +28,17 @@ def http_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def service_key(key: SecretStr) -> SecretStr:
-    """A key that may do what the daemon does: not one of the public ones."""
-    text = key.get_secret_value()
-    if not re.fullmatch(r"[!-~]+", text):
-        raise _wrong("has characters that no key has")
-    if text.startswith("sb_publishable_") or _jwt_role(text) in ("anon", "authenticated"):
-        raise _wrong("is a public key, and the daemon needs the secret one")
-    return key
+def secret_keys(keys: SecretStr) -> SecretStr:
+    """Keys that may do what the daemon does, commas between: none of the public ones."""
+    for part in keys.get_secret_value().split(","):
+        key = part.strip()
+        if not re.fullmatch(r"[!-~]+", key):
+            raise _wrong(
+                "has characters that no key has" if key else "has an empty key in its list"
+            )
+        if key.startswith("sb_publishable_") or _jwt_role(key) in ("anon", "authenticated"):
+            raise _wrong("is a public key, and the daemon needs the secret one")
+    return keys
 
 
 def public_key(key: str) -> str:

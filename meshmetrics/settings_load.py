@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dotenv import dotenv_values
-from pydantic import ValidationError
+from pydantic import AliasChoices, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -44,7 +44,7 @@ def load_settings(kind: type[S]) -> S:
 def unknown_settings(names: Iterable[str] | None = None) -> list[str]:
     """A line for each `MESHMETRICS_…` variable that we do not know, naming the nearest we do."""
     if names is None:
-        names = [*os.environ, *(dotenv_values(".env") if Path(".env").is_file() else ())]
+        names = _names_there()
     known = {
         name.upper() for name, field in Settings.model_fields.items() if not field.validation_alias
     }
@@ -58,9 +58,22 @@ def unknown_settings(names: Iterable[str] | None = None) -> list[str]:
     return lines
 
 
+def _names_there() -> list[str]:
+    """The names of all variables, of the environment and of `.env`."""
+    return [*os.environ, *(dotenv_values(".env") if Path(".env").is_file() else ())]
+
+
 def variable(name: str, field: FieldInfo) -> str:
     """The environment variable of a field."""
-    return str(field.validation_alias or PREFIX + name.upper())
+    return variables(name, field)[0]
+
+
+def variables(name: str, field: FieldInfo) -> list[str]:
+    """The environment variable of a field, and the older names that are understood too."""
+    alias = field.validation_alias
+    if isinstance(alias, AliasChoices):
+        return [str(choice) for choice in alias.choices]
+    return [str(alias or PREFIX + name.upper())]
 
 
 def settings_table() -> str:
@@ -105,15 +118,19 @@ def _explain(details: ErrorDetails) -> str:
     fields = {variable(n, f).upper(): (n, f) for n, f in Settings.model_fields.items()}
     by_name = {n.upper(): (n, f) for n, f in Settings.model_fields.items()}
     name, field = fields.get(place.upper()) or by_name[place.upper()]
+    called, *older = variables(name, field)
+    there = _names_there()
+    if called not in there:  # the operator may have set it by its older name
+        called = next((other for other in older if other in there), called)
     takes, description = _takes(field), (field.description or "").replace("`", "")
     what = f"{takes.replace('`', '')} ({description})"
     if details["type"] == "missing":
-        return f"{variable(name, field)} is missing: it takes {what}"
+        return f"{called} is missing: it takes {what}"
     if details["type"] == "setting":
-        return f"{variable(name, field)} {details['msg']}: it takes {what}"
+        return f"{called} {details['msg']}: it takes {what}"
     if "SecretStr" in str(field.annotation):
-        return f"{variable(name, field)} is wrong ({details['msg']}): it takes {what}"
-    return f"{variable(name, field)} is {_given(details)}: it takes {what}"
+        return f"{called} is wrong ({details['msg']}): it takes {what}"
+    return f"{called} is {_given(details)}: it takes {what}"
 
 
 def _given(details: ErrorDetails) -> str:

@@ -23,6 +23,7 @@ from meshmetrics.model import (
     OpenRuns,
     Position,
     SetAside,
+    TransactionsSeen,
     Uncounted,
 )
 
@@ -153,6 +154,13 @@ class Store:
         row = await self._row("select meshmetrics.settled_until($1) as at", overlap)
         at: datetime = row["at"]
         return at
+
+    async def transactions_seen(self, overlap: timedelta) -> TransactionsSeen:
+        """What `settled_until` is made of, to say what is waited for."""
+        row = await self._row(
+            "select oldest, owner from meshmetrics.transactions_seen($1)", overlap
+        )
+        return TransactionsSeen(row["oldest"], row["owner"])
 
     async def unsettled_since(self, overlap: timedelta) -> datetime:
         """From when on rows may still appear behind what is there now: the start of the oldest

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from meshmetrics.model import Account, AuditRecord, RepairedSlice, Slice, SliceDifference
-from meshmetrics.store import UNLIMITED, Store
+from meshmetrics.model import (
+    Account,
+    AuditRecord,
+    EngineHabits,
+    RepairedSlice,
+    Sample,
+    Slice,
+    SliceDifference,
+)
+from meshmetrics.store import UNLIMITED, Connection, Store
 
 _AUDIT = {
     "workflow": "select kind, grain, bucket_start, expected, found"
@@ -104,3 +113,20 @@ class AuditStore(Store):
         row = await self._row("select meshmetrics.condition() as condition")
         condition: dict[str, Any] = json.loads(row["condition"])
         return condition
+
+    async def engine_habits(self) -> EngineHabits:
+        """How the engine says that a run failed."""
+        row = await self._row("select * from meshmetrics.engine_habits()")
+        return EngineHabits(**dict(row))
+
+    @asynccontextmanager
+    async def sampling(self, upto: datetime) -> AsyncIterator[tuple[Connection, Sample | None]]:
+        """A read-only transaction of one snapshot, and a project in it with what the ledger holds
+        of one workflow, finished before `upto`; None where there is no project. The rest of the
+        transaction is the caller's."""
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            row = await connection.fetchrow("select * from meshmetrics.tenant_sample($1)", upto)
+            yield connection, None if row is None else Sample(**dict(row))

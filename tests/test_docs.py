@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from meshmetrics.settings import Settings
-from meshmetrics.settings_load import settings_table
+from meshmetrics.settings_load import settings_table, variable
 from meshmetrics.telemetry import Telemetry
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,6 +47,21 @@ def test_docker_compose_publishes_to_this_machine_what_the_readme_tells_to_open(
     assert set(re.findall(r"\b\d{4,5}\b", compose)) == {port}
     assert f"Open `http://localhost:{port}/`" in (ROOT / "README.md").read_text()
     assert f"EXPOSE {port}" in (ROOT / "Dockerfile").read_text()
+
+
+def test_the_example_and_the_readme_name_the_settings_that_make_everything_work() -> None:
+    """Sign-in included; under the names of today."""
+    needed = {
+        variable(name, field)
+        for name, field in Settings.model_fields.items()
+        if field.is_required()
+    } | {"SUPABASE_PUBLISHABLE_KEY"}
+    example = (ROOT / ".env.example").read_text()
+    assert set(re.findall(r"^([A-Z_]+)=", example, re.M)) == needed
+    steps = (
+        (ROOT / "README.md").read_text().split("## Run it beside your project")[1].split("2. `")[0]
+    )
+    assert set(re.findall(r"^ +\| `([A-Z_]+)` \|", steps, re.M)) == needed
 
 
 def log_calls() -> Iterator[tuple[str, str, set[str], bool]]:

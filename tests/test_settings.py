@@ -18,7 +18,7 @@ from meshmetrics.settings_load import (
 
 GOOD = {
     "SUPABASE_URL": "https://abcdefgh.supabase.co/",
-    "SUPABASE_SERVICE_ROLE_KEY": "sb_secret_0123456789",
+    "SUPABASE_SECRET_KEY": "sb_secret_0123456789",
     "DATABASE_URL": "postgresql://postgres:s3cretpassword@db.example.org:5432/postgres",
 }
 
@@ -27,7 +27,7 @@ GOOD = {
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     """A good environment, an empty directory, and nothing else of ours."""
     for name in list(os.environ):
-        if name.startswith(("MESHMETRICS_", "SUPABASE_", "DATABASE_URL")):
+        if name.startswith(("MESHMETRICS_", "SUPABASE_", "DATABASE_URL")) or name == "PORT":
             monkeypatch.delenv(name)
     for name, value in GOOD.items():
         monkeypatch.setenv(name, value)
@@ -87,12 +87,16 @@ def test_every_missing_setting_is_named_in_one_message(environment: pytest.Monke
         ("SUPABASE_URL", "https://abc.supabase.co?x=1", "no http:// or https:// address"),
         ("DATABASE_URL", "mysql://a:hidden1@h/d", "does not start with postgresql://"),
         ("DATABASE_URL", "postgresql://a:hidden1@h:port/d", "no valid URL"),
-        ("SUPABASE_SERVICE_ROLE_KEY", "sb_publishable_hidden1", "is a public key"),
-        ("SUPABASE_SERVICE_ROLE_KEY", "hidden1 hidden1", "characters that no key has"),
+        ("SUPABASE_SECRET_KEY", "sb_publishable_hidden1", "is a public key"),
+        ("SUPABASE_SECRET_KEY", "hidden1 hidden1", "characters that no key has"),
+        ("SUPABASE_SECRET_KEY", "sb_secret_a,sb_publishable_hidden1", "is a public key"),
+        ("SUPABASE_SECRET_KEY", "sb_secret_hidden1,", "has an empty key in its list"),
+        ("PORT", "99999", "'99999': it takes a whole number from 0 to 65,535"),
         ("SUPABASE_JWT_SECRET", "hidden1", "too short"),
         ("MESHMETRICS_METRICS_TOKEN", "hidden1", "too short"),
+        ("SUPABASE_PUBLISHABLE_KEY", "sb_secret_hidden1", "is a secret key, and this one is shown"),
+        ("SUPABASE_PUBLISHABLE_KEY", "hidden1 hidden1", "has characters that no key has"),
         ("SUPABASE_ANON_KEY", "sb_secret_hidden1", "is a secret key, and this one is shown to"),
-        ("SUPABASE_ANON_KEY", "hidden1 hidden1", "characters that no key has: it takes a public"),
         ("MESHMETRICS_RUNS_URL", "javascript:alert(1)//{slug}", "no http:// or https:// address"),
         ("MESHMETRICS_RUNS_URL", "runs/{slug}", "is no http:// or https:// address, nor a path"),
         ("MESHMETRICS_RUNS_URL", "//elsewhere.org/{slug}", "no http:// or https:// address"),
@@ -117,15 +121,15 @@ def test_the_anon_key_is_told_from_the_service_key(environment: pytest.MonkeyPat
     secret = "a-secret-of-at-least-thirty-two-characters"
     for role, wrong in (("anon", True), ("authenticated", True), ("service_role", False)):
         key = jwt.encode({"role": role}, secret)
-        assert ("public key" in complaint(SUPABASE_SERVICE_ROLE_KEY=key)) is wrong
+        assert ("public key" in complaint(SUPABASE_SECRET_KEY=key)) is wrong
 
 
 def test_the_public_key_is_no_key_that_may_do_more(environment: pytest.MonkeyPatch) -> None:
     secret = "a-secret-of-at-least-thirty-two-characters"
     for role, wrong in (("anon", False), ("authenticated", True), ("service_role", True)):
-        message = complaint(SUPABASE_ANON_KEY=jwt.encode({"role": role}, secret))
-        assert ("SUPABASE_ANON_KEY is a secret key" in message) is wrong
-    assert complaint(SUPABASE_ANON_KEY="sb_publishable_0123456789") == ""
+        message = complaint(SUPABASE_PUBLISHABLE_KEY=jwt.encode({"role": role}, secret))
+        assert ("SUPABASE_PUBLISHABLE_KEY is a secret key" in message) is wrong
+    assert complaint(SUPABASE_PUBLISHABLE_KEY="sb_publishable_0123456789") == ""
 
 
 @pytest.mark.parametrize(
@@ -143,6 +147,57 @@ def test_links_to_runs_lead_to_an_address_or_a_path(
     assert load_settings(Settings).runs_url == template
 
 
+def test_the_older_names_of_the_keys_still_work_and_the_newer_ones_win(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.delenv("SUPABASE_SECRET_KEY")
+    environment.setenv("SUPABASE_SERVICE_ROLE_KEY", "sb_secret_older")
+    environment.setenv("SUPABASE_ANON_KEY", "sb_publishable_older")
+    older = load_settings(Settings)
+    assert older.secret_keys == ("sb_secret_older",)
+    assert older.supabase_publishable_key == "sb_publishable_older"
+    environment.setenv("SUPABASE_SECRET_KEY", "sb_secret_newer")
+    environment.setenv("SUPABASE_PUBLISHABLE_KEY", "sb_publishable_newer")
+    newer = load_settings(Settings)
+    assert newer.secret_keys == ("sb_secret_newer",)
+    assert newer.supabase_publishable_key == "sb_publishable_newer"
+
+
+def test_a_wrong_key_is_named_as_it_was_set(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("SUPABASE_SECRET_KEY")
+    message = complaint(SUPABASE_SERVICE_ROLE_KEY="sb_publishable_0123456789")
+    assert message.startswith("SUPABASE_SERVICE_ROLE_KEY is a public key")
+
+
+def test_several_secret_keys_are_kept_in_order_and_each_is_a_secret(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("SUPABASE_SECRET_KEY", "sb_secret_new, sb_secret_old")
+    settings = load_settings(Settings)
+    assert settings.secret_keys == ("sb_secret_new", "sb_secret_old")
+    assert {"sb_secret_new", "sb_secret_old"} < set(settings.secrets())
+
+
+@pytest.mark.parametrize(
+    ("variables", "address"),
+    [
+        ({}, ("127.0.0.1", 8787)),
+        ({"PORT": "3000"}, ("0.0.0.0", 3000)),
+        ({"PORT": "3000", "MESHMETRICS_HTTP_HOST": "::"}, ("::", 3000)),
+        ({"PORT": "3000", "MESHMETRICS_HTTP_PORT": "4000"}, ("127.0.0.1", 4000)),
+        ({"PORT": "3000", "MESHMETRICS_HTTP_PORT": ""}, ("0.0.0.0", 3000)),
+        ({"PORT": ""}, ("127.0.0.1", 8787)),
+    ],
+    ids=str,
+)
+def test_the_port_of_the_host_is_taken_where_no_port_of_ours_is_set(
+    environment: pytest.MonkeyPatch, variables: dict[str, str], address: tuple[str, int]
+) -> None:
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    assert load_settings(Settings).address == address
+
+
 def test_all_wrong_settings_are_told_at_once(environment: pytest.MonkeyPatch) -> None:
     message = complaint(MESHMETRICS_HTTP_PORT="x", MESHMETRICS_POOL_SIZE="0", DATABASE_URL="x")
     assert len(message.splitlines()) == 3
@@ -157,7 +212,7 @@ def test_secrets_do_not_show_in_a_representation(environment: pytest.MonkeyPatch
 
 def test_migrating_needs_the_database_only(environment: pytest.MonkeyPatch) -> None:
     environment.delenv("SUPABASE_URL")
-    environment.delenv("SUPABASE_SERVICE_ROLE_KEY")
+    environment.delenv("SUPABASE_SECRET_KEY")
     assert load_settings(DatabaseSettings).database_url.get_secret_value() == GOOD["DATABASE_URL"]
 
 

@@ -17,6 +17,7 @@ from meshmetrics.api.auth import Caller
 from meshmetrics.api.problems import Problem
 from meshmetrics.api.reader import Reader
 from meshmetrics.api.rule_schemas import Rule, RuleState
+from meshmetrics.store import Connection
 
 
 def _list(model: type[BaseModel]) -> str:
@@ -43,7 +44,7 @@ PREVIEW_RUNS = 20_000
 class Rows:
     """One transaction of a caller."""
 
-    def __init__(self, connection: asyncpg.pool.PoolConnectionProxy) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def one(self, table: str, row_id: UUID) -> dict[str, Any]:

@@ -31,6 +31,11 @@ class Caller:
     """The token's claims as JSON, for `request.jwt.claims`."""
 
 
+def claims_of(user_id: UUID) -> str:
+    """The least that a token of this user claims."""
+    return json.dumps({"sub": str(user_id), "role": ROLE, "aud": AUDIENCE})
+
+
 class Authenticator:
     """Checks tokens."""
 

@@ -23,6 +23,11 @@ MOST_KEYS = 20
 ALGORITHMS = {("EC", "P-256"): "ES256", ("RSA", None): "RS256"}
 
 
+def jwks_url(supabase_url: str) -> str:
+    """Where a project publishes its signing keys."""
+    return f"{supabase_url}/auth/v1/.well-known/jwks.json"
+
+
 class Jwks:
     """Keys by id, of one address. Keys once fetched are used until a fetch says otherwise."""
 
@@ -84,7 +89,7 @@ class Jwks:
         try:
             response = await self._client.get(self._url, timeout=TIMEOUT)
             response.raise_for_status()
-            self._keys = _usable(response.json()["keys"])
+            self._keys = usable_keys(response.json()["keys"])
         except Exception as error:  # whatever is wrong with the answer, the old keys go on
             log.warning("auth.keys_unavailable", error=describe(error))
         else:
@@ -92,7 +97,7 @@ class Jwks:
             log.info("auth.keys_fetched", count=len(self._keys))
 
 
-def _usable(documents: list[dict[str, object]]) -> dict[str, jwt.PyJWK]:
+def usable_keys(documents: list[dict[str, object]]) -> dict[str, jwt.PyJWK]:
     """The signing keys among them, each bound to the one algorithm of its kind."""
     found = {}
     for document in documents[:MOST_KEYS]:

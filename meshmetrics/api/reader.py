@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
 import asyncpg
 
-from meshmetrics.api.auth import Caller
+from meshmetrics.api.auth import Caller, claims_of
 from meshmetrics.api.problems import from_database
+from meshmetrics.store import Connection
 
 ACQUIRE_SECONDS = 5.0
+STRANGER = Caller(UUID(int=0), claims_of(UUID(int=0)))
+"""A tenant who owns no project."""
 
 _AS_CALLER = (
     "select set_config('role', 'authenticated', true),"
@@ -61,10 +64,25 @@ class Page:
     after: tuple[float, str, UUID] | None = None
 
 
+class NoTenantError(Exception):
+    """The login of the database cannot become a tenant: it is no member of `authenticated`."""
+
+
+async def become(connection: Connection, claims: str, statement_timeout: str) -> None:
+    """Be the tenant of these claims until the transaction ends; `statement_timeout` in ms.
+
+    Raises NoTenantError.
+    """
+    try:
+        await connection.fetchrow(_AS_CALLER, claims, statement_timeout)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise NoTenantError(str(error)) from error
+
+
 class Reading:
     """One transaction of a caller. All its answers are of one moment."""
 
-    def __init__(self, connection: asyncpg.pool.PoolConnectionProxy) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def totals(self, wanted: Wanted) -> asyncpg.Record:
@@ -162,6 +180,17 @@ class Reader:
         async with self._transaction(caller, "repeatable_read", readonly=True) as connection:
             yield Reading(connection)
 
+    async def probe(self) -> None:
+        """Read the summary as a tenant who has no project.
+
+        Raises NoTenantError, Problem where the database does not answer, and the database's own
+        error where reading is broken.
+        """
+        now = datetime.now(UTC)
+        page = Page("workflow", False, 0, "failure_rate_low", True, 1)
+        async with self.reading(STRANGER) as reading:
+            await reading.summary(Wanted(now - timedelta(hours=1), now), page)
+
     @asynccontextmanager
     async def writing(self, caller: Caller) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
         """One transaction of the caller.
@@ -185,7 +214,7 @@ class Reader:
                 self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection,
                 connection.transaction(isolation=isolation, readonly=readonly),
             ):
-                await connection.fetchrow(_AS_CALLER, caller.claims, self._statement_timeout)
+                await become(connection, caller.claims, self._statement_timeout)
                 yield connection
         except Exception as error:
             problem = from_database(error)

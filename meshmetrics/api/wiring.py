@@ -10,7 +10,7 @@ import httpx
 from meshmetrics.api.auth import Authenticator
 from meshmetrics.api.callers import MetricsApi
 from meshmetrics.api.cursors import Cursors
-from meshmetrics.api.jwks import Jwks
+from meshmetrics.api.jwks import Jwks, jwks_url
 from meshmetrics.api.limits import CallerBudget
 from meshmetrics.api.reader import Reader
 from meshmetrics.database import open_pool
@@ -30,12 +30,12 @@ async def metrics_api(settings: Settings) -> AsyncIterator[MetricsApi]:
         ) as pool,
         httpx.AsyncClient() as client,
     ):
-        keys = Jwks(f"{s.supabase_url}/auth/v1/.well-known/jwks.json", client)
+        keys = Jwks(jwks_url(s.supabase_url), client)
         try:
             yield MetricsApi(
                 Authenticator(secret, keys),
                 Reader(pool, statement_timeout=s.api_statement_timeout),
-                Cursors(s.supabase_service_role_key.get_secret_value()),
+                Cursors(s.secret_keys[0]),
                 CallerBudget(s.api_requests_per_second, s.api_burst),
             )
         finally:

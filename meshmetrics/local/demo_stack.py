@@ -111,9 +111,9 @@ async def stack(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stack]:
         daemon = DaemonProcess(
             {
                 "SUPABASE_URL": realtime.url,
-                "SUPABASE_SERVICE_ROLE_KEY": mint(secret, "service_role", expires_in=TEN_YEARS),
+                "SUPABASE_SECRET_KEY": mint(secret, "service_role", expires_in=TEN_YEARS),
                 "SUPABASE_JWT_SECRET": secret,
-                "SUPABASE_ANON_KEY": mint(secret, "anon", expires_in=TEN_YEARS),
+                "SUPABASE_PUBLISHABLE_KEY": mint(secret, "anon", expires_in=TEN_YEARS),
                 "DATABASE_URL": postgres.dsn(user=DAEMON_LOGIN),
                 "MESHMETRICS_MIGRATE": "false",
                 "MESHMETRICS_HTTP_PORT": "0",

@@ -29,11 +29,13 @@ async def backfill(
     *,
     on_start: Callable[[int], None] = lambda _: None,
     on_progress: Callable[[int], None] = lambda _: None,
+    on_wait: Callable[[str], None] = lambda _: None,
 ) -> Ended:
     """Count what was there before meshmetrics, from where the last one stopped, until done or
     `stop`. Safe beside a running daemon: both share one checkpoint.
 
-    `on_start` is told about how many runs are left, `on_progress` how many were looked at so far.
+    `on_start` is told about how many runs are left, `on_progress` how many were looked at so far,
+    `on_wait` what it waits for if it has to wait.
     """
     checkpoint = await store.read_checkpoint("backfill")
     if checkpoint.done:
@@ -55,6 +57,7 @@ async def backfill(
         overlap=settings.sweep_overlap,
         settle_pause=1.0,
         on_progress=progress,
+        on_wait=on_wait,
     )
     stopping = asyncio.create_task(_stop_with(stop, service))
     try:

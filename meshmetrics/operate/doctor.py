@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from meshmetrics.operate import doctor_realtime
+import httpx
+
+from meshmetrics.model import EngineHabits
+from meshmetrics.operate import doctor_options, doctor_realtime, doctor_tenant
 from meshmetrics.operate.check import Check
 from meshmetrics.operate.connecting import CommandError, connected
 from meshmetrics.schema import Schema, packaged_schema
@@ -39,11 +42,17 @@ async def examine(on_check: Callable[[Check], None] = lambda _: None) -> list[Ch
         async with connected(settings) as store:
             for check in database_checks(await store.condition(), packaged_schema()):
                 add(check)
+            add(await doctor_tenant.check(store, settings.api_statement_timeout))
+            for check in failure_checks(await store.engine_habits()):
+                add(check)
             add(await _clock(store))
     except CommandError as error:
         add(Check("database", "wrong", error.what, error.mend))
     for line in await doctor_realtime.checks(settings):
         add(line)
+    async with httpx.AsyncClient() as http:
+        for line in await doctor_options.checks(settings, http):
+            add(line)
     return checks
 
 
@@ -115,9 +124,10 @@ def database_checks(found: dict[str, Any], schema: Schema) -> Iterator[Check]:
         "long transactions",
         found["sees_transactions"],
         "seen: sweeps wait for them",
-        "not seen: the sweeps' overlap applies",
-        "grant pg_read_all_stats to the owner of meshmetrics' functions,"
-        " or keep MESHMETRICS_SWEEP_OVERLAP above the longest transaction",
+        f"not seen by {found['owner']}, who owns meshmetrics' functions: sweeps look"
+        " MESHMETRICS_SWEEP_OVERLAP back, and the first back-fill waits that long",
+        f"grant pg_read_all_stats to {found['owner']}; or keep MESHMETRICS_SWEEP_OVERLAP above the"
+        " longest transaction",
     )
     yield _note(
         "back-fill",
@@ -134,6 +144,21 @@ def database_checks(found: dict[str, Any], schema: Schema) -> Iterator[Check]:
         "`meshmetrics verify` lists them and says why",
     )
     yield _daemon(found["lease"])
+
+
+def failure_checks(habits: EngineHabits) -> Iterator[Check]:
+    """Where this engine's failures come from; nothing before its first run."""
+    never = "this engine has never written `failed`"
+    if not habits.has_runs:
+        return
+    if habits.writes_failures:
+        yield Check("failures", "ok", "the engine writes them as statuses")
+    elif habits.writes_events:
+        text = f"{never}: failures are taken from events (abandoned runs)"
+        yield Check("failures", "note", text)
+    else:
+        text = f"{never}, and there is no table workflow_events to take failures from"
+        yield Check("failures", "note", text, "rates are 100 % until the engine writes one of them")
 
 
 def _migrations(applied: dict[str, str] | None, schema: Schema) -> Check:

@@ -10,6 +10,7 @@ import httpx
 from realtime import AsyncRealtimeChannel, RealtimeSubscribeStates
 
 from meshmetrics.app import realtime_http
+from meshmetrics.keys import SecretKeys
 from meshmetrics.logs import describe, redactor
 from meshmetrics.operate.check import Check
 from meshmetrics.pipeline import client_log
@@ -24,27 +25,52 @@ from meshmetrics.pipeline.session import (
 from meshmetrics.settings import Settings
 
 CANARY_SECONDS = 10.0
-KEYS = "SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY name the project and its secret key"
+MOST_CHARACTERS = 400
+NOT_PUBLISHED = "Unable to subscribe to changes"
+"""How Realtime's answer begins for a table that the publication lacks or that it may not read."""
+REFUSALS = ("HTTP 401", "HTTP 403", "JWT", "Token", "Unauthorized")
+KEYS = "check that SUPABASE_URL and SUPABASE_SECRET_KEY are of the same project"
+ADDRESS = (
+    "check that SUPABASE_URL is the project's address, that this machine reaches it, and that"
+    " Realtime is enabled; the project's Realtime logs say more"
+)
+MIGRATE = "run `meshmetrics migrate`: it adds workflow_runs to the publication supabase_realtime"
 
 
 async def checks(settings: Settings) -> list[Check]:
     """The stream of changes, and a broadcast that must come back."""
     client_log.install()
+    keys = SecretKeys(settings.secret_keys)
     async with httpx.AsyncClient() as http:
-        stream = await _stream(settings, http)
-        if stream.state != "ok":
-            return [stream, Check("broadcast", "skipped", "Realtime cannot be used")]
-        return [stream, await _canary(settings, http)]
+        stream = await _stream(settings, keys, http)
+        while "HTTP 401" in stream.text and keys.current != settings.secret_keys[-1]:
+            keys.refused(keys.current)
+            stream = await _stream(settings, keys, http)
+        found = [stream]
+        if (refused := settings.secret_keys.index(keys.current)) and stream.state == "ok":
+            text = f"the first {refused} of SUPABASE_SECRET_KEY are refused; the next one works"
+            found.append(Check("secret keys", "note", text, "remove the keys that are refused"))
+        # A table that is not published says nothing about the keys: a broadcast does.
+        if stream.state == "ok" or NOT_PUBLISHED in stream.text:
+            return [*found, await _canary(settings, keys.current, http)]
+        return [*found, Check("broadcast", "skipped", "Realtime cannot be used")]
 
 
-async def _stream(settings: Settings, http: httpx.AsyncClient) -> Check:
+def _remedy(text: str) -> str:
+    """What helps against that reason of Realtime's."""
+    if NOT_PUBLISHED in text:
+        return MIGRATE
+    return KEYS if any(word in text for word in REFUSALS) else ADDRESS
+
+
+async def _stream(settings: Settings, keys: SecretKeys, http: httpx.AsyncClient) -> Check:
     """A session as the daemon has one, until changes flow."""
     text = ""
     for private in (False, True):  # some projects allow private channels only
         up = asyncio.Event()
         session = Session(
             settings.supabase_url,
-            settings.supabase_service_role_key.get_secret_value(),
+            keys.current,
             http,
             private=private,
             times=SessionTimes(step=settings.connect_timeout),
@@ -62,17 +88,16 @@ async def _stream(settings: Settings, http: httpx.AsyncClient) -> Check:
         if up.is_set():
             return Check("realtime", "ok", f"changes flow after {took * 1000:,.0f} ms")
         said = str(result) if isinstance(result, SessionEndedError) else repr(result)
-        text = redactor(settings.secrets())(said)[:200]
+        text = redactor(settings.secrets())(said)[:MOST_CHARACTERS]
         if "PrivateOnly" not in text:
             break
-    return Check("realtime", "wrong", f"no stream of changes: {text}", KEYS)
+    return Check("realtime", "wrong", f"no stream of changes: {text}", _remedy(text))
 
 
-async def _canary(settings: Settings, http: httpx.AsyncClient) -> Check:
+async def _canary(settings: Settings, key: str, http: httpx.AsyncClient) -> Check:
     """A private broadcast over HTTP, as the daemon sends them, to a topic that nobody else has."""
     topic = f"metrics:{uuid4()}"
     back = asyncio.Event()
-    key = settings.supabase_service_role_key.get_secret_value()
     try:
         async with asyncio.timeout(CANARY_SECONDS):
             client = await make_client(settings.supabase_url, key, http)
@@ -93,7 +118,9 @@ async def _canary(settings: Settings, http: httpx.AsyncClient) -> Check:
                 began = time.monotonic()
                 status = await _send(settings, topic)
                 if not 200 <= status < 300:
-                    return Check("broadcast", "wrong", f"refused with HTTP {status}", KEYS)
+                    return Check(
+                        "broadcast", "wrong", f"refused with HTTP {status}", _refused(status)
+                    )
                 await back.wait()
                 took = time.monotonic() - began
             finally:
@@ -103,8 +130,15 @@ async def _canary(settings: Settings, http: httpx.AsyncClient) -> Check:
         text = f"a canary did not come back within {CANARY_SECONDS:.0f} s"
         return Check("broadcast", "wrong", text, mend)
     except Exception as error:
-        return Check("broadcast", "wrong", redactor(settings.secrets())(describe(error)), KEYS)
+        text = redactor(settings.secrets())(describe(error))
+        return Check("broadcast", "wrong", text, _remedy(text))
     return Check("broadcast", "ok", f"a canary came back after {took * 1000:,.0f} ms")
+
+
+def _refused(status: int) -> str:
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        return "the project is over its plan's limit of messages: try again, or raise the limit"
+    return KEYS if status in (401, 403) else ADDRESS
 
 
 async def _joined(channel: AsyncRealtimeChannel) -> None:

@@ -41,10 +41,12 @@ class Backfill(Service):
         overlap: float,
         settle_pause: float = 5.0,
         on_progress: Callable[[int, Position], None] | None = None,
+        on_wait: Callable[[str], None] | None = None,
     ) -> None:
         """`overlap`: as for sweeps, in seconds. `settle_pause`: seconds between looks at whether
         old transactions have ended. `on_progress` is told after each step how many runs were
-        looked at so far, and how far the walk came."""
+        looked at so far, and how far the walk came; `on_wait` once, what it waits for where that
+        takes longer than a moment."""
         super().__init__()
         self._store = store
         self._counter = counter
@@ -53,6 +55,8 @@ class Backfill(Service):
         self._overlap = timedelta(seconds=overlap)
         self._settle_pause = settle_pause
         self._on_progress = on_progress
+        self._on_wait = on_wait
+        self._explained = False
         self._reported = 0.0
         self._scanned = 0
 
@@ -81,8 +85,37 @@ class Backfill(Service):
                 return False
             if checkpoint.position != position:
                 position = checkpoint.position
-            elif await self.pause(self._settle_pause):
-                return False
+            else:
+                await self._explain(until)
+                if await self.pause(self._settle_pause):
+                    return False
+
+    async def _explain(self, until: datetime) -> None:
+        """Say once what the end of the walk waits for: that nothing can be added before `until`."""
+        if self._explained:
+            return
+        seen = await self._store.transactions_seen(self._overlap)
+        if seen.oldest is None:
+            ends = until + self._overlap
+            reason = (
+                f"{seen.owner}, the owner of meshmetrics' functions, may not see whether a"
+                " transaction is still open that began before: so MESHMETRICS_SWEEP_OVERLAP"
+                f" ({self._overlap.total_seconds():,.0f} s) must pass first"
+            )
+            remedy = f"grant pg_read_all_stats to {seen.owner}"
+            text = (
+                f"waiting until {ends:%Y-%m-%d %H:%M:%S %Z}: {reason}. To go on at once: {remedy};"
+            )
+            log.info("backfill.waiting", until=ends, reason=reason, remedy=remedy)
+        elif seen.oldest < until:
+            reason = f"a transaction that began at {seen.oldest:%Y-%m-%d %H:%M:%S %Z} is open"
+            text = f"waiting: {reason}, and may still add runs. The back-fill goes on when it ends"
+            log.info("backfill.waiting", until=None, reason=reason, remedy=None)
+        else:
+            return  # a few seconds, for clocks
+        self._explained = True
+        if self._on_wait is not None:
+            self._on_wait(text)
 
     async def _walk_until(self, start: Position, limit: datetime, *, last: bool) -> Checkpoint:
         """Walk to `limit`, until stopped, or until somebody else who does the same has come

@@ -9,6 +9,7 @@ from uuid import UUID
 import httpx
 import structlog
 
+from meshmetrics.keys import SecretKeys
 from meshmetrics.pipeline import client_log
 from meshmetrics.pipeline.flow import Flow
 from meshmetrics.pipeline.inbox import Arrival, Inbox
@@ -54,7 +55,7 @@ class Listener(Service):
     def __init__(
         self,
         url: str,
-        key: str,
+        keys: SecretKeys,
         inbox: Inbox,
         stream: Stream,
         flow: Flow,
@@ -66,7 +67,7 @@ class Listener(Service):
     ) -> None:
         super().__init__()
         self._url = url
-        self._key = key
+        self._keys = keys
         self._inbox = inbox
         self._stream = stream
         self._flow = flow
@@ -118,7 +119,7 @@ class Listener(Service):
         """Run one session to its end; None if it ended because we wanted it to."""
         session = Session(
             self._url,
-            self._key,
+            self._keys.current,
             http,
             private=self._private,
             times=self._times,
@@ -167,6 +168,10 @@ class Listener(Service):
     def _pause_after(self, ended: SessionEndedError, failures: int) -> float:
         """Seconds to wait before the next session."""
         self._private = self._private or "PrivateOnly" in ended.text
+        if "HTTP 401" in ended.text:
+            another = self._keys.refused(self._keys.current)
+            if another and failures < len(self._keys):  # one that was not tried yet
+                return full_jitter(failures, base=BACKOFF_BASE, cap=self._backoff_cap)
         if any(word in ended.text for word in _REFUSALS):
             cap = REFUSED_FACTOR * self._backoff_cap
             return cap / 4 + full_jitter(failures, base=self._backoff_cap / 4, cap=cap * 3 / 4)

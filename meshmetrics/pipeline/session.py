@@ -9,6 +9,7 @@ topic of its own, and whatever goes wrong ends the session; the listener starts 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -148,7 +149,7 @@ class Session:
 
     def _state(self, state: RealtimeSubscribeStates, error: Exception | None) -> None:
         if state != RealtimeSubscribeStates.SUBSCRIBED:
-            self._end(state.value.lower(), str(error or ""))
+            self._end(state.value.lower(), _said(str(error or "")))
 
     def _end(self, reason: str, text: str = "") -> None:
         if not self._ended.done():
@@ -173,6 +174,15 @@ class Session:
                 await asyncio.wait({task}, timeout=0.1)
             elif not task.cancelled():
                 task.exception()  # seen: asyncio need not complain
+
+
+def _said(text: str) -> str:
+    """What Realtime itself says, where the client wraps it in a JSON object."""
+    try:
+        message = json.loads(text)["message"]
+    except (ValueError, KeyError, TypeError):
+        return text
+    return message if isinstance(message, str) else text
 
 
 def _commit_time(data: Any) -> float | None:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import httpx
 
+from meshmetrics.keys import SecretKeys
 from meshmetrics.pipeline.auditor import Auditor
 from meshmetrics.pipeline.backfill import Backfill
 from meshmetrics.pipeline.counter import Counter, Publish
@@ -102,7 +103,7 @@ def counting_services(
     )
     listener = Listener(
         s.supabase_url,
-        s.supabase_service_role_key.get_secret_value(),
+        SecretKeys(s.secret_keys),
         inbox,
         stream,
         flow,

@@ -12,6 +12,7 @@ as $$
     'wal_level', current_setting('wal_level'),
     'migrations', (select jsonb_object_agg(m.version, m.checksum) from meshmetrics.migrations m),
     'sees_transactions', pg_has_role(current_user, 'pg_read_all_stats', 'usage'),
+    'owner', quote_ident(current_user), -- of our functions: current_user is no caller here
     'not_executable', ( -- by whoever calls; current_user is this function's owner
       select coalesce(jsonb_agg(p.proname order by p.proname), '[]')
       from pg_proc p

@@ -29,7 +29,7 @@ async def wired(dsn: str, **others: object) -> AsyncIterator[httpx.AsyncClient]:
     settings = Settings.model_validate(
         {
             "supabase_url": "http://127.0.0.1:9",
-            "supabase_service_role_key": "sb_secret_of_the_tests",
+            "supabase_secret_key": "sb_secret_of_the_tests",
             "supabase_jwt_secret": SECRET,
             "database_url": dsn,
             **others,

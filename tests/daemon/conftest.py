@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import httpx
@@ -43,6 +44,22 @@ QUICK = {
 
 BY_EVENTS: dict[str, Any] = {"sweep_min": 60, "sweep_max": 60, "sweep_quick": 0}
 """Once the stream is up nothing is found by sweeps: what is counted was announced."""
+
+
+LOSE_PUBLIC = """
+do $$
+declare f regprocedure;
+begin
+  for f in
+    select p.oid from pg_proc p
+    where p.pronamespace = 'public'::regnamespace and p.proname ~ '^workflow_(metrics|alert)_'
+  loop
+    execute format('alter function %s set search_path = pg_catalog, pg_temp', f);
+  end loop;
+end $$
+"""
+"""Takes `public` out of the path of what tenants read through: MeshHook's own user_project_ids()
+then fails in it."""
 
 
 class TestSettings(Settings):
@@ -94,7 +111,7 @@ class World:
     def settings(self, **changes: Any) -> Settings:
         values = {
             "supabase_url": self.realtime.url,
-            "supabase_service_role_key": KEY,
+            "supabase_secret_key": KEY,
             "database_url": self.database.worker_dsn,
             **QUICK,
             **changes,
@@ -158,6 +175,15 @@ class World:
         """For `eventually`: counters and buckets equal a plain group by."""
         await assert_counted(self.owner)
         return True
+
+
+@pytest.fixture
+async def login(database: Database, owner: asyncpg.Connection) -> AsyncIterator[str]:
+    """The DSN of a login that counts and can read as a tenant."""
+    name = f"login_{uuid4().hex[:8]}"
+    await owner.execute(f"create role {name} login in role meshmetrics_worker, authenticated")
+    yield database.dsn(name)
+    await owner.execute(f"drop role {name}")
 
 
 @pytest.fixture

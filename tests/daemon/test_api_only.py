@@ -62,6 +62,7 @@ async def test_it_is_ready_and_says_that_it_does_not_count(
             "lease": "not sought: API only",
             "stream": "not listening: API only",
             "counting": "nobody does",
+            "api": "ok",
         }
 
 

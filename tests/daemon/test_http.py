@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.daemon.conftest import World
+import pytest
+
+from meshmetrics.schema import packaged_schema
+from tests.daemon.conftest import LOSE_PUBLIC, World
 from tests.support import eventually, finish_run, insert_run
 
 
@@ -64,3 +67,37 @@ async def test_metrics_are_open_unless_a_token_is_set(world: World) -> None:
 async def test_two_daemons_in_one_process_have_metrics_of_their_own(world: World) -> None:
     async with world.running() as one, world.running_as_standby() as other:
         assert (one.value("lease_held"), other.value("lease_held")) == (1, 0)
+
+
+async def test_a_daemon_that_cannot_read_as_a_tenant_is_not_ready_until_it_can(
+    world: World, login: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshmetrics.api.tenants.BROKEN_SECONDS", 0.1)
+    await world.owner.execute(LOSE_PUBLIC)
+    async with world.running(database_url=login) as running:
+        answer = await running.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["api"].startswith("cannot read as a tenant")
+        await world.owner.execute(packaged_schema().replayed)
+
+        async def ready() -> bool:
+            answer = await running.get("/readyz")
+            return answer.status_code == 200 and answer.json()["api"] == "ok"
+
+        await eventually(ready)
+
+
+async def test_a_daemon_whose_role_only_counts_is_ready_and_says_that_the_api_is_off(
+    world: World,
+) -> None:
+    async with world.running() as running:
+        answer = await running.get("/readyz")
+        assert answer.status_code == 200
+        assert answer.json()["api"].startswith("off: ")
+    async with world.serving_only() as serving:
+
+        async def named() -> bool:
+            answer = await serving.get("/readyz")
+            return answer.status_code == 503 and answer.json()["api"].startswith("off: ")
+
+        await eventually(named)

@@ -25,7 +25,14 @@ from structlog.testing import capture_logs
 from meshmetrics.local.realtime import RealtimeServer, Timing
 from meshmetrics.pipeline.session import Session, SessionEndedError, SessionTimes
 from tests.daemon.conftest import BY_EVENTS, JWT_SECRET, KEY, Running, World
-from tests.support import eventually, finish_run, insert_run, resume_run
+from tests.support import (
+    eventually,
+    finish_run,
+    insert_run,
+    make_project,
+    make_workflow,
+    resume_run,
+)
 from tests.support.databases import Database
 
 
@@ -468,3 +475,26 @@ async def test_a_stream_that_is_lost_while_it_is_joined_again_is_no_longer_left(
         await eventually(lambda: running.value("sweep_found_missed_total") >= 1)
         world.realtime.faults.refuse = False
         await eventually(lambda: running.up)
+
+
+async def test_keys_that_are_no_tokens_listen_and_broadcast_and_a_refused_one_is_passed_over(
+    database: Database, owner: asyncpg.Connection
+) -> None:
+    """The first key is revoked; the next is one of Supabase's keys of 2026."""
+    server = RealtimeServer(
+        database_dsn=database.owner_dsn,
+        jwt_secret=JWT_SECRET,
+        timing=Timing.quick(),
+        api_keys={"sb_secret_valid": "service_role"},
+    )
+    await server.start()
+    try:
+        workflow = await make_workflow(owner, await make_project(owner))
+        world = World(database, server, owner, workflow)
+        keys = "sb_secret_revoked,sb_secret_valid"
+        async with world.running(supabase_secret_key=keys, **BY_EVENTS) as running:
+            await finish_run(owner, await insert_run(owner, workflow))
+            await eventually(lambda: running.sent)
+        assert await world.counted()
+    finally:
+        await server.stop()

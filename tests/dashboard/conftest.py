@@ -76,9 +76,9 @@ async def _daemon(
             {
                 **QUICK,
                 "supabase_url": realtime.url,
-                "supabase_service_role_key": KEY,
+                "supabase_secret_key": KEY,
                 "supabase_jwt_secret": JWT_SECRET,
-                "supabase_anon_key": mint(JWT_SECRET, "anon"),
+                "supabase_publishable_key": mint(JWT_SECRET, "anon"),
                 "database_url": dsn,
                 "runs_url": "/runs?workflow={workflow_id}&status={status}",
                 "api_burst": 1000,

@@ -81,7 +81,7 @@ async def test_only_the_receivers_address_and_port_are_let_through(tmp_path: Pat
     await receiver.stop()
     needed = {
         "supabase_url": "http://127.0.0.1:1",
-        "supabase_service_role_key": "k",
+        "supabase_secret_key": "k",
         "database_url": "postgresql://x",
     }
     given = {

@@ -14,10 +14,10 @@ import asyncpg
 import pytest
 
 from meshmetrics.store_audit import AuditStore
-from tests.daemon.conftest import World, realtime, world
+from tests.daemon.conftest import World, login, realtime, world
 from tests.daemon.process import environment
 
-__all__ = ["realtime", "world"]
+__all__ = ["login", "realtime", "world"]
 
 ROOT = str(Path(__file__).parents[2])
 SECONDS = 60

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import uuid4
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from meshmetrics.operate.backfill import backfill
 from meshmetrics.store_audit import AuditStore
+from tests.conftest import Connect
 from tests.daemon.conftest import World
 from tests.daemon.process import environment
 from tests.operate.conftest import ROOT, Command
@@ -121,6 +126,91 @@ async def test_the_command_stops_at_ctrl_c_and_says_how_to_go_on(
     assert process.returncode == 1
     assert b"run it again to go on from here" in out
     assert (await backfill(audits, world.settings(), asyncio.Event())).done
+    await world.counted()
+
+
+@pytest.fixture
+async def unsighted(world: World) -> AsyncIterator[str]:
+    """The owner of the function that looks for open transactions may not see them."""
+    role = f"unsighted_{uuid4().hex[:8]}"
+    await world.owner.execute(
+        f"create role {role}; grant usage on schema meshmetrics to {role};"
+        f"alter function meshmetrics.oldest_transaction(interval) owner to {role}"
+    )
+    yield role
+    await world.owner.execute(f"reassign owned by {role} to postgres")
+    await world.owner.execute(f"drop owned by {role}; drop role {role}")
+
+
+async def test_it_says_what_it_waits_for_until_when_and_what_ends_the_wait(
+    world: World, audits: AuditStore, unsighted: str
+) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+    with capture_logs() as lines:
+        working = asyncio.create_task(
+            backfill(
+                audits,
+                world.settings(sweep_overlap=600),
+                asyncio.Event(),
+                on_wait=said.put_nowait,
+            )
+        )
+        text = await asyncio.wait_for(said.get(), 30)
+        assert not working.done()
+        installed = (await audits.read_checkpoint("sweep")).position.updated_at
+        ends = installed + timedelta(seconds=600)
+        assert text.startswith(f"waiting until {ends:%Y-%m-%d %H:%M:%S} UTC: ")
+        assert f"grant pg_read_all_stats to {unsighted};" in text
+        await world.owner.execute(f"grant pg_read_all_stats to {unsighted}")
+        assert (await asyncio.wait_for(working, 30)).done
+    assert said.empty()
+    [line] = [line for line in lines if line["event"] == "backfill.waiting"]
+    assert line["until"] == ends
+    assert line["remedy"] == f"grant pg_read_all_stats to {unsighted}"
+    assert "MESHMETRICS_SWEEP_OVERLAP (600 s)" in line["reason"]
+
+
+async def test_it_says_which_transaction_it_waits_for(
+    world: World, audits: AuditStore, connect: Connect
+) -> None:
+    await world.owner.execute(
+        "update meshmetrics.checkpoint set updated_at = now() + interval '1 minute'"
+        " where name = 'sweep'"
+    )
+    engine = await connect(world.database.owner_dsn)
+    stop = asyncio.Event()
+    said: list[str] = []
+
+    def wait(text: str) -> None:
+        said.append(text)
+        stop.set()
+
+    async with engine.transaction():
+        began = await engine.fetchval("select now()")
+        ended = await backfill(audits, world.settings(), stop, on_wait=wait)
+    assert not ended.done
+    assert said == [
+        f"waiting: a transaction that began at {began:%Y-%m-%d %H:%M:%S} UTC is open, and may still"
+        " add runs. The back-fill goes on when it ends"
+    ]
+
+
+async def test_the_command_says_it_on_the_terminal(world: World, unsighted: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "meshmetrics", "backfill",
+        env=environment(world.settings(sweep_overlap=600), PYTHONPATH=ROOT),
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        line = await asyncio.wait_for(process.stdout.readuntil(b"pg_read_all_stats to "), 30)
+        assert b"waiting until " in line
+        await world.owner.execute(f"grant pg_read_all_stats to {unsighted}")
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     await world.counted()
 
 

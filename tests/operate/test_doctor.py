@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from meshmetrics.local.realtime import RealtimeServer, Timing
 from meshmetrics.operate.check import Check
 from meshmetrics.operate.doctor import examine
 from tests.daemon.conftest import JWT_SECRET, KEY, World
@@ -23,8 +24,11 @@ async def looked_at(name: str) -> Check:
     return {check.name: check for check in await examine()}[name]
 
 
-async def test_all_is_well_where_a_daemon_works(world: World) -> None:
-    async with world.running():
+async def test_all_is_well_where_a_daemon_works(
+    world: World, login: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", login)
+    async with world.running(database_url=login):
         checks = await examine()
     assert {check.state for check in checks} <= {"ok", "note"}
     assert {check.name for check in checks} >= {
@@ -39,6 +43,9 @@ async def test_all_is_well_where_a_daemon_works(world: World) -> None:
         "clock",
         "realtime",
         "broadcast",
+        "tenants",
+        "sign-in",
+        "token checking",
     }
     assert {c.name: c.state for c in checks}["daemon"] == "ok"
 
@@ -99,6 +106,57 @@ async def test_a_database_that_is_not_migrated_or_not_there_is_named(
     assert "DATABASE_URL" in (await looked_at("database")).mend
 
 
+async def test_before_the_first_migration_realtimes_own_reason_is_shown_and_no_key_is_blamed(
+    source_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = RealtimeServer(
+        database_dsn=source_database.owner_dsn, jwt_secret=JWT_SECRET, timing=Timing.quick()
+    )
+    await server.start()
+    try:
+        monkeypatch.setenv("SUPABASE_URL", server.url)
+        monkeypatch.setenv("DATABASE_URL", source_database.owner_dsn)
+        checks = {check.name: check for check in await examine()}
+    finally:
+        await server.stop()
+    assert "meshmetrics migrate" in checks["database"].mend
+    stream = checks["realtime"]
+    assert stream.state == "wrong"
+    assert "Unable to subscribe to changes with given parameters" in stream.text
+    assert "table: workflow_runs" in stream.text
+    assert "run `meshmetrics migrate`" in stream.mend
+    assert checks["broadcast"].state == "ok"  # so the keys are right
+    assert not [check for check in checks.values() if "SUPABASE_SECRET_KEY" in check.mend]
+
+
+async def test_of_several_keys_those_that_are_refused_are_named_by_their_place(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUPABASE_SECRET_KEY", f"sb_secret_revoked,{KEY}")
+    checks = {check.name: check for check in await examine()}
+    assert checks["realtime"].state == "ok"
+    assert checks["broadcast"].state == "ok"
+    assert checks["secret keys"].state == "note"
+    assert "the first 1 of SUPABASE_SECRET_KEY" in checks["secret keys"].text
+
+
+async def test_hidden_transactions_are_noted_with_the_grant_that_shows_them(world: World) -> None:
+    role = f"unsighted_{world.database.name}"
+    await world.owner.execute(
+        f"create role {role}; alter function meshmetrics.condition() owner to {role};"
+        f"grant usage on schema meshmetrics, public to {role};"
+        f"grant select on all tables in schema meshmetrics, public to {role};"
+        f"alter role {role} bypassrls"
+    )
+    try:
+        check = await looked_at("long transactions")
+        assert check.state == "note"
+        assert check.mend.startswith(f"grant pg_read_all_stats to {role};")
+    finally:
+        await world.owner.execute(f"reassign owned by {role} to postgres")
+        await world.owner.execute(f"drop owned by {role}; drop role {role}")
+
+
 async def test_runs_set_aside_are_noted(world: World) -> None:
     await world.owner.execute(
         "insert into workflow_runs (project_id, workflow_id, status) values ($1, $2, 'failed')",
@@ -140,7 +198,7 @@ async def test_a_foreign_key_is_named_and_not_told(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = "sb_secret_" + "f" * 30
-    monkeypatch.setenv("SUPABASE_SERVICE_ROLE_KEY", key)
+    monkeypatch.setenv("SUPABASE_SECRET_KEY", key)
     checks = await examine()
     assert {c.name: c.state for c in checks}["realtime"] == "wrong"
     assert not [c for c in checks if key in c.text + c.mend]

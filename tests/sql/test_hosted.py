@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncpg
+import pytest
 
-from meshmetrics.migrate import migrate
+from meshmetrics.migrate import migrate, refused
+from meshmetrics.schema import MigrationError
 from meshmetrics.store import Store
 from tests.conftest import Connect
 from tests.support import acting_as, finish_run, insert_run, make_project, make_workflow
-from tests.support.databases import Database, hand_over
+from tests.support.databases import HOSTED_LOGIN, Database, hand_over
 
 
 async def test_the_owner_on_hosted_supabase_can_migrate(
@@ -39,3 +41,38 @@ async def test_a_run_is_counted_and_seen_by_its_tenant_where_nobody_is_superuser
         async with acting_as(owner, user):
             seen = await owner.fetchval("select success_count from public.workflow_run_metrics")
         assert seen == counted
+
+
+async def test_a_role_that_may_not_write_policies_of_realtime_is_told_which_grant_it_lacks(
+    source_database: Database, connect: Connect
+) -> None:
+    await hand_over(source_database)
+    owner = await connect(source_database.owner_dsn)
+    role = f"plain_{source_database.name}"
+    await owner.execute(
+        f"create role {role} login createrole bypassrls in role anon, authenticated, service_role;"
+        f"reassign owned by {HOSTED_LOGIN} to {role};"
+        f"grant create on database {source_database.name} to {role}"
+    )
+    try:
+        with pytest.raises(MigrationError) as caught:
+            await migrate(source_database.dsn(role))
+        message = str(caught.value)
+        assert f"{role} may not set up the policy on realtime.messages" in message
+        assert "role `postgres`" in message
+        assert f"run `grant supabase_realtime_admin to {role};` as a superuser" in message
+        await owner.execute(f"grant supabase_realtime_admin to {role}")
+        assert await migrate(source_database.dsn(role))
+    finally:
+        await owner.execute(f"reassign owned by {role} to postgres")
+        await owner.execute(f"drop owned by {role}; drop role {role}")
+
+
+def test_postgres_itself_is_not_told_to_use_postgres() -> None:
+    message = refused(
+        "must be owner of table messages", "postgres", {"messages": "supabase_realtime_admin"}
+    )
+    assert message == (
+        "postgres is no member of supabase_realtime_admin, and so may not set up the policy on"
+        " realtime.messages: run `grant supabase_realtime_admin to postgres;` as a superuser"
+    )

@@ -32,6 +32,7 @@ class Handshake:
         if version is None:
             return web.Response(status=403)
         token = request.headers.get("x-api-key") or request.query.get("apikey") or ""
+        token = self._shared.exchange(token)
         refusal = self._refusal(token)
         if refusal is not None:
             await asyncio.sleep(self._shared.timing.refused_connect)

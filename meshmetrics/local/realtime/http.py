@@ -53,7 +53,7 @@ class HttpBroadcast:
         except ValueError:
             return _json(400, {"errors": {"detail": "Bad Request"}})
         try:
-            claims = verify(_token(request), self._shared.jwt_secret)
+            claims = verify(self._token(request), self._shared.jwt_secret)
         except TokenError:
             return _json(401, {"message": "Unauthorized"})
         if single is not None:
@@ -92,6 +92,13 @@ class HttpBroadcast:
             errors["payload"] = _TOO_LARGE
         return errors
 
+    def _token(self, request: web.Request) -> str:
+        """A bearer token is taken as it is, so that a key which is no JWT is refused there."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return token
+        return self._shared.exchange(request.headers.get("apikey", ""))
+
     async def _send(self, message: dict[str, Any], claims: dict[str, Any]) -> None:
         topic, private = message["topic"], message.get("private") is True
         if private:
@@ -102,11 +109,6 @@ class HttpBroadcast:
                 return
         broadcast = Broadcast(message["event"], dumps(message["payload"]).encode())
         self._shared.hub.broadcast(f"realtime:{topic}", private, broadcast)
-
-
-def _token(request: web.Request) -> str:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token if scheme.lower() == "bearer" else request.headers.get("apikey", "")
 
 
 def _json(status: int, value: object) -> web.Response:

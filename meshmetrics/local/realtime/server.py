@@ -46,8 +46,10 @@ class RealtimeServer:
         faults: Faults | None = None,
         users: Mapping[str, UUID] | None = None,
         token_life: float = LIFE_SECONDS,
+        api_keys: Mapping[str, str] | None = None,
     ) -> None:
-        """`users`: whom a dashboard on this machine may sign in as, by name, without a password;
+        """`api_keys`: keys that are no JWTs, and the role of each; `users`: whom a dashboard on
+        this machine may sign in as, by name, without a password;
         `token_life`: how many seconds a token of theirs is good."""
         if host not in _LOOPBACK:
             raise ValueError(f"a development tool listens on loopback only, not on {host}")
@@ -58,6 +60,7 @@ class RealtimeServer:
         self.faults = faults or Faults()
         self._dsn = database_dsn
         self._secret = jwt_secret
+        self._api_keys = dict(api_keys or {})
         self._users = LocalUsers(jwt_secret, users or {}, life=token_life)
         self._sockets: set[Socket] = set()
         self._runner: web.AppRunner | None = None
@@ -100,6 +103,7 @@ class RealtimeServer:
             feed=Feed(database, self.limits, self.timing, self.faults),
             joins=RateCounter(self.limits.joins_per_second, self.limits.average_over),
             users=set(),
+            api_keys=self._api_keys,
         )
         self._messages = Messages(database, hub, self.timing)
         await self._messages.start()

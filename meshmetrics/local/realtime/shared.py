@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meshmetrics.local.realtime.authorize import Authorizer
@@ -11,6 +12,7 @@ from meshmetrics.local.realtime.feed import Feed
 from meshmetrics.local.realtime.hub import Hub
 from meshmetrics.local.realtime.limits import Limits, RateCounter, Timing
 from meshmetrics.local.realtime.presence import Presence
+from meshmetrics.local.realtime.tokens import mint
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +29,10 @@ class Shared:
     joins: RateCounter
     users: set[object]
     """The connections with a joined channel."""
+    api_keys: Mapping[str, str]
+    """Keys that are no JWTs (`sb_secret_…`), and the role that each stands for."""
+
+    def exchange(self, key: str) -> str:
+        """What the gateway before Realtime makes of an `apikey`: a token of the key's role."""
+        role = self.api_keys.get(key)
+        return key if role is None else mint(self.jwt_secret, role)
