@@ -92,6 +92,7 @@ async def await_database(service: Service, store: Store, dsn: str, *, migrating:
                 for line in await migrate(dsn):
                     log.info("migrate.done", step=line)
             await store.read_checkpoint("sweep")
+            flaws = await store.source_flaws()
         except MigrationError as error:
             raise FatalError(f"the database cannot be migrated: {error}") from None
         except _HOPELESS as error:
@@ -117,5 +118,7 @@ async def await_database(service: Service, store: Store, dsn: str, *, migrating:
             log.warning("database.unreachable", attempt=attempt, error=describe(error))
             await service.pause(wait)
         else:
+            if flaws:
+                log.warning("source.changed", flaws=flaws, remedy="meshmetrics doctor")
             log.info("database.ready")
             return

@@ -25,6 +25,10 @@ INDEX = "public.workflow_runs_updated_at_id"
 NEEDED_TABLES = ("projects", "workflow_definitions", "workflow_runs")
 
 _ATTEMPTS = 30
+_PUBLISHED = (
+    "select exists (select from pg_catalog.pg_publication_tables where pubname ="
+    " 'supabase_realtime' and schemaname = 'public' and tablename = 'workflow_runs')"
+)
 _RECORD = (
     "insert into meshmetrics.migrations (version, name, checksum) values ($1, $2, $3)"
     " on conflict (version) do update set checksum = excluded.checksum, applied_at = now()"
@@ -138,7 +142,10 @@ async def _apply_once(connection: asyncpg.Connection, schema: Schema) -> list[st
     if done or 0 not in applied or applied[0]["checksum"] != checksum:
         await connection.execute(schema.replayed)
         await connection.execute(_RECORD, 0, "replayed", checksum)
-        done.append("replayed views, functions, policies and privileges")
+        done.append("replayed functions, policies and privileges")
+    elif not await connection.fetchval(_PUBLISHED):
+        await connection.execute(schema.publication)
+        done.append("added workflow_runs to the publication supabase_realtime")
     return done
 
 

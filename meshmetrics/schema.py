@@ -77,6 +77,11 @@ class Schema:
         return "\n".join([late, *(path.read_text() for path in paths)])
 
     @cached_property
+    def publication(self) -> str:
+        """Part of what is replayed; needed alone where the engine made its table anew."""
+        return (self.directory / "source" / "publication.sql").read_text()
+
+    @cached_property
     def index(self) -> str:
         return (self.directory / "source" / "index.sql").read_text()
 

@@ -80,6 +80,12 @@ class Store:
         )
         return _counted(row)
 
+    async def source_flaws(self) -> tuple[str, ...]:
+        """What keeps us from reading the engine's tables or hearing of their changes, a sentence
+        each; empty where all is as it should be."""
+        row = await self._row("select meshmetrics.source_flaws() as flaws")
+        return tuple(row["flaws"])
+
     async def find_abandoned(self, silent_for: timedelta, max_runs: int) -> tuple[UUID, ...]:
         """The runs, `max_runs` at most, that `settle_abandoned` would change. `silent_for`: how
         long nothing may follow a failed step. Reads every open run."""

@@ -121,6 +121,7 @@ grant execute on function
   meshmetrics.refresh_deadlines(integer),
   meshmetrics.account(),
   meshmetrics.unknown_statuses(),
+  meshmetrics.source_flaws(),
   meshmetrics.uncounted_runs(timestamptz, uuid, timestamptz, integer),
   meshmetrics.settled_until(interval),
   meshmetrics.unsettled_since(interval),

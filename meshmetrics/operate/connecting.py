@@ -53,6 +53,11 @@ def explain(error: Exception) -> CommandError | None:
     """What to tell the operator of a database that does not do what it should; None where that is
     for a traceback to say."""
     said = describe(error)
+    if isinstance(error, (asyncpg.UndefinedColumnError, asyncpg.UndefinedTableError)):
+        return CommandError(
+            f"the database's tables are not as meshmetrics reads them ({said})",
+            "run `meshmetrics doctor`, which names what changed",
+        )
     if isinstance(error, (asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError)):
         return CommandError(
             "the database is not migrated to this version", "run `meshmetrics migrate`"

@@ -6,7 +6,7 @@ Reads only, but for one broadcast to a topic of its own. No text holds a secret.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,6 +42,7 @@ async def examine(on_check: Callable[[Check], None] = lambda _: None) -> list[Ch
         async with connected(settings) as store:
             for check in database_checks(await store.condition(), packaged_schema()):
                 add(check)
+            add(_engine_tables(await store.source_flaws()))
             add(await doctor_tenant.check(store, settings.api_statement_timeout))
             for check in failure_checks(await store.engine_habits()):
                 add(check)
@@ -144,6 +145,16 @@ def database_checks(found: dict[str, Any], schema: Schema) -> Iterator[Check]:
         "`meshmetrics verify` lists them and says why",
     )
     yield _daemon(found["lease"])
+
+
+def _engine_tables(flaws: Sequence[str]) -> Check:
+    return _check(
+        "engine's tables",
+        not flaws,
+        "; ".join(flaws) or "as meshmetrics reads them",
+        "`meshmetrics migrate` restores index and publication; a column that was renamed needs a"
+        " meshmetrics that knows its new name",
+    )
 
 
 def failure_checks(habits: EngineHabits) -> Iterator[Check]:

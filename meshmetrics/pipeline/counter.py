@@ -26,8 +26,9 @@ log = structlog.get_logger()
 T = TypeVar("T")
 Source = Literal["event", "sweep", "backfill", "audit", "open_runs"]
 
-_SYSTEMIC = ("0A", "25", "26", "28", "3D", "3F", "42")
-"""Classes of SQLSTATE that say something about the database or our rights, not about a run."""
+_OF_A_RUN = ("22", "23")
+"""Classes of SQLSTATE that a run's own data can cause: data exceptions and violated constraints.
+Any other error says something about the database, the session or our rights."""
 
 
 class Publish(Protocol):
@@ -120,7 +121,7 @@ class Counter(Service):
             try:
                 counted = await self._patiently(partial(self._store.count_runs, piece))
             except Exception as error:
-                if _systemic(error):
+                if not _fault_of_a_run(error):
                     raise
                 if len(piece) == 1:
                     await self._set_aside(piece[0], describe(error))
@@ -164,7 +165,7 @@ class Counter(Service):
         try:
             await self._patiently(lambda: self._store.set_aside_run(run_id, reason))
         except Exception as error:
-            if _systemic(error) or is_transient(error):
+            if not _fault_of_a_run(error):
                 raise
             log.exception("run.set_aside_failed", run_id=str(run_id), error=describe(error))
 
@@ -191,12 +192,11 @@ class Counter(Service):
                 return result
 
 
-def _systemic(error: Exception) -> bool:
-    """Whether no run is to blame, so that bisecting would only set all of them aside.
-
-    Only what the database says of the data can be a run's fault: with any other error it may even
-    have been counted.
-    """
-    if is_transient(error) or not isinstance(error, asyncpg.PostgresError):
-        return True
-    return (error.sqlstate or "")[:2] in _SYSTEMIC
+def _fault_of_a_run(error: Exception) -> bool:
+    """Whether a run's own data may be to blame. With any other error, bisecting would set sound
+    runs aside, and the batch may even have been counted."""
+    return (
+        isinstance(error, asyncpg.PostgresError)
+        and not is_transient(error)
+        and (error.sqlstate or "")[:2] in _OF_A_RUN
+    )

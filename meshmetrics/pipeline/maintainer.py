@@ -23,11 +23,13 @@ class Maintainer(Service):
         self._telemetry = telemetry
         self._interval = interval
         self._batch = batch
+        self._flaws: tuple[str, ...] = ()
 
     async def run(self) -> None:
         """Trickle until stopped."""
         self.started.set()
         while not await self.pause(self._interval):
+            await self._check_source()
             done = await self._store.maintain(None, self._batch)
             self._telemetry.pruned_buckets.inc(done.pruned_buckets)
             self._telemetry.retired_runs.inc(done.retired_runs)
@@ -35,3 +37,10 @@ class Maintainer(Service):
                 log.info(
                     "maintain.done", buckets=done.pruned_buckets, retired_runs=done.retired_runs
                 )
+
+    async def _check_source(self) -> None:
+        """Say so, once, when the engine's tables are no longer as we left them."""
+        flaws = await self._store.source_flaws()
+        if flaws and flaws != self._flaws:
+            log.warning("source.changed", flaws=flaws, remedy="meshmetrics migrate, then doctor")
+        self._flaws = flaws

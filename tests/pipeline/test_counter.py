@@ -185,21 +185,33 @@ async def test_a_flaw_the_database_knows_is_logged_and_counted_and_the_rest_goes
     assert await owner.fetchval("select success_count from workflow_run_metrics") == 1
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.InsufficientPrivilegeError("permission denied for function count_runs"),
+        asyncpg.UndefinedColumnError("column r.finished_at does not exist"),
+        asyncpg.ProgramLimitExceededError("index row size exceeds"),  # class 54
+        asyncpg.InternalServerError("cache lookup failed"),  # class XX
+        asyncpg.RaiseError("no"),  # class P0
+    ],
+    ids=lambda error: str(error.sqlstate),
+)
 async def test_what_is_no_runs_fault_sets_none_aside_and_is_not_swallowed(
     counter: Counter,
     inbox: Inbox,
     faulty: FaultyStore,
     owner: asyncpg.Connection,
     workflow: Workflow,
+    error: asyncpg.PostgresError,
 ) -> None:
     runs = await insert_runs(owner, workflow, 10)
 
-    async def forbidden(_: list[UUID]) -> None:
-        raise asyncpg.InsufficientPrivilegeError("permission denied for function count_runs")
+    async def fail(_: list[UUID]) -> None:
+        raise error
 
-    faulty.fault = forbidden
+    faulty.fault = fail
     hint(inbox, *runs)
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+    with pytest.raises(type(error)):
         await counter.run()
     assert len(faulty.calls) == 1
     assert await owner.fetchval("select count(*) from meshmetrics.set_aside_runs") == 0

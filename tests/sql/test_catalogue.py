@@ -45,6 +45,7 @@ DEFINERS = {
     "set_aside_run",
     "settle_abandoned",
     "settled_until",
+    "source_flaws",
     "take_lease",
     "tenant_sample",
     "transactions_seen",

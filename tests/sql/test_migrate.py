@@ -100,7 +100,7 @@ async def test_a_changed_function_is_replayed(
     path = schema.directory / "functions" / "changed_since.sql"
     path.write_text(path.read_text().replace("'deltas', null", "'deltas', null, 'new', true"))
     assert await migrate(source_database.owner_dsn, Schema(schema.directory)) == [
-        "replayed views, functions, policies and privileges"
+        "replayed functions, policies and privileges"
     ]
     owner = await connect(source_database.owner_dsn)
     assert "'new', true" in await owner.fetchval(
