@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, NoReturn
 
 import structlog
@@ -15,10 +16,12 @@ from pydantic import BaseModel, Field
 from pydantic_settings import (
     BaseSettings,
     CliApp,
+    CliPositionalArg,
     CliSubCommand,
     CliToggleFlag,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    get_subcommand,
 )
 
 from meshmetrics import logs
@@ -64,6 +67,10 @@ class Migrate(BaseModel):
     print_: CliToggleFlag[bool] = Field(
         default=False, alias="print", description="print the SQL instead of running it"
     )
+    supabase: Path | None = Field(
+        default=None,
+        description="write it as files for `supabase db push` into this `supabase` folder",
+    )
 
     def cli_cmd(self) -> None:
         from meshmetrics.migrate import migrate
@@ -71,6 +78,17 @@ class Migrate(BaseModel):
 
         if self.print_:
             sys.stdout.write(packaged_schema().script())
+            return
+        if self.supabase is not None:
+            from meshmetrics.supabase_files import write_files
+
+            try:
+                written = write_files(self.supabase)
+            except MigrationError as error:
+                _exit(str(error), EXIT_FAILED)
+            for path in written:
+                sys.stdout.write(f"wrote {path}\n")
+            sys.stdout.write("" if written else "nothing to do\n")
             return
         dsn = _settings(DatabaseSettings).database_url.get_secret_value()
         try:
@@ -83,10 +101,68 @@ class Migrate(BaseModel):
             sys.stdout.write(line + "\n")
 
 
+class Uninstall(BaseModel):
+    """Remove everything of meshmetrics' from the database. MeshHook's tables stay as they are."""
+
+    print_: CliToggleFlag[bool] = Field(
+        default=False, alias="print", description="print the SQL instead of running it"
+    )
+    yes: CliToggleFlag[bool] = Field(default=False, description="do not ask")
+
+    def cli_cmd(self) -> None:
+        from meshmetrics import uninstall
+        from meshmetrics.schema import MigrationError
+
+        if self.print_:
+            sys.stdout.write(uninstall.script())
+            return
+        dsn = _settings(DatabaseSettings).database_url.get_secret_value()
+        if not self.yes and not _confirm("Remove all counts, alert rules, channels and incidents?"):
+            _exit("nothing was removed", EXIT_FAILED)
+        try:
+            done = asyncio.run(uninstall.uninstall(dsn))
+        except MigrationError as error:
+            _exit(str(error), EXIT_FAILED)
+        except Exception as error:
+            _exit(f"the database cannot be reached: {logs.describe(error)}", EXIT_FAILED)
+        for line in done:
+            sys.stdout.write(line + "\n")
+
+
+class MapStatus(BaseModel):
+    """Map a status to an outcome (success, failure, canceled, open), and count its runs again."""
+
+    status: CliPositionalArg[str] = Field(description="a status of MeshHook's runs")
+    outcome: CliPositionalArg[str] = Field(description="success, failure, canceled or open")
+
+    def cli_cmd(self) -> None:
+        from meshmetrics import screen
+
+        _run_once(screen.show_map_status(_quiet_settings(), self.status, self.outcome))
+
+
+class Statuses(BaseModel):
+    """List every status of runs with its outcome and number of runs; or map one: statuses map."""
+
+    map: CliSubCommand[MapStatus] = Field(description=MapStatus.__doc__)
+
+    def cli_cmd(self) -> None:
+        if get_subcommand(self, is_required=False) is not None:
+            CliApp.run_subcommand(self)
+            return
+        from meshmetrics import screen
+
+        _run_once(screen.show_statuses(_quiet_settings()))
+
+
 class Verify(BaseModel):
     """Prove the counts: compare runs, ledger, buckets and counters. Exit status 1 on drift."""
 
-    repair: CliToggleFlag[bool] = Field(default=False, description="mend what is wrong")
+    repair: CliToggleFlag[bool] = Field(default=False, description="repair what is wrong")
+    yes: CliToggleFlag[bool] = Field(
+        default=False,
+        description="do not ask before a repair that takes more runs out than it puts in",
+    )
     json_: CliToggleFlag[bool] = Field(default=False, alias="json", description="print JSON")
     patience: float = Field(
         default=10.0,
@@ -99,7 +175,11 @@ class Verify(BaseModel):
 
         settings = _quiet_settings()
         work = screen.show_verify(
-            settings, mend=self.repair, as_json=self.json_, patience=self.patience
+            settings,
+            mend=self.repair,
+            as_json=self.json_,
+            patience=self.patience,
+            confirm=(lambda _: True) if self.yes else _confirm,
         )
         _run_once(work)
 
@@ -170,6 +250,8 @@ class Cli(BaseSettings):
 
     run: CliSubCommand[Run] = Field(description=Run.__doc__)
     migrate: CliSubCommand[Migrate] = Field(description=Migrate.__doc__)
+    uninstall: CliSubCommand[Uninstall] = Field(description=Uninstall.__doc__)
+    statuses: CliSubCommand[Statuses] = Field(description=Statuses.__doc__)
     backfill: CliSubCommand[Backfill] = Field(description=Backfill.__doc__)
     verify: CliSubCommand[Verify] = Field(description=Verify.__doc__)
     doctor: CliSubCommand[Doctor] = Field(description=Doctor.__doc__)
@@ -245,6 +327,15 @@ def _settings(kind: type[S]) -> S:
         return load_settings(kind)
     except SettingsError as error:
         _exit(f"the settings are not right:\n{error}", EXIT_WRONG_SETTINGS)
+
+
+def _confirm(question: str) -> bool:
+    """Ask on the terminal; no where there is none."""
+    if not sys.stdin.isatty():
+        _exit("not asked, as this is no terminal: add --yes", EXIT_FAILED)
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _exit(message: str, status: int) -> NoReturn:

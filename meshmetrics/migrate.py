@@ -8,7 +8,7 @@ cannot be in a transaction.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import asyncpg
 
@@ -16,6 +16,7 @@ from meshmetrics.schema import (
     LEDGER,
     LOCK,
     PATIENCE,
+    REMEMBER_PUBLICATION,
     MigrationError,
     Schema,
     packaged_schema,
@@ -30,8 +31,9 @@ _PUBLISHED = (
     " 'supabase_realtime' and schemaname = 'public' and tablename = 'workflow_runs')"
 )
 _RECORD = (
-    "insert into meshmetrics.migrations (version, name, checksum) values ($1, $2, $3)"
-    " on conflict (version) do update set checksum = excluded.checksum, applied_at = now()"
+    "insert into meshmetrics.migrations (version, name, checksum, release) values ($1, $2, $3, $4)"
+    " on conflict (version) do update set checksum = excluded.checksum,"
+    " release = excluded.release, applied_at = now()"
 )
 
 
@@ -48,7 +50,7 @@ async def migrate(dsn: str, schema: Schema | None = None) -> list[str]:
     connection = await asyncpg.connect(dsn, statement_cache_size=0)
     try:
         try:
-            done = await _apply(connection, schema)
+            done = await with_locks(lambda: _apply(connection, schema))
             return done + await _build_index(connection, schema)
         except asyncpg.InsufficientPrivilegeError as error:
             role, owners = await _who(connection)
@@ -95,11 +97,15 @@ def refused(said: str, role: str, owners: Mapping[str, str]) -> str:
     )
 
 
-async def _apply(connection: asyncpg.Connection, schema: Schema) -> list[str]:
+async def with_locks(work: Callable[[], Awaitable[list[str]]]) -> list[str]:
+    """Do work that needs locks on MeshHook's tables for a moment: again after a second where one
+    was not to be had, so that the engine's writes never wait long behind ours.
+
+    Raises MigrationError after so many attempts.
+    """
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            async with connection.transaction():
-                return await _apply_once(connection, schema)
+            return await work()
         except asyncpg.LockNotAvailableError as error:
             if attempt == _ATTEMPTS:
                 raise MigrationError(
@@ -110,11 +116,17 @@ async def _apply(connection: asyncpg.Connection, schema: Schema) -> list[str]:
     raise AssertionError("unreachable")
 
 
+async def _apply(connection: asyncpg.Connection, schema: Schema) -> list[str]:
+    async with connection.transaction():
+        return await _apply_once(connection, schema)
+
+
 async def _apply_once(connection: asyncpg.Connection, schema: Schema) -> list[str]:
     await connection.execute(LOCK)
     await connection.execute(PATIENCE)
     await _check_source(connection)
     await connection.execute(LEDGER)
+    await connection.execute(REMEMBER_PUBLICATION)
     applied = {
         row["version"]: row
         for row in await connection.fetch("select * from meshmetrics.migrations")
@@ -130,7 +142,9 @@ async def _apply_once(connection: asyncpg.Connection, schema: Schema) -> list[st
         row = applied.get(migration.version)
         if row is None:
             await connection.execute(migration.sql)
-            await connection.execute(_RECORD, migration.version, migration.name, migration.checksum)
+            await connection.execute(
+                _RECORD, migration.version, migration.name, migration.checksum, 0
+            )
             done.append(f"applied {migration.version:04}_{migration.name}")
         elif row["checksum"] != migration.checksum:
             raise MigrationError(
@@ -139,9 +153,14 @@ async def _apply_once(connection: asyncpg.Connection, schema: Schema) -> list[st
                 " and write the change as a new one"
             )
     checksum = schema.checksums[0]
+    if 0 in applied and applied[0]["release"] > schema.release:
+        return [
+            "left the functions alone: the database's are of release"
+            f" {applied[0]['release']}, newer than this meshmetrics' {schema.release}"
+        ]
     if done or 0 not in applied or applied[0]["checksum"] != checksum:
         await connection.execute(schema.replayed)
-        await connection.execute(_RECORD, 0, "replayed", checksum)
+        await connection.execute(_RECORD, 0, "replayed", checksum, schema.release)
         done.append("replayed functions, policies and privileges")
     elif not await connection.fetchval(_PUBLISHED):
         await connection.execute(schema.publication)

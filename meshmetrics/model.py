@@ -112,6 +112,16 @@ class OpenRuns:
 
 
 @dataclass(frozen=True, slots=True)
+class Status:
+    """A status of the engine's: what it counts as (success, failure, canceled, open or unknown),
+    and how many runs have it."""
+
+    status: str
+    outcome: str
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """Where every run of a workflow version is. `unknown`: runs whose status no outcome is mapped
     to; `pending`: runs that ended and are still to be counted."""

@@ -8,6 +8,7 @@ privileges, the publication) states what should be, and is replayed whole when a
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,10 +26,24 @@ create table if not exists meshmetrics.migrations (
   checksum text not null,
   applied_at timestamptz not null default now()
 );
+alter table meshmetrics.migrations add column if not exists release integer not null default 0;
+alter table meshmetrics.migrations add column if not exists published boolean;
 alter table meshmetrics.migrations enable row level security;
 comment on table meshmetrics.migrations is
-  'What was migrated. Version 0 stands for all that is replayed when it changes.';
+  'What was migrated. Version 0: all that is replayed when it changes, and its release.';
+comment on column meshmetrics.migrations.published is
+  'Of version 0: whether workflow_runs was in the publication before meshmetrics came.';
 """
+
+
+# Version 0 is written first with nothing but this, so that uninstalling can put it back.
+REMEMBER_PUBLICATION = """\
+insert into meshmetrics.migrations (version, name, checksum, published)
+select 0, 'replayed', '', exists (
+  select from pg_catalog.pg_publication_tables
+  where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = 'workflow_runs'
+)
+on conflict (version) do nothing"""
 
 
 class MigrationError(Exception):
@@ -85,26 +100,56 @@ class Schema:
     def index(self) -> str:
         return (self.directory / "source" / "index.sql").read_text()
 
+    @property
+    def index_statement(self) -> str:
+        """The index without its comment: the Supabase CLI goes by how a file begins."""
+        return re.sub(r"(?m)^--.*\n", "", self.index)
+
+    @cached_property
+    def release(self) -> int:
+        """Grows whenever what is replayed changes, so that an older meshmetrics knows that it is
+        older and leaves a newer one's functions alone."""
+        release: int = json.loads((self.directory / "release.json").read_text())["release"]
+        return release
+
     @cached_property
     def checksums(self) -> dict[int, str]:
         """What an up-to-date database has on record, by version; 0 is all that is replayed."""
         return {m.version: m.checksum for m in self.migrations} | {0: _checksum(self.replayed)}
 
     def script(self) -> str:
-        """The whole as one script for psql or the Supabase CLI, with what `migrate` records."""
-        parts = ["begin;", f"{LOCK};", f"{PATIENCE};", LEDGER]
-        for migration in self.migrations:
-            parts += [f"-- {migration.version:04} {migration.name}", migration.sql]
-        parts += ["-- replayed", self.replayed]
-        rows = [(m.version, m.name, m.checksum) for m in self.migrations]
-        rows.append((0, "replayed", _checksum(self.replayed)))
-        values = ",\n".join(f"  ({v}, '{name}', '{checksum}')" for v, name, checksum in rows)
-        parts += [
-            f"insert into meshmetrics.migrations (version, name, checksum) values\n{values};",
+        """The whole as one script for psql, with what `migrate` records. It applies to any database
+        that is no newer, again and again."""
+        parts = [
+            "begin;",
+            self.transaction(),
             "commit;",
             "-- Run this apart: it is built without holding up writes, which no transaction can.",
             self.index,
         ]
+        return "\n".join(parts)
+
+    def transaction(self) -> str:
+        """All but the index: what is to be executed in one transaction."""
+        parts = [f"{LOCK};", f"{PATIENCE};", LEDGER, f"{REMEMBER_PUBLICATION};"]
+        for migration in self.migrations:
+            parts += [
+                f"-- {migration.version:04} {migration.name}",
+                "do $meshmetrics$ begin",
+                "if not exists (select from meshmetrics.migrations"
+                f" where version = {migration.version}) then execute $migration$",
+                migration.sql,
+                "$migration$; end if; end $meshmetrics$;",
+            ]
+        parts += ["-- replayed", self.replayed]
+        rows = [(m.version, m.name, m.checksum, 0) for m in self.migrations]
+        rows.append((0, "replayed", _checksum(self.replayed), self.release))
+        values = ",\n".join(f"  ({v}, '{name}', '{sum_}', {r})" for v, name, sum_, r in rows)
+        parts.append(
+            "insert into meshmetrics.migrations (version, name, checksum, release) values\n"
+            f"{values}\non conflict (version) do update"
+            " set checksum = excluded.checksum, release = excluded.release;"
+        )
         return "\n".join(parts)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -27,6 +28,7 @@ from meshmetrics.operate.check import Check
 from meshmetrics.operate.connecting import connected
 from meshmetrics.operate.doctor import examine
 from meshmetrics.operate.repair import Repairs, repair
+from meshmetrics.operate.statuses import map_status
 from meshmetrics.operate.verify import Report, verify
 from meshmetrics.settings import Settings
 
@@ -36,8 +38,19 @@ LISTED = 1000
 STYLES = {"ok": "green", "note": "yellow", "wrong": "red", "skipped": "dim"}
 
 
-async def show_verify(settings: Settings, *, mend: bool, as_json: bool, patience: float) -> int:
-    """Audit, mend if asked to, and show both; 1 if something is wrong in the end."""
+async def show_verify(
+    settings: Settings,
+    *,
+    mend: bool,
+    as_json: bool,
+    patience: float,
+    confirm: Callable[[str], bool],
+) -> int:
+    """Audit, repair if asked to, and show both; 1 if something is wrong in the end.
+
+    `confirm` is asked before a repair that takes more runs out of the counts than it puts in: that
+    may be what a wrongly mapped status looks like.
+    """
     screen = Console(stderr=as_json, highlight=False)
     async with connected(settings) as store:
         with screen.status("comparing runs, ledger, buckets and counters"):
@@ -45,6 +58,15 @@ async def show_verify(settings: Settings, *, mend: bool, as_json: bool, patience
         document = report.as_json()
         if not as_json:
             _show_report(screen, report)
+        if (
+            mend
+            and report.takes_out
+            and not confirm(
+                f"The repair takes {report.takes_out:,} more runs out of the counts than it puts in."
+                " Their outcomes are gone then. Repair?"
+            )
+        ):
+            mend = False
         if mend:
             since = await store.now()
             with screen.status("mending") as status:
@@ -84,6 +106,11 @@ def _show_report(screen: Console, report: Report) -> None:
         f" + {a.canceled:,} canceled + {a.open:,} open + {a.set_aside + a.unknown:,} set aside"
         + (f" + {a.pending:,} pending" if a.pending else "")
     )
+    if a.unknown:
+        screen.print(
+            f"[yellow]{a.unknown:,} runs have a status that no outcome is mapped to[/]:"
+            " see `meshmetrics statuses`"
+        )
     if a.unaccounted:
         screen.print(f"[red]{a.unaccounted:,} runs are unaccounted for[/]")
     if report.pending:
@@ -169,6 +196,43 @@ async def show_backfill(settings: Settings) -> int:
     else:
         screen.print(f"stopped after {ended.scanned:,} runs: run it again to go on from here")
     return 0 if ended.done else 1
+
+
+async def show_statuses(settings: Settings) -> int:
+    """A table of the statuses; 1 if one is unknown."""
+    async with connected(settings) as store:
+        rows = await store.statuses()
+    table = Table("status", "counts as", "runs", title_justify="left")
+    for row in rows:
+        style = "yellow" if row.outcome == "unknown" else ""
+        table.add_row(escape(row.status), row.outcome, f"{row.runs:,}", style=style)
+    screen = Console(highlight=False)
+    screen.print(table)
+    if unknown := [row.status for row in rows if row.outcome == "unknown"]:
+        screen.print(f"map it: meshmetrics statuses map {escape(unknown[0])} failure")
+    return 1 if unknown else 0
+
+
+async def show_map_status(settings: Settings, status: str, outcome: str) -> int:
+    """Map a status and count its runs again."""
+    screen = Console(highlight=False)
+    async with connected(settings) as store:
+        since = await store.now()
+        with screen.status("counting") as line:
+            changed = await map_status(
+                store,
+                settings,
+                status,
+                outcome,
+                lambda scanned: line.update(f"counted {scanned:,} runs"),
+            )
+        if changed:
+            await announce(store, settings, since)
+    screen.print(
+        f"[green]done[/]: {escape(status)} counts as {outcome};"
+        f" {changed:,} runs changed their place"
+    )
+    return 0
 
 
 async def show_doctor(*, as_json: bool) -> int:

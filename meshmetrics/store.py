@@ -86,6 +86,12 @@ class Store:
         row = await self._row("select meshmetrics.source_flaws() as flaws")
         return tuple(row["flaws"])
 
+    async def unknown_statuses(self) -> dict[str, int]:
+        """The statuses of runs that no outcome is mapped to, with how many runs have each."""
+        async with self._connection() as connection:
+            rows = await connection.fetch("select status, runs from meshmetrics.unknown_statuses()")
+        return {row["status"]: row["runs"] for row in rows}
+
     async def find_abandoned(self, silent_for: timedelta, max_runs: int) -> tuple[UUID, ...]:
         """The runs, `max_runs` at most, that `settle_abandoned` would change. `silent_for`: how
         long nothing may follow a failed step. Reads every open run."""

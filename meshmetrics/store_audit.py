@@ -17,6 +17,7 @@ from meshmetrics.model import (
     Sample,
     Slice,
     SliceDifference,
+    Status,
 )
 from meshmetrics.store import UNLIMITED, Connection, Store
 
@@ -50,6 +51,26 @@ class AuditStore(Store):
                 "select run_id, pending from meshmetrics.audit_runs($1)", list(run_ids)
             )
         return {row["run_id"]: row["pending"] for row in rows}
+
+    async def statuses(self) -> tuple[Status, ...]:
+        """Every status that is mapped or that a run has. Counts the runs of each."""
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute("set local statement_timeout = 0")
+            rows = await connection.fetch(
+                "select status, outcome, runs from meshmetrics.statuses()", timeout=UNLIMITED
+            )
+        return tuple(Status(**dict(row)) for row in rows)
+
+    async def map_status(self, status: str, outcome: str) -> None:
+        """Map a status to success, failure, canceled or open."""
+        await self._row("select meshmetrics.map_status($1, $2)", status, outcome)
+
+    async def runs_of_status(self, status: str, after: UUID, most: int) -> tuple[UUID, ...]:
+        """The next `most` runs of a status, in the order of their ids."""
+        row = await self._row(
+            "select meshmetrics.runs_of_status($1, $2, $3) as ids", status, after, most
+        )
+        return tuple(row["ids"])
 
     async def account(self) -> tuple[Account, ...]:
         """Where every run of every workflow version is, in one snapshot. Reads every run."""

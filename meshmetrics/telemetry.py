@@ -55,6 +55,9 @@ class Telemetry:
         self.abandoned_runs = self._gauge(
             "abandoned_runs", "Runs that the engine left open for good, counted as failures"
         )
+        self.unknown_status_runs = self._gauge(
+            "unknown_status_runs", "Runs whose status no outcome is mapped to"
+        )
         self.open_runs_seconds = self._histogram(
             "open_runs_seconds", "Time of looking through all open runs once", FAST
         )

@@ -6,7 +6,7 @@ Reads only, but for one broadcast to a topic of its own. No text holds a secret.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,6 +43,7 @@ async def examine(on_check: Callable[[Check], None] = lambda _: None) -> list[Ch
             for check in database_checks(await store.condition(), packaged_schema()):
                 add(check)
             add(_engine_tables(await store.source_flaws()))
+            add(_statuses(await store.unknown_statuses()))
             add(await doctor_tenant.check(store, settings.api_statement_timeout))
             for check in failure_checks(await store.engine_habits()):
                 add(check)
@@ -154,6 +155,17 @@ def _engine_tables(flaws: Sequence[str]) -> Check:
         "; ".join(flaws) or "as meshmetrics reads them",
         "`meshmetrics migrate` restores index and publication; a column that was renamed needs a"
         " meshmetrics that knows its new name",
+    )
+
+
+def _statuses(unknown: Mapping[str, int]) -> Check:
+    named = ", ".join(f"{status} ({runs:,} runs)" for status, runs in unknown.items())
+    return _note(
+        "statuses",
+        not unknown,
+        "each is mapped to an outcome",
+        f"not mapped to an outcome, so not counted: {named}",
+        "`meshmetrics statuses map STATUS OUTCOME`",
     )
 
 

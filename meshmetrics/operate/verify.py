@@ -37,6 +37,14 @@ class Report:
         """Everything that is wrong. A run set aside is known not to be counted: no drift."""
         return self.runs + self.buckets + self.counters + self.account.unaccounted
 
+    @property
+    def takes_out(self) -> int:
+        """Of the runs listed as wrong, how many more a repair would take out of the counts than it
+        would put in."""
+        runs = [d for d in self.differences if d.kind == "run"]
+        out = sum(d.expected == "nothing" for d in runs)
+        return max(0, out - sum(d.found == "nothing" for d in runs))
+
     def as_json(self) -> dict[str, Any]:
         return {
             "drift": self.drift,

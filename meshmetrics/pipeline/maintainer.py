@@ -24,6 +24,7 @@ class Maintainer(Service):
         self._interval = interval
         self._batch = batch
         self._flaws: tuple[str, ...] = ()
+        self._unknown: set[str] = set()
 
     async def run(self) -> None:
         """Trickle until stopped."""
@@ -44,3 +45,8 @@ class Maintainer(Service):
         if flaws and flaws != self._flaws:
             log.warning("source.changed", flaws=flaws, remedy="meshmetrics migrate, then doctor")
         self._flaws = flaws
+        unknown = await self._store.unknown_statuses()
+        self._telemetry.unknown_status_runs.set(sum(unknown.values()))
+        if unknown.keys() - self._unknown:
+            log.warning("status.unknown", statuses=sorted(unknown), remedy="meshmetrics statuses")
+        self._unknown = set(unknown)

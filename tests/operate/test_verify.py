@@ -205,3 +205,18 @@ async def test_what_a_repair_finds_wrong_while_runs_come_and_go_ends_exact(
 async def enough(world: World) -> bool:
     count: int = await world.owner.fetchval("select count(*) from meshmetrics.counted_runs")
     return count > 80
+
+
+async def test_a_repair_that_takes_out_more_than_it_puts_in_asks_first(
+    world: World, audits: AuditStore, command: Command
+) -> None:
+    run = await ended_run(world.owner, world.workflow)
+    await audits.count_runs([run])
+    await world.owner.execute("update workflow_runs set status = 'running', finished_at = null")
+    await pass_by(world.owner)
+    asked = await command("verify", "--patience", "0", "--repair")
+    assert asked.status == 1
+    assert "add --yes" in asked.err
+    assert await world.owner.fetchval("select failure_count from workflow_run_metrics") == 1
+    assert (await command("verify", "--patience", "0", "--repair", "--yes")).status == 0
+    assert await world.owner.fetchval("select failure_count from workflow_run_metrics") == 0

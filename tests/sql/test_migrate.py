@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -191,3 +193,49 @@ async def test_the_printed_script_does_the_same_as_migrating(
         fresh = await asyncpg.connect(migrated.owner_dsn)
         assert await printed.fetchval(SNAPSHOT) == await fresh.fetchval(SNAPSHOT)
         await fresh.close()
+
+
+async def test_an_older_meshmetrics_leaves_a_newer_ones_functions_alone(
+    source_database: Database, connect: Connect, schema: Schema
+) -> None:
+    dsn = source_database.owner_dsn
+    older = packaged_schema()
+    function = schema.directory / "functions" / "last_audit.sql"
+    function.write_text(function.read_text().replace("as $$", "as $$ -- newer\n", 1))
+    (schema.directory / "release.json").write_text('{"release": 1000}')
+    await migrate(dsn, older)
+    assert await migrate(dsn, Schema(schema.directory)) == [
+        "replayed functions, policies and privileges"
+    ]
+    for _ in range(2):  # both daemons start again, and again
+        (said,) = await migrate(dsn, older)
+        assert said.startswith("left the functions alone: the database's are of release 1000")
+        assert await migrate(dsn, Schema(schema.directory)) == []
+    connection = await connect(dsn)
+    body = await connection.fetchval(
+        "select prosrc from pg_proc where proname = 'last_audit'"
+        " and pronamespace = 'meshmetrics'::regnamespace"
+    )
+    assert "-- newer" in body
+
+
+def test_the_release_grows_whenever_what_is_replayed_changes() -> None:
+    """MESHMETRICS_TEST_WRITE_GOLDEN=1 raises it."""
+    schema = packaged_schema()
+    path = schema.directory / "release.json"
+    recorded = json.loads(path.read_text())
+    checksum = schema.checksums[0]
+    if os.environ.get("MESHMETRICS_TEST_WRITE_GOLDEN") and recorded["checksum"] != checksum:
+        recorded = {"release": recorded["release"] + 1, "checksum": checksum}
+        path.write_text(json.dumps(recorded, indent=1) + "\n")
+    assert recorded["checksum"] == checksum
+
+
+async def test_the_printed_script_applies_to_a_database_that_has_it_already(
+    database: Database, connect: Connect
+) -> None:
+    script, _, index = packaged_schema().script().partition("-- Run this apart")
+    owner = await connect(database.owner_dsn)
+    await owner.execute(script)
+    await owner.execute("--" + index)
+    assert await migrate(database.owner_dsn) == []
