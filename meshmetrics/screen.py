@@ -62,8 +62,8 @@ async def show_verify(
             mend
             and report.takes_out
             and not confirm(
-                f"The repair takes {report.takes_out:,} more runs out of the counts than it puts in."
-                " Their outcomes are gone then. Repair?"
+                f"The repair takes {report.takes_out:,} more runs out of the counts than it puts"
+                " in. Their outcomes are gone then. Repair?"
             )
         ):
             mend = False

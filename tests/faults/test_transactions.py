@@ -18,6 +18,7 @@ from tests.support import Workflow, eventually, finish_run, insert_run
 BLIND = (
     "do $$ begin create role blind; exception when duplicate_object then null; end $$;"
     "alter function meshmetrics.oldest_transaction owner to blind;"
+    "grant execute on function meshmetrics.oldest_transaction to public;"
     "grant usage on schema meshmetrics to blind;"
 )
 """The owner of the functions then sees no other session's transactions: the overlap applies."""

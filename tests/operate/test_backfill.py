@@ -135,7 +135,8 @@ async def unsighted(world: World) -> AsyncIterator[str]:
     role = f"unsighted_{uuid4().hex[:8]}"
     await world.owner.execute(
         f"create role {role}; grant usage on schema meshmetrics to {role};"
-        f"alter function meshmetrics.oldest_transaction(interval) owner to {role}"
+        f"alter function meshmetrics.oldest_transaction(interval) owner to {role};"
+        "grant execute on function meshmetrics.oldest_transaction(interval) to public"
     )
     yield role
     await world.owner.execute(f"reassign owned by {role} to postgres")

@@ -104,6 +104,7 @@ async def test_a_live_system_under_load_is_never_said_to_be_wrong(
     await world.owner.execute(
         "do $$ begin create role blind; exception when duplicate_object then null; end $$;"
         "alter function meshmetrics.oldest_transaction owner to blind;"
+        "grant execute on function meshmetrics.oldest_transaction to public;"
         "grant usage on schema meshmetrics to blind;"
     )
     slow = await connect(owner_dsn)
