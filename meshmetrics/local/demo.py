@@ -191,7 +191,8 @@ def _totals(result: Result) -> str:
         else f", commit to broadcast p50 {result.p50:.0f} ms, p99 {result.p99:.0f} ms"
     )
     return (
-        f"{result.finished:,} runs finished, {result.counted:,} counted, drift {result.drift};"
+        f"{result.finished:,} runs finished, {result.left_open:,} abandoned,"
+        f" {result.counted:,} counted, drift {result.drift};"
         f" {result.broadcasts:,} broadcasts{times}."
         " Everything is stopped and removed."
     )

@@ -18,7 +18,6 @@ WINDOW: Final = timedelta(hours=24)
 """What the rates are about. Minute buckets are kept for longer."""
 LATEST: Final = 40
 """How many of a workflow's last outcomes are remembered."""
-OUTCOMES: Final = {"succeeded": "success", "failed": "failure", "canceled": "canceled"}
 
 
 @dataclass(slots=True)
@@ -133,7 +132,7 @@ class ProjectRates:
                 old.success + new.success, old.failure + new.failure, old.canceled + new.canceled
             )
         for row in latest:
-            self.workflows[row["slug"]].latest.append(OUTCOMES[row["status"]])
+            self.workflows[row["slug"]].latest.append(row["outcome"])
 
 
 def totals_of(item: Mapping[str, Any] | asyncpg.Record) -> Totals:
@@ -155,14 +154,7 @@ from public.workflow_run_buckets
 where grain = 'minute' and bucket_start >= now() - $1::interval
 """
 _LATEST = """
-select d.slug, r.status
-from public.workflow_definitions d
-cross join lateral (
-  select r.status, r.finished_at
-  from public.workflow_runs r
-  where r.workflow_id = d.id and r.status in ('succeeded', 'failed', 'canceled')
-  order by r.finished_at desc
-  limit $1
-) r
-order by r.finished_at
+select slug, outcome
+from public.workflow_metrics_recent(most => $1)
+order by finished_at
 """

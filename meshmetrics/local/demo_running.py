@@ -38,6 +38,7 @@ class Result:
     """What it came to."""
 
     finished: int
+    left_open: int
     counted: int
     drift: int
     broadcasts: int
@@ -48,6 +49,7 @@ class Result:
         """Times in milliseconds; null where no run was broadcast."""
         return {
             "runs_finished": self.finished,
+            "runs_left_open": self.left_open,
             "runs_counted": self.counted,
             "drift": self.drift,
             "broadcasts": self.broadcasts,
@@ -90,6 +92,11 @@ class Running:
     def elapsed(self) -> float:
         """Seconds since the engine began."""
         return 0.0 if self._began is None else self._clock() - self._began
+
+    @property
+    def _at_an_end(self) -> int:
+        """How many runs finished or were left open for good: what is to be counted."""
+        return self.engine.finished + self.engine.left_open
 
     @property
     def shown(self) -> int:
@@ -161,6 +168,13 @@ class Running:
                     if give_up.is_set():
                         return
                     await asyncio.sleep(0.2)
+                # Runs whose step failed a moment ago are abandoned some seconds later.
+                while self.counted < self._at_an_end:
+                    waiting(self._at_an_end - self.counted)
+                    if give_up.is_set():
+                        return
+                    await asyncio.sleep(0.2)
+                    await self.count()
             await self.count()
             async with asyncio.timeout(SHOWN_SECONDS):
                 while self.realtime_up and self.shown != self.counted:
@@ -181,8 +195,9 @@ class Running:
         counted = await self.stack.counted() - self.past
         return Result(
             finished=self.engine.finished,
+            left_open=self.engine.left_open,
             counted=counted,
-            drift=len(differences) + abs(self.engine.finished - counted),
+            drift=len(differences) + abs(self._at_an_end - counted),
             broadcasts=self.broadcasts,
             p50=self._latencies.milliseconds(0.5),
             p99=self._latencies.milliseconds(0.99),
@@ -191,7 +206,7 @@ class Running:
     def view(self, *, keys: bool = False, note: str = "") -> View:
         """What there is to show now."""
         now, stack = self._clock(), self.stack
-        self._pace.append((now, self.engine.finished))
+        self._pace.append((now, self._at_an_end))
         while now - self._pace[0][0] > RATE_SECONDS:
             self._pace.popleft()
         since, finished = self._pace[0]
@@ -206,10 +221,10 @@ class Running:
                 str(stack.receiver.log),
             ),
             projects=tuple(watcher.table() for watcher in self.watchers),
-            finished=self.engine.finished,
+            finished=self._at_an_end,
             counted=max(0, self.counted),
             shown=self.shown,
-            per_second=(self.engine.finished - finished) / (now - since) if now > since else 0.0,
+            per_second=(self._at_an_end - finished) / (now - since) if now > since else 0.0,
             broadcasts=self.broadcasts,
             p50=self._latencies.milliseconds(0.5, since=now - DELAY_SECONDS),
             p99=self._latencies.milliseconds(0.99, since=now - DELAY_SECONDS),

@@ -1,22 +1,34 @@
 """A simulated MeshHook engine, for the demo and for tests: it makes runs and ends them.
 
-It writes as the real one does: a run is inserted as running, ended by one statement in a
-transaction of its own, and may be paused, canceled, or fail and be resumed in between.
+It writes as the real one does: a run is inserted as running, each step leaves its events, and the
+last event is written in one transaction with the run's end. A step that fails is tried five times,
+an event each, and then the run stays `running` for ever. Only projects that say so also pause,
+cancel and resume runs and have them fail by their status.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from meshmetrics.local.engine_history import outcome, populate, random_uuid
+from meshmetrics.local.engine_history import (
+    ATTEMPTS,
+    CALL,
+    MAP,
+    outcome,
+    populate,
+    random_uuid,
+    step_failed,
+)
 from meshmetrics.local.engine_workflows import (
     SimulatedProject,
     SimulatedWorkflow,
@@ -25,6 +37,8 @@ from meshmetrics.local.engine_workflows import (
 
 PAUSED = 0.03
 """The share of runs that are paused on the way."""
+BACK_OFF = (0.05, 0.1, 0.2, 0.4)
+"""Seconds between the attempts at a step: a tenth of the real executor's."""
 RESUMED = 0.3
 """The share of failed runs that are resumed."""
 BROKEN_FROM, BROKEN_TO = 0.1, 0.5
@@ -73,6 +87,8 @@ class Engine:
         """Runs begun by `run`."""
         self.finished = 0
         """Of those, how many are at an end now: one that is resumed is not."""
+        self.left_open = 0
+        """How many it left `running` for ever, because a step failed."""
         self.resumed = 0
         """How many times one was resumed."""
         self._dsn = dsn
@@ -144,7 +160,53 @@ class Engine:
             *(run_id, project.id, workflow_id),
         )
         self.started += 1
+        await self._event(pool, run_id, "run_created", {"headers": {}, "body": {}})
+        await self._event(pool, run_id, "step_started", {"node": MAP})
+        await self._event(pool, run_id, "step_succeeded", {"node": MAP, "next": CALL["id"]})
+        await self._event(pool, run_id, "step_started", {"node": CALL})
         await self._pause(random.uniform(0.1, 2.0))
+        if project.writes_statuses:
+            await self._live_with_statuses(pool, workflow, run_id, workflow_id, random)
+        elif random.random() < self._success_now(workflow):
+            await self._succeed(pool, run_id, workflow_id)
+        else:
+            await self._fail_step(pool, run_id)
+
+    async def _succeed(self, pool: asyncpg.Pool, run_id: UUID, workflow_id: UUID) -> None:
+        await self._event(pool, run_id, "http_attempted", {"node": CALL, "status": 200})
+        await self._event(pool, run_id, "step_succeeded", {"node": CALL, "next": None})
+        await self._write(
+            pool,
+            "with ended as (update public.workflow_runs set status = 'succeeded',"
+            " finished_at = now() where id = $1 and status = 'running' returning id)"
+            " insert into public.workflow_events (run_id, type, payload)"
+            " select id, 'run_completed', '{}' from ended",
+            run_id,
+        )
+        self._note_ended(run_id, workflow_id, "succeeded")
+
+    async def _fail_step(self, pool: asyncpg.Pool, run_id: UUID) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            await self._event(pool, run_id, "http_attempted", {"node": CALL, "status": 500})
+            await self._event(pool, run_id, "step_failed", step_failed(attempt))
+            if attempt < ATTEMPTS:
+                await self._pause(BACK_OFF[attempt - 1])
+        self.left_open += 1
+
+    def _note_ended(self, run_id: UUID, workflow_id: UUID, status: str) -> None:
+        self.finished += 1
+        if self._on_ended is not None:
+            now = asyncio.get_running_loop().time()
+            self._on_ended(Ended(run_id, workflow_id, status, now))
+
+    async def _live_with_statuses(
+        self,
+        pool: asyncpg.Pool,
+        workflow: SimulatedWorkflow,
+        run_id: UUID,
+        workflow_id: UUID,
+        random: Random,
+    ) -> None:
         if random.random() < PAUSED:
             await self._set_status(pool, run_id, "paused")
             await self._pause(random.uniform(1.0, 5.0))
@@ -157,10 +219,7 @@ class Engine:
                 "update public.workflow_runs set status = $2, finished_at = now() where id = $1",
                 *(run_id, status),
             )
-            self.finished += 1
-            if self._on_ended is not None:
-                now = asyncio.get_running_loop().time()
-                self._on_ended(Ended(run_id, workflow_id, status, now))
+            self._note_ended(run_id, workflow_id, status)
             # Nobody resumes what would fail again.
             hopeless = workflow.breaks and self.broken
             if status != "failed" or random.random() > RESUMED or hopeless:
@@ -203,6 +262,16 @@ class Engine:
             pool,
             "update public.workflow_runs set status = $2, finished_at = null where id = $1",
             *(run_id, status),
+        )
+
+    async def _event(
+        self, pool: asyncpg.Pool, run_id: UUID, kind: str, payload: dict[str, Any]
+    ) -> None:
+        """Written again after an outage it may be there twice, as the real engine's may."""
+        await self._write(
+            pool,
+            "insert into public.workflow_events (run_id, type, payload) values ($1, $2, $3)",
+            *(run_id, kind, json.dumps(payload)),
         )
 
     async def _write(self, pool: asyncpg.Pool, sql: str, *arguments: object) -> None:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from meshmetrics.local.engine_workflows import SimulatedProject, SimulatedWorkflow
 
+ATTEMPTS = 5
+"""How often the executor tries a step."""
+MAP = {"id": "map", "type": "transform"}
+CALL = {"id": "call", "type": "http_call"}
+"""The two steps of every simulated workflow."""
 BAD_DAY = 0.06
 """The chance of a workflow having a bad day."""
 
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """A run that ended."""
+    """A run that ended, or that the engine left `running` when its step failed for good."""
 
     id: UUID
     project_id: UUID
@@ -27,6 +34,7 @@ class PastRun:
     status: str
     started_at: datetime
     finished_at: datetime
+    """When it ended, or when its last step failed."""
 
 
 def history(
@@ -56,7 +64,7 @@ def _of_workflow(
             hour = random.choices(range(24), hours)[0]
             finished = midnight + timedelta(hours=hour, seconds=random.uniform(0, 3600))
             success = workflow.success * (0.35 if hour in bad_hours else 1.0)
-            status = outcome(workflow, success, random)
+            status = written(project, outcome(workflow, success, random))
             duration = timedelta(seconds=workflow.seconds * random.uniform(0.5, 2.0))
             run_id = random_uuid(random)
             if not begin <= finished <= now:
@@ -93,6 +101,26 @@ def outcome(workflow: SimulatedWorkflow, success: float, random: Random) -> str:
     return "succeeded" if random.random() < success else "failed"
 
 
+def written(project: SimulatedProject, status: str) -> str:
+    """What the project's engine leaves in a run that ends this way."""
+    if project.writes_statuses:
+        return status
+    return "running" if status == "failed" else "succeeded"
+
+
+def step_failures(run: PastRun) -> Iterator[tuple[UUID, datetime, str, str]]:
+    """The events of the five attempts at a step, the last when the run was left: records of
+    workflow_events (run_id, ts, type, payload)."""
+    for attempt in range(1, ATTEMPTS + 1):
+        at = run.finished_at - timedelta(seconds=3 * (ATTEMPTS - attempt))
+        yield run.id, at, "step_failed", json.dumps(step_failed(attempt))
+
+
+def step_failed(attempt: int) -> dict[str, Any]:
+    """The payload of the event that the real executor writes for a failed attempt."""
+    return {"node": CALL, "attempt": attempt, "error": "Error: HTTP 500"}
+
+
 def random_uuid(random: Random) -> UUID:
     return UUID(int=random.getrandbits(128), version=4)
 
@@ -118,13 +146,25 @@ async def populate(dsn: str, projects: tuple[SimulatedProject, ...], seed: int, 
                 ],
                 records=[
                     (
-                        *(run.id, run.project_id, run.workflow_id, run.status),
-                        *(run.started_at, run.finished_at, run.started_at, run.finished_at),
+                        *(run.id, run.project_id, run.workflow_id, run.status, run.started_at),
+                        *(
+                            (None, run.started_at, run.started_at)
+                            if run.status == "running"
+                            else (run.finished_at, run.started_at, run.finished_at)
+                        ),
                     )
                     for run in runs
                 ],
             )
-        await connection.execute("analyze public.workflow_runs")
+            await connection.copy_records_to_table(
+                "workflow_events",
+                schema_name="public",
+                columns=["run_id", "ts", "type", "payload"],
+                records=[
+                    event for run in runs if run.status == "running" for event in step_failures(run)
+                ],
+            )
+        await connection.execute("analyze public.workflow_runs, public.workflow_events")
         return len(runs)
     finally:
         await connection.close()

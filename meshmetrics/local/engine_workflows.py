@@ -32,6 +32,7 @@ class SimulatedWorkflow:
     success: float
     """The share of its runs that succeed, of those that are not canceled."""
     canceled: float = 0.01
+    """The share of its runs that are canceled, where the project's engine writes that."""
     seconds: float = 20.0
     """How long a run takes in its history. Live ones are short, whatever this says."""
     rhythm: Rhythm = ALWAYS
@@ -49,6 +50,9 @@ class SimulatedProject:
     name: str
     owner_email: str
     workflows: tuple[SimulatedWorkflow, ...] = field(repr=False)
+    writes_statuses: bool = False
+    """Whether its engine also pauses, cancels and resumes runs and says `failed`. The real one does
+    none of it: a run whose step failed stays `running` for ever."""
 
     @property
     def id(self) -> UUID:
@@ -63,7 +67,8 @@ class SimulatedProject:
 
 
 def simulated_projects(seed: int) -> tuple[SimulatedProject, ...]:
-    """Two projects of two owners, a dozen workflows."""
+    """Two projects of two owners, a dozen workflows. The first project's engine writes what the
+    real one writes; the second's writes every status there is."""
     return (
         SimulatedProject(
             seed,
@@ -149,5 +154,6 @@ def simulated_projects(seed: int) -> tuple[SimulatedProject, ...]:
                     "contract-archive", "Contract archive", 3, success=0.75, rhythm=OFFICE
                 ),
             ),
+            writes_statuses=True,
         ),
     )

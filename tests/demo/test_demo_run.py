@@ -121,10 +121,11 @@ async def test_headless_it_ends_with_one_line_of_json(demo: Demo) -> None:
     (line,) = demo.out.read_text().splitlines()
     result = json.loads(line)
     assert set(result) == {
-        *("runs_finished", "runs_counted", "drift", "broadcasts", "commit_to_broadcast_ms")
+        *("runs_finished", "runs_left_open", "runs_counted", "drift", "broadcasts"),
+        "commit_to_broadcast_ms",
     }
     assert result["runs_finished"] > 10
-    assert result["runs_counted"] == result["runs_finished"]
+    assert result["runs_counted"] == result["runs_finished"] + result["runs_left_open"]
     assert result["drift"] == 0
     assert result["broadcasts"] > 0
     times = result["commit_to_broadcast_ms"]
@@ -144,7 +145,7 @@ async def test_drift_is_found_and_ends_with_status_1(demo: Demo) -> None:
     assert await demo.status() == 1
     result = json.loads(demo.out.read_text())
     assert result["drift"] >= 1
-    assert result["runs_counted"] == result["runs_finished"]
+    assert result["runs_counted"] == result["runs_finished"] + result["runs_left_open"]
 
 
 async def test_counts_that_are_not_what_the_engine_did_are_drift(demo: Demo) -> None:
@@ -158,7 +159,7 @@ async def test_counts_that_are_not_what_the_engine_did_are_drift(demo: Demo) -> 
     await connection.close()
     assert await demo.status() == 1
     result = json.loads(demo.out.read_text())
-    assert result["runs_counted"] == result["runs_finished"] + 1
+    assert result["runs_counted"] == result["runs_finished"] + result["runs_left_open"] + 1
     assert result["drift"] == 1
 
 
@@ -172,7 +173,7 @@ async def test_a_signal_ends_it_well_and_leaves_nothing_behind(
     demo.signal(number)
     assert await demo.status() == 0
     last = demo.out.read_text().splitlines()[-1]
-    assert re.match(r"[\d,]+ runs finished, [\d,]+ counted, drift 0; ", last)
+    assert re.match(r"[\d,]+ runs finished, [\d,]+ abandoned, [\d,]+ counted, drift 0; ", last)
     assert demo.left_behind() == []
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 
 import asyncpg
 import pytest
@@ -34,25 +37,52 @@ async def running(engine: Engine) -> AsyncIterator[None]:
             await task
 
 
-async def test_its_past_is_a_month_of_finished_runs_of_a_dozen_workflows(
+STATUSES = tuple(replace(p, writes_statuses=True) for p in simulated_projects(1))
+"""Both projects with an engine that writes every status."""
+
+
+def with_statuses(dsn: str, **options: Any) -> Engine:
+    engine = Engine(dsn, **options)
+    engine.projects = STATUSES
+    return engine
+
+
+async def test_its_past_is_a_month_of_runs_of_a_dozen_workflows(
     owner: asyncpg.Connection, owner_dsn: str
 ) -> None:
     made = await Engine(owner_dsn).populate()
     runs = await owner.fetchrow(
-        "select count(*), count(finished_at) as finished, min(finished_at), max(finished_at),"
+        "select count(*), count(*) filter (where finished_at is not null or r.status = 'running')"
+        "  as consistently, min(finished_at), max(finished_at),"
         " count(distinct date_trunc('day', finished_at, 'UTC')) as days,"
         " count(distinct d.slug) as workflows, count(distinct d.id) as versions,"
-        " bool_and(r.updated_at = finished_at and started_at < finished_at) as consistent"
+        " bool_and(r.updated_at = finished_at and started_at < finished_at)"
+        "  filter (where finished_at is not null) as consistent"
         " from public.workflow_runs r join public.workflow_definitions d on d.id = workflow_id"
     )
     assert runs is not None
-    assert runs["count"] == runs["finished"] == made > 20_000
+    assert runs["count"] == runs["consistently"] == made > 20_000
     assert runs["days"] in (30, 31)
     assert (runs["workflows"], runs["versions"]) == (12, 13)
     assert runs["consistent"]
     assert runs["max"] - runs["min"] < timedelta(days=30)
-    statuses = await owner.fetch("select distinct status from public.workflow_runs order by 1")
-    assert [row["status"] for row in statuses] == ["canceled", "failed", "succeeded"]
+    statuses = await owner.fetch(
+        "select p.name, array_agg(distinct r.status order by r.status)"
+        " from public.workflow_runs r join public.projects p on p.id = r.project_id group by 1"
+    )
+    assert {row[0]: row[1] for row in statuses} == {
+        "Northwind Retail": ["running", "succeeded"],
+        "Helios Energy": ["canceled", "failed", "succeeded"],
+    }
+    left = await owner.fetchrow(
+        "select count(*) as runs, min(e.events), max(e.events), bool_and(e.failed) as failed"
+        " from public.workflow_runs r cross join lateral ("
+        "  select count(*) as events, bool_and(type = 'step_failed') as failed"
+        "  from public.workflow_events where run_id = r.id) e where r.status = 'running'"
+    )
+    assert left is not None
+    assert left["runs"] > 500
+    assert (left["min"], left["max"], left["failed"]) == (5, 5, True)
 
 
 async def test_each_of_its_two_users_sees_one_project(
@@ -80,10 +110,44 @@ def test_the_same_seed_makes_the_same_past() -> None:
     assert past(1) != past(2)
 
 
-async def test_a_run_is_inserted_as_running_and_ended_in_another_transaction(
+EVENTS = "select array_agg(type order by id) as types from public.workflow_events where run_id = $1"
+BEGUN = ["run_created", "step_started", "step_succeeded", "step_started"]
+
+
+async def test_by_default_it_writes_what_the_real_engine_writes_and_nothing_else(
     owner: asyncpg.Connection, owner_dsn: str
 ) -> None:
     engine = Engine(owner_dsn, rate=100)
+    engine.projects = (simulated_projects(1)[0],)
+    await engine.populate(days=0)
+    async with running(engine):
+        await eventually(lambda: engine.left_open >= 3 and engine.finished >= 20, within=30)
+    runs = await owner.fetch("select id, status, finished_at from public.workflow_runs")
+    assert {row["status"] for row in runs} == {"running", "succeeded"}
+    for run in runs:
+        types = await owner.fetchval(EVENTS, run["id"])
+        if run["status"] == "succeeded":
+            assert run["finished_at"] is not None
+            assert types == [*BEGUN, "http_attempted", "step_succeeded", "run_completed"]
+        else:
+            assert run["finished_at"] is None
+            assert types == [*BEGUN, *["http_attempted", "step_failed"] * 5]
+    left = sum(run["status"] == "running" for run in runs)
+    assert (left, len(runs) - left) == (engine.left_open, engine.finished)
+    failure = await owner.fetchval(
+        "select payload from public.workflow_events where type = 'step_failed' order by id limit 1"
+    )
+    assert json.loads(failure) == {
+        "node": {"id": "call", "type": "http_call"},
+        "attempt": 1,
+        "error": "Error: HTTP 500",
+    }
+
+
+async def test_a_run_is_inserted_as_running_and_ended_in_another_transaction(
+    owner: asyncpg.Connection, owner_dsn: str
+) -> None:
+    engine = with_statuses(owner_dsn, rate=100)
     await engine.populate(days=0)
     async with running(engine):
         await eventually(
@@ -107,7 +171,7 @@ async def test_when_it_is_stopped_every_run_is_at_an_end_and_was_counted(
     def note(run: Ended) -> None:
         ended[run.run_id] = run.status
 
-    engine = Engine(owner_dsn, rate=100, on_ended=note)
+    engine = with_statuses(owner_dsn, rate=100, on_ended=note)
     await engine.populate(days=0)
     async with running(engine):
         # A failed run is resumed after some seconds at most.
@@ -145,7 +209,7 @@ async def test_while_it_is_broken_its_runs_fail(
         for workflow in project.workflows
         if workflow.breaks
     )
-    engine = Engine(
+    engine = with_statuses(
         owner_dsn,
         seed=1,
         rate=100,
@@ -162,7 +226,7 @@ async def test_it_goes_on_after_the_database_was_away(own_postgres: EmbeddedPost
     connection = await asyncpg.connect(own_postgres.dsn())
     await create_source(connection)
     await connection.close()
-    engine = Engine(own_postgres.dsn(), rate=50)
+    engine = with_statuses(own_postgres.dsn(), rate=50)
     await engine.populate(days=0)
     async with running(engine):
         await eventually(lambda: engine.finished >= 10)
