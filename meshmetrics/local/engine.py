@@ -234,7 +234,7 @@ class Engine:
 
     def _success_now(self, workflow: SimulatedWorkflow) -> float:
         if workflow.breaks and self.broken:
-            return 0.1
+            return 0.0
         return workflow.success
 
     @property
