@@ -58,3 +58,12 @@ alter table meshmetrics.workflow_deadlines enable row level security;
 -- What a rule may set in place of the computed deadline; null: the computed one.
 alter table public.workflow_alert_rules add column deadline_seconds integer
   check (deadline_seconds between 60 and 31536000);
+
+-- What these return has more columns now, which no `create or replace` can change.
+drop function if exists public.workflow_metrics_totals(timestamptz, timestamptz, uuid[], uuid[], text, text);
+drop function if exists public.workflow_metrics_summary(
+  timestamptz, timestamptz, uuid[], uuid[], text, text, text, boolean, bigint, text, boolean,
+  integer, double precision, text, uuid
+);
+drop function if exists public.workflow_metrics_versions(uuid[], uuid[], text);
+drop function if exists public.workflow_metrics_workflow(uuid, timestamptz, timestamptz, text);

@@ -776,6 +776,17 @@ export interface components {
             failure_count: number;
             /** Canceled Count */
             canceled_count: number;
+            /** Open */
+            open: number;
+            /** Oldest Open At */
+            oldest_open_at: string | null;
+            /** Overdue */
+            overdue: number;
+            /**
+             * Abandoned
+             * @description Runs that are abandoned now, whatever the period
+             */
+            abandoned: number;
         };
         /**
          * History
@@ -798,6 +809,26 @@ export interface components {
             bucket: "minute" | "quarter" | "hour" | "day" | "week";
             /** Series */
             series: components["schemas"]["Point"][];
+            /**
+             * Open
+             * @description Runs that are running or paused now
+             */
+            open: number;
+            /**
+             * Oldest Open At
+             * @description When the oldest open run started
+             */
+            oldest_open_at: string | null;
+            /**
+             * Overdue
+             * @description Open runs that are open for longer than their deadline
+             */
+            overdue: number;
+            /**
+             * Abandoned
+             * @description How many of the period's failures are abandoned: a step failed, and nothing followed. Such a run counts as a failure until it goes on
+             */
+            abandoned: number;
             period: components["schemas"]["Period"];
             previous: components["schemas"]["Period"];
             /**
@@ -1265,6 +1296,26 @@ export interface components {
          * @description One workflow, or one version of it, in the table.
          */
         Row: {
+            /**
+             * Open
+             * @description Runs that are running or paused now
+             */
+            open: number;
+            /**
+             * Oldest Open At
+             * @description When the oldest open run started
+             */
+            oldest_open_at: string | null;
+            /**
+             * Overdue
+             * @description Open runs that are open for longer than their deadline
+             */
+            overdue: number;
+            /**
+             * Abandoned
+             * @description How many of the period's failures are abandoned: a step failed, and nothing followed. Such a run counts as a failure until it goes on
+             */
+            abandoned: number;
             /** Success Count */
             success_count: number;
             /** Failure Count */
@@ -1598,6 +1649,26 @@ export interface components {
             held?: {
                 [key: string]: components["schemas"]["Held"];
             } | null;
+            /**
+             * Open
+             * @description Runs that are running or paused now
+             */
+            open: number;
+            /**
+             * Oldest Open At
+             * @description When the oldest open run started
+             */
+            oldest_open_at: string | null;
+            /**
+             * Overdue
+             * @description Open runs that are open for longer than their deadline
+             */
+            overdue: number;
+            /**
+             * Abandoned
+             * @description How many of the period's failures are abandoned: a step failed, and nothing followed. Such a run counts as a failure until it goes on
+             */
+            abandoned: number;
             period: components["schemas"]["Period"];
             previous: components["schemas"]["Period"];
             /**
@@ -1720,6 +1791,26 @@ export interface components {
             bucket: "minute" | "quarter" | "hour" | "day" | "week";
             /** Series */
             series: components["schemas"]["Point"][];
+            /**
+             * Open
+             * @description Runs that are running or paused now
+             */
+            open: number;
+            /**
+             * Oldest Open At
+             * @description When the oldest open run started
+             */
+            oldest_open_at: string | null;
+            /**
+             * Overdue
+             * @description Open runs that are open for longer than their deadline
+             */
+            overdue: number;
+            /**
+             * Abandoned
+             * @description How many of the period's failures are abandoned: a step failed, and nothing followed. Such a run counts as a failure until it goes on
+             */
+            abandoned: number;
             period: components["schemas"]["Period"];
             previous: components["schemas"]["Period"];
             /**
@@ -2190,7 +2281,7 @@ export interface operations {
                 /** @description Only rows with so many succeeded and failed runs */
                 min_runs?: number;
                 /** @description Column, `-` before it: descending. Rows without a value come last. The default is worst first, by the lower bound of the failure rate: one failed run does not stand above a workflow that is proven bad */
-                sort?: "name" | "-name" | "slug" | "-slug" | "version" | "-version" | "runs" | "-runs" | "success_count" | "-success_count" | "failure_count" | "-failure_count" | "canceled_count" | "-canceled_count" | "success_rate" | "-success_rate" | "success_rate_low" | "-success_rate_low" | "failure_rate" | "-failure_rate" | "failure_rate_low" | "-failure_rate_low" | "success_rate_change" | "-success_rate_change" | "last_success_at" | "-last_success_at" | "last_failure_at" | "-last_failure_at";
+                sort?: "name" | "-name" | "slug" | "-slug" | "version" | "-version" | "runs" | "-runs" | "success_count" | "-success_count" | "failure_count" | "-failure_count" | "canceled_count" | "-canceled_count" | "success_rate" | "-success_rate" | "success_rate_low" | "-success_rate_low" | "failure_rate" | "-failure_rate" | "failure_rate_low" | "-failure_rate_low" | "success_rate_change" | "-success_rate_change" | "last_success_at" | "-last_success_at" | "last_failure_at" | "-last_failure_at" | "open" | "-open" | "overdue" | "-overdue";
                 /** @description Also tell `held`, on which broadcasts can be applied */
                 live?: boolean;
                 /** @description Most rows of this page */
@@ -2400,7 +2491,7 @@ export interface operations {
                 /** @description Only rows with so many succeeded and failed runs */
                 min_runs?: number;
                 /** @description Column, `-` before it: descending. Rows without a value come last. The default is worst first, by the lower bound of the failure rate: one failed run does not stand above a workflow that is proven bad */
-                sort?: "name" | "-name" | "slug" | "-slug" | "version" | "-version" | "runs" | "-runs" | "success_count" | "-success_count" | "failure_count" | "-failure_count" | "canceled_count" | "-canceled_count" | "success_rate" | "-success_rate" | "success_rate_low" | "-success_rate_low" | "failure_rate" | "-failure_rate" | "failure_rate_low" | "-failure_rate_low" | "success_rate_change" | "-success_rate_change" | "last_success_at" | "-last_success_at" | "last_failure_at" | "-last_failure_at";
+                sort?: "name" | "-name" | "slug" | "-slug" | "version" | "-version" | "runs" | "-runs" | "success_count" | "-success_count" | "failure_count" | "-failure_count" | "canceled_count" | "-canceled_count" | "success_rate" | "-success_rate" | "success_rate_low" | "-success_rate_low" | "failure_rate" | "-failure_rate" | "failure_rate_low" | "-failure_rate_low" | "success_rate_change" | "-success_rate_change" | "last_success_at" | "-last_success_at" | "last_failure_at" | "-last_failure_at" | "open" | "-open" | "overdue" | "-overdue";
             };
             header?: never;
             path?: never;
