@@ -132,6 +132,7 @@ export function rule(part: Partial<Rule> = {}): Rule {
     reopen_within_seconds: 86_400,
     repeat_every_seconds: 86_400,
     no_data_after_seconds: null,
+    deadline_seconds: null,
     silenced_until: null,
     silence_reason: null,
     notify_resolved: true,

@@ -1031,7 +1031,7 @@ export interface components {
              * @default success_rate
              * @enum {string}
              */
-            metric: "success_rate" | "failure_rate" | "failure_count" | "consecutive_failures" | "no_runs";
+            metric: "success_rate" | "failure_rate" | "failure_count" | "consecutive_failures" | "no_runs" | "overdue_count" | "open_too_long";
             /**
              * Comparison
              * @description Which side of the threshold is told of; null: the bad one
@@ -1039,7 +1039,7 @@ export interface components {
             comparison?: ("below" | "above") | null;
             /**
              * Threshold
-             * @description A share or a count; null: 0.95
+             * @description A share, a count, or seconds of `open_too_long`; null: 0.95, and 0 of `overdue_count`
              */
             threshold?: number | null;
             /**
@@ -1094,6 +1094,11 @@ export interface components {
              * @description Of `no_runs`
              */
             no_data_after_seconds?: number | null;
+            /**
+             * Deadline Seconds
+             * @description Of `overdue_count`: how long a run may be open, of the workflows of this rule; null: three times the 99th percentile of their durations, at least 15 minutes
+             */
+            deadline_seconds?: number | null;
             /** Silenced Until */
             silenced_until?: string | null;
             /** Silence Reason */
@@ -1246,6 +1251,11 @@ export interface components {
              * @description False: there were more runs than are looked at
              */
             complete: boolean;
+            /**
+             * History
+             * @description False: the rule is about open runs. Past numbers of those are not stored, so nothing can be said about the last 30 days
+             */
+            history: boolean;
         };
         /**
          * Project
@@ -1432,6 +1442,8 @@ export interface components {
             repeat_every_seconds: number;
             /** No Data After Seconds */
             no_data_after_seconds: number | null;
+            /** Deadline Seconds */
+            deadline_seconds: number | null;
             /** Silenced Until */
             silenced_until: string | null;
             /** Silence Reason */
@@ -1485,7 +1497,7 @@ export interface components {
              * Metric
              * @enum {string}
              */
-            metric?: "success_rate" | "failure_rate" | "failure_count" | "consecutive_failures" | "no_runs";
+            metric?: "success_rate" | "failure_rate" | "failure_count" | "consecutive_failures" | "no_runs" | "overdue_count" | "open_too_long";
             /**
              * Comparison
              * @description Which side of the threshold is told of; null: the bad one
@@ -1493,7 +1505,7 @@ export interface components {
             comparison?: ("below" | "above") | null;
             /**
              * Threshold
-             * @description A share or a count; null: 0.95
+             * @description A share, a count, or seconds of `open_too_long`; null: 0.95, and 0 of `overdue_count`
              */
             threshold?: number | null;
             /** Window Seconds */
@@ -1534,6 +1546,11 @@ export interface components {
              * @description Of `no_runs`
              */
             no_data_after_seconds?: number | null;
+            /**
+             * Deadline Seconds
+             * @description Of `overdue_count`: how long a run may be open, of the workflows of this rule; null: three times the 99th percentile of their durations, at least 15 minutes
+             */
+            deadline_seconds?: number | null;
             /** Silenced Until */
             silenced_until?: string | null;
             /** Silence Reason */
