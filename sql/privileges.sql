@@ -41,13 +41,13 @@ grant insert (
   project_id, name, enabled, severity, scope, workflow_slug, metric, comparison, threshold,
   window_seconds, window_min_runs, min_runs, method, consecutive, recovery_threshold, recovery_runs,
   reopen_within_seconds, repeat_every_seconds, no_data_after_seconds, silenced_until, silence_reason,
-  notify_resolved, channel_ids
+  notify_resolved, channel_ids, deadline_seconds
 ) on public.workflow_alert_rules to authenticated;
 grant update (
   name, enabled, severity, scope, workflow_slug, metric, comparison, threshold,
   window_seconds, window_min_runs, min_runs, method, consecutive, recovery_threshold, recovery_runs,
   reopen_within_seconds, repeat_every_seconds, no_data_after_seconds, silenced_until, silence_reason,
-  notify_resolved, channel_ids
+  notify_resolved, channel_ids, deadline_seconds
 ) on public.workflow_alert_rules to authenticated;
 grant insert (project_id, name, kind, enabled, hint, sealed_target, sealed_secret)
   on public.workflow_alert_channels to authenticated;
@@ -60,7 +60,9 @@ grant update (replay_requested_at) on public.workflow_alert_deliveries to authen
 
 -- What tenants read through: as themselves, so that the policies decide.
 revoke all on function
-  public.workflow_alert_judge(public.workflow_alert_rules, bigint, bigint, integer),
+  public.workflow_alert_judge(
+    public.workflow_alert_rules, bigint, bigint, integer, double precision
+  ),
   public.workflow_alert_preview(jsonb, uuid, integer),
   public.workflow_alert_recovered(
     public.workflow_alert_rules, bigint, bigint, bigint, bigint, integer
@@ -69,6 +71,7 @@ revoke all on function
   public.workflow_metrics_edges(timestamptz, timestamptz, text, text),
   public.workflow_metrics_kept(text),
   public.workflow_metrics_members(uuid[], uuid[], text, text),
+  public.workflow_metrics_open(uuid[], uuid[], timestamptz, timestamptz),
   public.workflow_metrics_period(timestamptz, timestamptz),
   public.workflow_metrics_pieces(timestamptz[], timestamptz[]),
   public.workflow_metrics_recent(uuid[], uuid[], integer),
@@ -85,7 +88,9 @@ revoke all on function
   public.workflow_metrics_workflow(uuid, timestamptz, timestamptz, text)
 from public, anon, authenticated, service_role, meshmetrics_worker;
 grant execute on function
-  public.workflow_alert_judge(public.workflow_alert_rules, bigint, bigint, integer),
+  public.workflow_alert_judge(
+    public.workflow_alert_rules, bigint, bigint, integer, double precision
+  ),
   public.workflow_alert_preview(jsonb, uuid, integer),
   public.workflow_alert_recovered(
     public.workflow_alert_rules, bigint, bigint, bigint, bigint, integer
@@ -94,6 +99,7 @@ grant execute on function
   public.workflow_metrics_edges(timestamptz, timestamptz, text, text),
   public.workflow_metrics_kept(text),
   public.workflow_metrics_members(uuid[], uuid[], text, text),
+  public.workflow_metrics_open(uuid[], uuid[], timestamptz, timestamptz),
   public.workflow_metrics_period(timestamptz, timestamptz),
   public.workflow_metrics_pieces(timestamptz[], timestamptz[]),
   public.workflow_metrics_recent(uuid[], uuid[], integer),

@@ -193,7 +193,7 @@ test('what a field takes is a sentence, with the unit that the field is not in',
 });
 
 describe('the preview', () => {
-  const answer: Preview = { count: 0, incidents: [], complete: true };
+  const answer: Preview = { count: 0, incidents: [], complete: true, history: true };
   const asked = (part: Partial<NewRule> = {}): NewRule =>
     ({ name: 'a', project_id: PROJECT, threshold: 0.9, ...part }) as NewRule;
 

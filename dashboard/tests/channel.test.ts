@@ -1,8 +1,8 @@
 import { createClient } from '@supabase/supabase-js';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { supabaseChannels, type Channels } from '../src/lib/live/channel';
-import type { RatesMessage } from '../src/lib/live/message';
-import { message, PROJECT } from './some';
+import type { OpenMessage, RatesMessage } from '../src/lib/live/message';
+import { message, opened as openMessage, PROJECT } from './some';
 
 type Frame = [join: string | null, ref: string | null, topic: string, event: string, body: unknown];
 
@@ -47,6 +47,7 @@ let number = 0;
 let joins = 0;
 let losses = 0;
 let alerts = 0;
+let openHeard: OpenMessage[] = [];
 let heard: (RatesMessage | null)[] = [];
 let opened: Channels[] = [];
 
@@ -55,6 +56,7 @@ const listener = {
   lost: () => (losses += 1),
   message: (one: RatesMessage | null) => heard.push(one),
   alert: () => (alerts += 1),
+  open: (one: OpenMessage) => openHeard.push(one),
 };
 
 function connector() {
@@ -84,6 +86,7 @@ beforeEach(() => {
   vi.useFakeTimers();
   joins = losses = alerts = 0;
   heard = [];
+  openHeard = [];
   opened = [];
 });
 afterEach(() => {
@@ -119,6 +122,17 @@ test('a page that opens as the one before closes joins the same channel, and hea
   ]);
   await soon();
   expect([heard.length, alerts]).toEqual([1, 1]);
+  for (const payload of [openMessage(), { v: 9 }]) {
+    Socket.last.receive([
+      join ?? null,
+      null,
+      `realtime:metrics:${PROJECT}`,
+      'broadcast',
+      { type: 'broadcast', event: 'open', payload },
+    ]);
+  }
+  await soon();
+  expect(openHeard).toEqual([openMessage()]);
 });
 
 test('what is renewed is lost, and joined anew', async () => {

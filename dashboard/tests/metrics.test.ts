@@ -4,7 +4,7 @@ import type { Connect, Listener } from '../src/lib/live/channel';
 import { defaults } from '../src/lib/state/filters';
 import { Metrics } from '../src/lib/state/metrics.svelte';
 import { POLL } from '../src/lib/state/pace';
-import { change, counts, FLOW, message, PROJECT, series, table, T0 } from './some';
+import { change, counts, FLOW, message, opened, PROJECT, series, table, T0 } from './some';
 
 let fetches = 0;
 let revision = 3;
@@ -84,6 +84,18 @@ describe('numbers', () => {
     expect(metrics.table?.rows[0]?.counts.success).toBe(4);
     expect(fetches).toBe(before);
     expect(metrics.connection).toBe('live');
+  });
+
+  test('of open runs follow their event, without being fetched', async () => {
+    const metrics = await begin();
+    listener.joined();
+    await vi.advanceTimersByTimeAsync(1000);
+    const before = fetches;
+    listener.open(opened({ open: 9 }));
+    listener.open(opened({ open: 3 }));
+    await vi.advanceTimersByTimeAsync(100);
+    expect(metrics.table?.rows[0]?.open).toMatchObject({ open: 3, overdue: 1 });
+    expect(fetches).toBe(before);
   });
 
   test('are fetched when a broadcast is missing', async () => {

@@ -20,6 +20,17 @@ describe('the fields', () => {
     });
     expect(screen.queryByLabelText(/Threshold/)).toBeNull();
     expect(screen.getByLabelText<HTMLInputElement>('No finished run for').value).toBe('1');
+    await fireEvent.change(screen.getByLabelText('What is measured'), {
+      target: { value: 'overdue_count' },
+    });
+    expect(screen.queryByLabelText('Is')).toBeNull();
+    expect(screen.getByLabelText<HTMLInputElement>('More than').value).toBe('0');
+    expect(screen.getByLabelText<HTMLInputElement>('Deadline of a run').value).toBe('');
+    await fireEvent.change(screen.getByLabelText('What is measured'), {
+      target: { value: 'open_too_long' },
+    });
+    expect(screen.getByLabelText<HTMLInputElement>('Longer than').value).not.toBe('');
+    expect(screen.queryByLabelText('Deadline of a run')).toBeNull();
   });
 
   test('say what is wrong with them, unfolded', () => {

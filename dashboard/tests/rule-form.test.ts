@@ -63,6 +63,26 @@ describe('the form of a rule', () => {
     }
   });
 
+  test('on open runs has a threshold above which it opens, and a deadline or none', () => {
+    const overdue = withMetric(USUAL, 'overdue_count');
+    expect(missing(overdue)).toEqual({});
+    expect(toBody(overdue)).toMatchObject({
+      name: 'Overdue runs',
+      comparison: null,
+      threshold: 0,
+      deadline_seconds: null,
+    });
+    const set = { ...overdue, threshold: 2, deadline_seconds: 600 };
+    expect(toBody(set)).toMatchObject({ name: 'More than 2 overdue runs', deadline_seconds: 600 });
+    const old = withMetric(set, 'open_too_long');
+    expect(toBody(old)).toMatchObject({
+      name: 'A run is open for longer than 1 hour',
+      threshold: 3600,
+      deadline_seconds: null,
+    });
+    expect(Object.keys(missing({ ...old, threshold: null }))).toEqual(['threshold']);
+  });
+
   test('says which numbers are missing, of those that the metric uses', () => {
     const empty = { ...USUAL, threshold: null, window_seconds: null, recovery_threshold: null };
     expect(Object.keys(missing(empty))).toEqual(['threshold', 'window_seconds']);
@@ -85,6 +105,7 @@ describe('the form of a rule', () => {
       '3 failures in a row',
       'More than 10 failed runs in 1 day',
       'No runs for 1 day',
+      'Overdue runs',
       'Success rate above 99 %',
     ]);
   });

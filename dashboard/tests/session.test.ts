@@ -74,6 +74,7 @@ test('a channel is joined with a fresh token, not with the one that the client l
   };
   const open = supabaseChannels(supabase as never)([PROJECT], {
     message: () => undefined,
+    open: () => undefined,
     alert: () => undefined,
     joined: () => undefined,
     lost: () => undefined,

@@ -1,7 +1,8 @@
 /** What tests are about: changes, rows and series, with only what matters said. */
 import type { Incident, Rule, RuleState } from '../src/lib/api/alerts';
-import type { Change, RatesMessage } from '../src/lib/live/message';
+import type { Change, OpenChange, OpenMessage, RatesMessage } from '../src/lib/live/message';
 import type { Counts } from '../src/lib/state/rates';
+import { NO_OPEN } from '../src/lib/state/open';
 import type { Held, Row, Series, Table } from '../src/lib/state/view';
 
 export const PROJECT = '00000000-0000-4000-8000-00000000000a';
@@ -41,6 +42,26 @@ export function message(...workflows: Change[]): RatesMessage {
   return { v: 1, project_id: PROJECT, sent_at: '2026-11-23T12:30:00.25Z', workflows };
 }
 
+/** The event `open`, of the workflow's one version. */
+export function opened(part: Partial<OpenChange> = {}): OpenMessage {
+  return {
+    v: 1,
+    project_id: PROJECT,
+    sent_at: '2026-11-23T12:30:00.25Z',
+    workflows: [
+      {
+        workflow_id: FLOW,
+        slug: 'orders',
+        open: 3,
+        oldest_open_at: '2026-11-23T12:00:00Z',
+        overdue: 1,
+        abandoned: 0,
+        ...part,
+      },
+    ],
+  };
+}
+
 export function row(part: Partial<Row> = {}): Row {
   return {
     key: `${PROJECT}/orders`,
@@ -55,6 +76,7 @@ export function row(part: Partial<Row> = {}): Row {
     lastSuccessAt: null,
     lastFailureAt: null,
     recent: [],
+    open: NO_OPEN,
     ...part,
   };
 }
@@ -65,6 +87,7 @@ export function table(revision: number, of: Counts, part: Partial<Table> = {}): 
     period: { from: T0, to: T0 + 3_600_000 },
     apart: false,
     rows: [row({ counts: of })],
+    open: { [FLOW]: NO_OPEN },
     ...part,
   };
 }
@@ -109,6 +132,7 @@ export function rule(part: Partial<Rule> = {}): Rule {
     reopen_within_seconds: 86_400,
     repeat_every_seconds: 86_400,
     no_data_after_seconds: null,
+    deadline_seconds: null,
     silenced_until: null,
     silence_reason: null,
     notify_resolved: true,

@@ -1,6 +1,7 @@
 import { fireEvent, render, screen } from '@testing-library/svelte';
 import { describe, expect, test } from 'vitest';
 import { defaults } from '../src/lib/state/filters';
+import { NO_OPEN } from '../src/lib/state/open';
 import type { Row } from '../src/lib/state/view';
 import Cards from '../src/lib/ui/Cards.svelte';
 import Chart from '../src/lib/ui/Chart.svelte';
@@ -61,6 +62,16 @@ describe('the table', () => {
     expect(screen.getByRole('button', { name: /2 changes/ })).toBeTruthy();
   });
 
+  test('says in words that runs are overdue, and sorts by what is open', () => {
+    const open = { open: 4, overdue: 2, oldestAt: T0, abandoned: 1 };
+    const stuck = row({ key: 'stuck', name: 'Stuck', counts: counts(1, 1), open });
+    render(Table, { ...props([good, bad, stuck]), filters: { ...defaults('UTC'), sort: 'open' } });
+    expect(names()).toEqual(['Stuck', 'Bad', 'Good']);
+    const line = screen.getByRole('row', { name: /Stuck/ });
+    expect(line.querySelector('td.unended')?.textContent).toMatch(/4\s*▲ 2 overdue/);
+    expect(line.querySelector('td.failed')?.textContent).toContain('of which 1 abandoned');
+  });
+
   test('draws the rows in sight of a thousand, and tells how many there are', () => {
     const many = Array.from({ length: 1000 }, (_, n) => row({ key: `k${n}`, name: `Flow ${n}` }));
     render(Table, props(many));
@@ -102,14 +113,34 @@ test('what narrows the table says that it narrows nothing else, and can be made 
 });
 
 test('the cards say nothing of a rate that nobody can know', () => {
-  const some = { filters: defaults('UTC'), change: () => undefined };
+  const some = { filters: defaults('UTC'), change: () => undefined, open: NO_OPEN, now: T0 };
   render(Cards, { ...some, counts: counts(2, 1, 4), previous: counts() });
   expect(screen.getByTestId('card-rate').textContent).toContain('Not enough runs');
   expect(screen.getByTestId('card-canceled').textContent).toContain('4');
 });
 
+test('the cards say what is open, how old and overdue it is, and which failures are abandoned', async () => {
+  const open = { open: 12, overdue: 2, oldestAt: T0 - 7_200_000, abandoned: 3 };
+  const some = { filters: defaults('UTC'), change: () => undefined, previous: counts(), now: T0 };
+  const { rerender } = render(Cards, { ...some, counts: counts(90, 10), open });
+  const card = screen.getByTestId('card-open');
+  expect(card.textContent).toMatch(/12\s*oldest: 2\u202fh\s*▲ 2 overdue/);
+  expect(card.textContent).toContain('at least 15 minutes');
+  expect(screen.getByTestId('card-failed').textContent).toContain('of which 3 abandoned');
+  await rerender({ ...some, counts: counts(90, 10), open: NO_OPEN });
+  expect(card.textContent).toContain('no run is open');
+  expect(card.textContent).not.toContain('▲');
+  expect(screen.getByTestId('card-failed').textContent).not.toContain('abandoned');
+});
+
 test('the cards call more failures worse, but not than a time of which nothing is known', async () => {
-  const some = { filters: defaults('UTC'), change: () => undefined, counts: counts(90, 10) };
+  const some = {
+    filters: defaults('UTC'),
+    change: () => undefined,
+    counts: counts(90, 10),
+    open: NO_OPEN,
+    now: T0,
+  };
   const { rerender } = render(Cards, { ...some, previous: counts(95, 5) });
   expect(screen.getByTestId('card-failed').textContent).toMatch(/▲\s*worse:\s*\+100 %/);
   await rerender({ ...some, previous: counts() });

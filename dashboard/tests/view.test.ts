@@ -1,11 +1,63 @@
 import { describe, expect, test } from 'vitest';
 import { lagOf, readMessage } from '../src/lib/live/message';
-import { applyToSeries, applyToTable, type Scope } from '../src/lib/state/apply';
+import { applyOpen, applyToSeries, applyToTable, type Scope } from '../src/lib/state/apply';
+import { NO_OPEN, openTotal } from '../src/lib/state/open';
 import { failuresInARow } from '../src/lib/state/view';
-import { change, counts, message, series, table } from './some';
+import { change, counts, FLOW, message, opened, PROJECT, row, series, table } from './some';
 
-const ALL: Scope = { open: true, concerns: () => true };
-const PAST: Scope = { open: false, concerns: () => true };
+const ALL: Scope = { open: true, concerns: () => true, versionsOf: () => [FLOW] };
+const PAST: Scope = { open: false, concerns: () => true, versionsOf: () => [FLOW] };
+
+describe('open runs', () => {
+  const OTHER = '00000000-0000-4000-8000-000000000002';
+  const early = Date.parse('2026-11-23T11:00:00Z');
+  const others = { open: 2, overdue: 2, oldestAt: early, abandoned: 1 };
+  const both: Scope = { ...ALL, versionsOf: () => [FLOW, OTHER] };
+  const whole = table(3, counts(5, 4), {
+    open: { [FLOW]: NO_OPEN, [OTHER]: others },
+    rows: [row({ counts: counts(5, 4), open: others })],
+  });
+
+  test('are replaced, not added to, and versions add up', () => {
+    const once = applyOpen(whole, opened(), both);
+    const twice = applyOpen(once.view, opened(), both);
+    for (const { view, behind } of [once, twice]) {
+      expect(behind).toBe(false);
+      expect(view.rows[0]?.open).toEqual({ open: 5, overdue: 3, oldestAt: early, abandoned: 1 });
+      expect(openTotal(view)).toEqual({ open: 5, overdue: 3, oldestAt: early, abandoned: 1 });
+    }
+    const { view } = applyOpen(
+      once.view,
+      opened({ open: 0, overdue: 0, oldest_open_at: null }),
+      both,
+    );
+    expect(view.rows[0]?.open).toEqual(others);
+  });
+
+  test('that are abandoned now are so in a period that goes on, and in no other', () => {
+    const two = opened({ abandoned: 2 });
+    expect(applyOpen(whole, two, both).view.rows[0]?.open.abandoned).toBe(3);
+    expect(applyOpen(whole, two, { ...both, open: false }).view.rows[0]?.open.abandoned).toBe(1);
+    const most = applyOpen(whole, opened({ abandoned: 900 }), both).view;
+    expect(most.rows[0]?.open.abandoned).toBe(4); // all that failed
+  });
+
+  test('of one version are those of its row, where each version has one', () => {
+    const apart = { ...whole, apart: true, rows: [row({ key: FLOW }), row({ key: OTHER })] };
+    const { view } = applyOpen(apart, opened(), both);
+    expect(view.rows.map((one) => one.open.open)).toEqual([3, 0]);
+  });
+
+  test('of a version that is not known are fetched, and of what is not shown are not', () => {
+    expect(applyOpen(whole, opened({ workflow_id: PROJECT }), both).behind).toBe(true);
+    const none = { ...both, concerns: () => false };
+    expect(applyOpen(whole, opened(), none)).toEqual({
+      view: whole,
+      changed: false,
+      behind: false,
+    });
+  });
+});
 
 describe('a broadcast', () => {
   test('adds its deltas where it begins where the numbers end', () => {
@@ -73,7 +125,7 @@ describe('a broadcast', () => {
   test('of an unknown workflow asks for the numbers; of one that is not shown, nothing', () => {
     const strange = message({ ...change(0, 1, counts(1), ['12:05', counts(1)]), workflow_id: 'x' });
     expect(applyToTable(table(3, counts(1)), strange, ALL).behind).toBe(true);
-    const other = { open: true, concerns: () => false };
+    const other = { open: true, concerns: () => false, versionsOf: () => [] };
     expect(applyToTable(table(3, counts(1)), strange, other).behind).toBe(false);
   });
 
@@ -113,6 +165,11 @@ describe('a broadcast', () => {
     const stale = { ...fresh, last_success_at: '2026-11-23T10:00:00Z', deltas: [] };
     expect(lagOf(message(fresh))).toBe(250);
     expect(lagOf(message(stale))).toBeNull();
+    const found = {
+      ...change(3, 4, counts(0, 1), ['12:20', counts(0, 1)]),
+      last_failure_at: '2026-11-23T12:20:00Z',
+    };
+    expect(lagOf(message(found))).toBeNull(); // abandoned: found ten minutes later by design
   });
 });
 

@@ -45,6 +45,8 @@ def lines(notice: dict[str, Any]) -> list[str]:
     found = []
     if notice["cause"] == "no_data":
         found.append(f"Last finished run: {measured['last_finished_at'] or 'none'}")
+    elif notice.get("open") is not None:
+        found += _open_lines(notice["open"], rule)
     else:
         total = measured["success_count"] + measured["failure_count"]
         text = f"{measured['success_count']} of {total} runs succeeded"
@@ -62,6 +64,18 @@ def lines(notice: dict[str, Any]) -> list[str]:
     else:
         found.append(f"Since {notice['opened_at']}")
     return found
+
+
+def _open_lines(counts: dict[str, Any], rule: dict[str, Any]) -> list[str]:
+    """What is open, and what the rule allows."""
+    text = f"{counts['open']} open runs, {counts['overdue']} of them overdue"
+    if counts["oldest_open_at"] is not None:
+        text += f"; the oldest started at {counts['oldest_open_at']}"
+    if rule["metric"] == "overdue_count":
+        allowed = f"more than {rule['threshold']:g} overdue runs"
+    else:
+        allowed = f"a run open for longer than {duration(rule['threshold'])}"
+    return [text, f"Rule: {allowed}"]
 
 
 def percent(share: float) -> str:

@@ -30,6 +30,10 @@ COLUMNS = (
     "success_rate_change",
     "last_success_at",
     "last_failure_at",
+    "open",
+    "oldest_open_at",
+    "overdue",
+    "abandoned",
 )
 _FORMULA = (
     "=",

@@ -24,7 +24,7 @@ from meshmetrics.api.parameters import (
 )
 from meshmetrics.api.problems import Problem, responses
 from meshmetrics.api.reader import Page, Reader, Reading, Wanted
-from meshmetrics.api.schemas import Counts, History, Summary, Workflow
+from meshmetrics.api.schemas import Counts, History, OpenRuns, Summary, Workflow
 
 EXPORT_PAGE = 500
 
@@ -190,6 +190,7 @@ def _comparison(row: asyncpg.Record) -> dict[str, Any]:
         "period": {**row, "from": starts_at, "to": row["ends_at"]},
         "previous": {"from": row["previous_starts_at"], "to": starts_at, **_previous(row)},
         "success_rate_change": row["success_rate_change"],
+        **{name: row[name] for name in OpenRuns.model_fields},
     }
 
 

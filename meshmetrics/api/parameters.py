@@ -45,6 +45,8 @@ SORTS = (
     "success_rate_change",
     "last_success_at",
     "last_failure_at",
+    "open",
+    "overdue",
 )
 MOST_IDS = 200
 

@@ -11,7 +11,17 @@ from pydantic_core import PydanticCustomError
 
 from meshmetrics.api.alerts_schemas import Body, Name, Note
 
-Metric = Literal["success_rate", "failure_rate", "failure_count", "consecutive_failures", "no_runs"]
+Metric = Literal[
+    "success_rate",
+    "failure_rate",
+    "failure_count",
+    "consecutive_failures",
+    "no_runs",
+    "overdue_count",
+    "open_too_long",
+]
+OF_OPEN_RUNS = ("overdue_count", "open_too_long")
+"""Metrics of the runs that are open now: there is no window, and no history to try them on."""
 Slug = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
 
 
@@ -37,7 +47,11 @@ class RuleFields(Body):
         default=None, description="Which side of the threshold is told of; null: the bad one"
     )
     threshold: float | None = Field(
-        default=None, ge=0, le=1_000_000, description="A share or a count; null: 0.95"
+        default=None,
+        ge=0,
+        le=1_000_000,
+        description="A share, a count, or seconds of `open_too_long`; null: 0.95, and 0 of"
+        " `overdue_count`",
     )
     window_seconds: int = Field(default=86_400, ge=300, le=2_592_000)
     window_min_runs: int = Field(
@@ -57,6 +71,13 @@ class RuleFields(Body):
     no_data_after_seconds: int | None = Field(
         default=None, ge=60, le=31_536_000, description="Of `no_runs`"
     )
+    deadline_seconds: int | None = Field(
+        default=None,
+        ge=60,
+        le=31_536_000,
+        description="Of `overdue_count`: how long a run may be open, of the workflows of this rule;"
+        " null: three times the 99th percentile of their durations, at least 15 minutes",
+    )
     silenced_until: AwareDatetime | None = None
     silence_reason: Note | None = None
     notify_resolved: bool = True
@@ -68,11 +89,15 @@ class RuleFields(Body):
     def _fits(self) -> RuleFields:
         rate = self.metric in ("success_rate", "failure_rate")
         if self.threshold is None:
-            if self.metric in ("failure_rate", "failure_count"):
+            if self.metric in ("failure_rate", "failure_count", "open_too_long"):
                 raise _unfit("threshold", "a threshold, with this metric")
-            self.threshold = 0.95
+            self.threshold = 0 if self.metric == "overdue_count" else 0.95
         if self.comparison is None:
             self.comparison = "below" if self.metric == "success_rate" else "above"
+        if self.metric in OF_OPEN_RUNS and self.comparison == "below":
+            raise _unfit("comparison", "above or null, of open runs")
+        if self.metric != "overdue_count" and self.deadline_seconds is not None:
+            raise _unfit("deadline_seconds", "a time with overdue_count, null with other metrics")
         if rate and self.threshold > 1:
             raise _unfit("threshold", "a share from 0 to 1, of a rate")
         if rate and (self.recovery_threshold or 0) > 1:
@@ -149,6 +174,7 @@ class Rule(BaseModel):
     reopen_within_seconds: int
     repeat_every_seconds: int
     no_data_after_seconds: int | None
+    deadline_seconds: int | None
     silenced_until: datetime | None
     silence_reason: str | None
     notify_resolved: bool
@@ -175,6 +201,10 @@ class Preview(BaseModel):
     count: int
     incidents: list[WouldOpen]
     complete: bool = Field(description="False: there were more runs than are looked at")
+    history: bool = Field(
+        description="False: the rule is about open runs. Past numbers of those are not stored, so"
+        " nothing can be said about the last 30 days"
+    )
 
 
 class Silence(Body):

@@ -13,6 +13,7 @@ from meshmetrics.api.callers import Api, Signed
 from meshmetrics.api.paging import Project
 from meshmetrics.api.problems import explain
 from meshmetrics.api.rule_schemas import (
+    OF_OPEN_RUNS,
     NewRule,
     Preview,
     Rule,
@@ -54,7 +55,8 @@ async def preview(api: Api, who: Signed, rule: NewRule) -> Preview:
     incidents.sort(key=lambda i: i.opened_at)
     runs = {row["workflow_slug"]: row["runs"] for row in found}
     complete = sum(runs.values()) < PREVIEW_RUNS
-    return Preview(count=len(incidents), incidents=incidents, complete=complete)
+    history = rule.metric not in OF_OPEN_RUNS
+    return Preview(count=len(incidents), incidents=incidents, complete=complete, history=history)
 
 
 @router.get("/rules/{rule_id}")
@@ -72,7 +74,13 @@ async def change_rule(api: Api, who: Signed, rule_id: UUID, change: RuleChange) 
         old = await rows.one(RULES, rule_id)
         kept = {name: old[name] for name in RuleFields.model_fields}
         if given.get("metric", old["metric"]) != old["metric"]:  # another scale
-            given = {"threshold": None, "comparison": None, "recovery_threshold": None, **given}
+            given = {
+                "threshold": None,
+                "comparison": None,
+                "recovery_threshold": None,
+                "deadline_seconds": None,
+                **given,
+            }
         try:
             whole = RuleFields.model_validate({**kept, **given})
         except ValidationError as error:

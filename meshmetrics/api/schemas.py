@@ -45,6 +45,18 @@ class Period(Counts):
     to: datetime = Field(description="End of what is counted here, rounded up likewise")
 
 
+class OpenRuns(BaseModel):
+    """Runs that have not ended, and those that never will."""
+
+    open: int = Field(description="Runs that are running or paused now")
+    oldest_open_at: datetime | None = Field(description="When the oldest open run started")
+    overdue: int = Field(description="Open runs that are open for longer than their deadline")
+    abandoned: int = Field(
+        description="How many of the period's failures are abandoned: a step failed, and nothing"
+        " followed. Such a run counts as a failure until it goes on"
+    )
+
+
 class Comparison(BaseModel):
     """A period, and the one of the same length before it."""
 
@@ -78,6 +90,10 @@ class Held(BaseModel):
     success_count: int
     failure_count: int
     canceled_count: int
+    open: int
+    oldest_open_at: datetime | None
+    overdue: int
+    abandoned: int = Field(description="Runs that are abandoned now, whatever the period")
 
 
 class Live(BaseModel):
@@ -90,7 +106,7 @@ class Live(BaseModel):
     )
 
 
-class History(Comparison, Series, Live):
+class History(Comparison, OpenRuns, Series, Live):
     """All workflows asked for, together."""
 
     workflows: int = Field(description="How many workflows that are")
@@ -105,7 +121,7 @@ class Totals(Counts):
     revision: int = Field(description="Grows whenever one of the counters changes")
 
 
-class Workflow(Comparison, Series, Live):
+class Workflow(Comparison, OpenRuns, Series, Live):
     """One workflow."""
 
     workflow_id: UUID = Field(description="Of the newest version counted here")
@@ -117,7 +133,7 @@ class Workflow(Comparison, Series, Live):
     totals: Totals
 
 
-class Row(Counts):
+class Row(Counts, OpenRuns):
     """One workflow, or one version of it, in the table."""
 
     workflow_id: UUID = Field(description="Of the newest version counted in this row")
@@ -135,7 +151,7 @@ class Row(Counts):
     last_failure_at: datetime | None
 
 
-class Summary(Comparison, Live):
+class Summary(Comparison, OpenRuns, Live):
     """All workflows asked for, together and one by one."""
 
     workflows: int = Field(

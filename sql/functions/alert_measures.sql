@@ -17,7 +17,8 @@ returns table (
   failures_in_row integer,
   last_failure_at timestamptz,
   last_run_at timestamptz, -- the last that succeeded or failed
-  last_finished_at timestamptz -- the last with any outcome
+  last_finished_at timestamptz, -- the last with any outcome
+  open_value double precision -- overdue_count: their number; open_too_long: the oldest's age in seconds
 )
 language plpgsql
 stable
@@ -43,22 +44,24 @@ begin
   ),
   versions as materialized (
     select
-      d.id, d.project_id, d.slug, m.last_success_at, m.last_failure_at,
+      d.id, d.project_id, d.slug, m.last_success_at, m.last_failure_at, o.overdue_count, o.oldest_open_at,
       (
         select max(b.bucket_start) + interval '15 minutes' from meshmetrics.retired_buckets b
         where b.workflow_id = d.id and b.grain = 'quarter'
       ) as deleted_until
     from public.workflow_definitions d
     left join public.workflow_run_metrics m on m.workflow_id = d.id
+    left join public.workflow_run_open_counts o on o.workflow_id = d.id
     where d.project_id in (select w.project_id from watched w)
-      and (m.workflow_id is not null or d.status = 'published')
+      and (m.workflow_id is not null or o.workflow_id is not null or d.status = 'published')
   ),
   gathered as (
     select
       v.project_id, v.slug, array_agg(v.id) as ids,
       coalesce(max(v.last_success_at), '-infinity') as last_success,
       coalesce(max(v.last_failure_at), '-infinity') as last_failure,
-      max(v.deleted_until) as deleted_until
+      max(v.deleted_until) as deleted_until,
+      sum(v.overdue_count) as overdue, min(v.oldest_open_at) as oldest_open_at
     from versions v
     where workflow_ids is null or (v.project_id, v.slug) in (select t.project_id, t.slug from touched t)
     group by v.project_id, v.slug
@@ -66,7 +69,7 @@ begin
     select
       v.project_id, '', array_agg(v.id),
       coalesce(max(v.last_success_at), '-infinity'), coalesce(max(v.last_failure_at), '-infinity'),
-      max(v.deleted_until)
+      max(v.deleted_until), sum(v.overdue_count), min(v.oldest_open_at)
     from versions v
     where v.project_id in (
       select r.project_id from public.workflow_alert_rules r where r.enabled and r.scope = 'project'
@@ -94,7 +97,7 @@ begin
       u.rule, (u.rule).metric, (u.rule).metric in ('success_rate', 'failure_rate') as of_rate,
       (u.rule).window_min_runs as most, u.place, u.slug, u.ids, s as old,
       u.last_success, u.last_failure, greatest(u.last_success, u.last_failure) as last_run,
-      u.deleted_until,
+      u.deleted_until, u.overdue, u.oldest_open_at,
       coalesce(s.epoch, '-infinity') as epoch,
       greatest(
         as_of - make_interval(secs => (u.rule).window_seconds),
@@ -147,7 +150,7 @@ begin
     select
       u.*, n.successes as last_successes, n.failures as last_failures, n.from_at as last_from,
       -- Whether the buckets have to be asked. Runs that were deleted are in them alone.
-      u.metric not in ('no_runs', 'consecutive_failures')
+      u.metric not in ('no_runs', 'consecutive_failures', 'overdue_count', 'open_too_long')
         and u.last_run >= u.from_at
         and (
           n.from_at is null
@@ -214,6 +217,10 @@ begin
         )
       )
       else u.last_run
+    end,
+    case u.metric
+      when 'overdue_count' then coalesce(u.overdue, 0)::double precision
+      when 'open_too_long' then extract(epoch from as_of - u.oldest_open_at)::double precision
     end
   from looked u
   left join counts c

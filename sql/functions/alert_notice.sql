@@ -74,6 +74,16 @@ begin
       'success_rate_low', bounds.low, 'success_rate_high', bounds.high,
       'last_finished_at', nullif(last_finished_at, '-infinity')
     ),
+    'open', case
+      when rule.metric in ('overdue_count', 'open_too_long') then (
+        select jsonb_build_object(
+          'open', coalesce(sum(c.open_count), 0), 'overdue', coalesce(sum(c.overdue_count), 0),
+          'oldest_open_at', min(c.oldest_open_at)
+        )
+        from public.workflow_run_open_counts c
+        where c.workflow_id = any (ids)
+      )
+    end,
     'previous', jsonb_build_object(
       'success_count', before.successes, 'failure_count', before.failures,
       'success_rate',

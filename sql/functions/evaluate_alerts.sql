@@ -30,7 +30,7 @@ begin
   with measured as materialized (
     select
       m.*,
-      public.workflow_alert_judge(m.rule, m.successes, m.failures, m.failures_in_row) as verdict,
+      public.workflow_alert_judge(m.rule, m.successes, m.failures, m.failures_in_row, m.open_value) as verdict,
       (m.rule).metric = 'no_runs' and moment - make_interval(secs => (m.rule).no_data_after_seconds)
         >= coalesce(nullif(m.last_finished_at, '-infinity'), (m.rule).created_at) as silent
     from meshmetrics.alert_measures(moment, workflow_ids) m
@@ -39,7 +39,7 @@ begin
   moving as materialized (
     select m.*
     from measured m
-    where (m.old).incident_id is not null or m.silent or m.verdict in ('rate', 'count', 'consecutive')
+    where (m.old).incident_id is not null or m.silent or m.verdict in ('rate', 'count', 'consecutive', 'overdue', 'open')
       or ((m.old).state, (m.old).success_count, (m.old).failure_count)
         is distinct from (m.verdict, m.successes, m.failures)
   ),
@@ -76,7 +76,7 @@ begin
         m.ids, 'success', greatest(m.last_failure_at, (m.incident).opened_until), 'infinity',
         (m.rule).recovery_runs
       ) as successes_in_row,
-      (m.incident).cause <> 'no_data'
+      (m.incident).cause not in ('no_data', 'overdue', 'open')
         and (w.successes, w.failures)
           is distinct from ((m.incident).opened_success, (m.incident).opened_failure)
         and public.workflow_alert_judge(
@@ -96,7 +96,7 @@ begin
             ),
             (m.incident).opened_until, greatest((m.rule).consecutive, 1)
           )
-        ) not in ('rate', 'count', 'consecutive') as corrected
+        ) not in ('rate', 'count', 'consecutive', 'overdue', 'open') as corrected
     from held m
     left join counted c on c.question = m.question
     left join counted o on o.question = -m.question
@@ -107,7 +107,7 @@ begin
       m.*, o.incident, last.id as last_id, last.reopened,
       case
         when o.incident is null then case
-          when m.silent or m.verdict in ('rate', 'count', 'consecutive') then case
+          when m.silent or m.verdict in ('rate', 'count', 'consecutive', 'overdue', 'open') then case
             when last.id is null then 'opened'
             when cardinality(last.reopened) >= 2 and last.flapping_since is null then 'flapping'
             else 'reopened'
@@ -116,6 +116,8 @@ begin
         when o.corrected then 'corrected'
         when case
           when (m.rule).metric = 'no_runs' then not m.silent
+          when (m.rule).metric in ('overdue_count', 'open_too_long')
+            then m.verdict not in ('overdue', 'open')
           else public.workflow_alert_recovered(
             m.rule, m.successes, m.failures, o.since_successes, o.since_failures, o.successes_in_row
           )
@@ -139,7 +141,7 @@ begin
             then i.flapping_since
         end as flapping_since
       from public.workflow_alert_incidents i
-      where (m.old).incident_id is null and (m.silent or m.verdict in ('rate', 'count', 'consecutive'))
+      where (m.old).incident_id is null and (m.silent or m.verdict in ('rate', 'count', 'consecutive', 'overdue', 'open'))
         and i.rule_id = (m.rule).id and i.workflow_slug = m.slug and i.close_reason = 'recovered'
         and i.closed_at > moment - make_interval(secs => (m.rule).reopen_within_seconds)
       order by i.closed_at desc
@@ -156,7 +158,7 @@ begin
         when j.silent then 'no_data'
         when j.action in ('opened', 'reopened') then 'firing'
         when j.incident is null then j.verdict
-        when j.verdict not in ('rate', 'count', 'consecutive') then 'recovering'
+        when j.verdict not in ('rate', 'count', 'consecutive', 'overdue', 'open') then 'recovering'
         when (j.incident).flapping_since is not null then 'flapping'
         else 'firing'
       end as next,

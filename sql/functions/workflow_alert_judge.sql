@@ -1,5 +1,6 @@
 -- What a rule says of a window: ok, insufficient, pending (beyond the threshold, but it may be
--- chance), or why it breaks the rule: rate, count, consecutive. no_runs looks at no window: ok.
+-- chance), or why it breaks the rule: rate, count, consecutive; overdue and open, which depend on
+-- open_value alone and on no window: see alert_measures. no_runs looks at no window either: ok.
 --
 -- method wilson: the 95 % bound of the rate has to be beyond the threshold, not the rate alone.
 -- Failures in a row break a rule that watches for trouble whatever the rate, with fewer than
@@ -8,7 +9,8 @@ create or replace function public.workflow_alert_judge(
   rule public.workflow_alert_rules,
   successes bigint,
   failures bigint,
-  failures_in_row integer
+  failures_in_row integer,
+  open_value double precision default null
 )
 returns text
 language plpgsql
@@ -23,6 +25,13 @@ declare
 begin
   if rule.metric = 'no_runs' then
     return 'ok';
+  end if;
+  if rule.metric in ('overdue_count', 'open_too_long') then
+    return case
+      when open_value > rule.threshold
+        then case rule.metric when 'overdue_count' then 'overdue' else 'open' end
+      else 'ok'
+    end;
   end if;
   if rule.metric = 'consecutive_failures' then
     return case

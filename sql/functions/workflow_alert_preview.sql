@@ -2,6 +2,8 @@
 -- see, one after the other, judged as the daemon judges them. `wanted` has the columns of a rule;
 -- those that are missing are the defaults. At most the last most_runs runs are looked at.
 --
+-- Of open runs there is no history: a rule on those has no row here.
+--
 -- A window begins as the daemon's does; it looks at the moment of each run's end only, so that what
 -- only time brings about (a count that falls) is seen at the next run.
 create or replace function public.workflow_alert_preview(wanted jsonb, project uuid, most_runs integer)
@@ -44,6 +46,9 @@ declare
   verdict text;
 begin
   rule := jsonb_populate_record(null::public.workflow_alert_rules, defaults || wanted);
+  if rule.metric in ('overdue_count', 'open_too_long') then
+    return;
+  end if;
   for flow in
     select
       case when rule.scope = 'project' then '' else r.slug end as slug,

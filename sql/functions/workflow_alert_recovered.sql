@@ -27,8 +27,8 @@ declare
   rate double precision;
   since_rate double precision;
 begin
-  if rule.metric = 'no_runs' then
-    return false; -- it closes when a run finishes
+  if rule.metric in ('no_runs', 'overdue_count', 'open_too_long') then
+    return false; -- it closes as soon as it no longer breaks the rule: see evaluate_alerts
   end if;
   if rule.metric = 'consecutive_failures' then
     return successes_in_row >= rule.recovery_runs;

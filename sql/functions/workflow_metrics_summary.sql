@@ -53,6 +53,10 @@ returns table (
   success_rate_change double precision,
   last_success_at timestamptz,
   last_failure_at timestamptz,
+  open bigint,
+  oldest_open_at timestamptz,
+  overdue bigint,
+  abandoned bigint,
   sort_number double precision,
   sort_text text,
   matching bigint,
@@ -70,7 +74,7 @@ declare
   columns constant text[] := array[
     'name', 'slug', 'version', 'runs', 'success_count', 'failure_count', 'canceled_count',
     'success_rate', 'success_rate_low', 'failure_rate', 'failure_rate_low', 'success_rate_change',
-    'last_success_at', 'last_failure_at'
+    'last_success_at', 'last_failure_at', 'open', 'overdue'
   ];
   most constant integer := 500;
   projects constant uuid[] := array( -- each once, however often it is named
@@ -147,12 +151,22 @@ begin
     ) b
     group by b.workflow_id
   ),
+  opened as materialized (
+    select o.*
+    from (
+      select array_agg(m.project_id) as project_ids, array_agg(m.workflow_id) as version_ids from members m
+    ) a
+    cross join lateral public.workflow_metrics_open(
+      a.project_ids, a.version_ids, period.starts_at, period.ends_at
+    ) o
+  ),
   counted as (
     select
       m.*, s.success, s.failure, s.canceled, s.success_before, s.failure_before, s.canceled_before,
-      r.last_success_at, r.last_failure_at
+      r.last_success_at, r.last_failure_at, o.open, o.oldest_open_at, o.overdue, o.abandoned
     from members m
     left join sums s on s.workflow_id = m.workflow_id
+    left join opened o on o.workflow_id = m.workflow_id
     left join lateral (
       select c.last_success_at, c.last_failure_at
       from public.workflow_run_metrics c
@@ -174,7 +188,11 @@ begin
       coalesce(sum(c.failure_before), 0)::bigint as failure_before,
       coalesce(sum(c.canceled_before), 0)::bigint as canceled_before,
       max(c.last_success_at) as last_success_at,
-      max(c.last_failure_at) as last_failure_at
+      max(c.last_failure_at) as last_failure_at,
+      coalesce(sum(c.open), 0)::bigint as open,
+      min(c.oldest_open_at) as oldest_open_at,
+      coalesce(sum(c.overdue), 0)::bigint as overdue,
+      coalesce(sum(c.abandoned), 0)::bigint as abandoned
     from counted c
     group by c.project_id, c.slug, c.apart
   ),
@@ -204,6 +222,8 @@ begin
           when 'success_rate_change' then r.rate - r.rate_before
           when 'last_success_at' then extract(epoch from r.last_success_at)::double precision
           when 'last_failure_at' then extract(epoch from r.last_failure_at)::double precision
+          when 'open' then r.open
+          when 'overdue' then r.overdue
           when 'name' then 0
           when 'slug' then 0
         end,
@@ -221,6 +241,7 @@ begin
     k.success_before, k.failure_before, k.canceled_before,
     k.rate_before, v.low, v.high, k.rate - k.rate_before,
     k.last_success_at, k.last_failure_at,
+    k.open, k.oldest_open_at, k.overdue, k.abandoned,
     k.sort_number, k.sort_text, k.matching, count(*) over ()
   from keyed k
   cross join lateral public.workflow_metrics_wilson(

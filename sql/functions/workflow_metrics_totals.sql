@@ -2,6 +2,9 @@
 -- 95 % interval, the period of the same length before, and the change against it (a difference of
 -- rates: 0.02 is two percentage points). A rate of no runs is null.
 --
+-- open, oldest_open_at, overdue: of now, whatever the period. abandoned: how many of the period's failures
+-- are runs that the engine left open.
+--
 -- starts_at, ends_at and previous_starts_at are what the numbers are of: see
 -- workflow_metrics_period. The other parameters are those of workflow_metrics_members.
 create or replace function public.workflow_metrics_totals(
@@ -29,7 +32,11 @@ returns table (
   previous_success_rate double precision,
   previous_success_rate_low double precision,
   previous_success_rate_high double precision,
-  success_rate_change double precision
+  success_rate_change double precision,
+  open bigint,
+  oldest_open_at timestamptz,
+  overdue bigint,
+  abandoned bigint
 )
 language plpgsql
 stable
@@ -46,6 +53,7 @@ begin
   select p.* into period from public.workflow_metrics_period(from_at, to_at) p;
   select
     coalesce(array_agg(m.workflow_id), '{}') as version_ids,
+    coalesce(array_agg(m.project_id), '{}') as project_ids,
     count(distinct (m.project_id, m.slug))::integer as workflows
   into members
   from public.workflow_metrics_members(project_ids, workflow_ids, search, version_mode) m;
@@ -62,7 +70,8 @@ begin
     c.success_count, c.failure_count, c.canceled_count,
     r.rate, w.low, w.high,
     b.success_count, b.failure_count, b.canceled_count,
-    r.rate_before, v.low, v.high, r.rate - r.rate_before
+    r.rate_before, v.low, v.high, r.rate - r.rate_before,
+    o.open, o.oldest_open_at, o.overdue, o.abandoned
   from sums c
   join sums b on b.n = 1
   cross join lateral (
@@ -72,6 +81,14 @@ begin
   ) r
   cross join lateral public.workflow_metrics_wilson(c.success_count, c.success_count + c.failure_count) w
   cross join lateral public.workflow_metrics_wilson(b.success_count, b.success_count + b.failure_count) v
+  cross join (
+    select
+      coalesce(sum(x.open), 0)::bigint as open, min(x.oldest_open_at) as oldest_open_at,
+      coalesce(sum(x.overdue), 0)::bigint as overdue, coalesce(sum(x.abandoned), 0)::bigint as abandoned
+    from public.workflow_metrics_open(
+      members.project_ids, members.version_ids, period.starts_at, period.ends_at
+    ) x
+  ) o
   where c.n = 2;
 end;
 $$;

@@ -3,6 +3,8 @@
 -- reads this in the transaction of the numbers that it shows: a change whose base_revision is this
 -- revision is the first one that they do not hold. The parameters are those of workflow_metrics_members.
 --
+-- open, oldest_open_at, overdue and abandoned are absolute, as in the event `open`.
+--
 -- created_at is null where workflow_definitions has no such column: MeshHook promises none. The name is
 -- left unqualified below, and is that of `otherwise` where the table lacks it.
 create or replace function public.workflow_metrics_versions(
@@ -21,7 +23,11 @@ returns table (
   revision bigint,
   success_count bigint,
   failure_count bigint,
-  canceled_count bigint
+  canceled_count bigint,
+  open integer,
+  oldest_open_at timestamptz,
+  overdue integer,
+  abandoned integer
 )
 language plpgsql
 stable
@@ -34,7 +40,8 @@ begin
   select
     m.workflow_id, m.project_id, p.name, m.slug, m.version, m.name, d.made_at,
     coalesce(c.revision, 0), coalesce(c.success_count, 0), coalesce(c.failure_count, 0),
-    coalesce(c.canceled_count, 0)
+    coalesce(c.canceled_count, 0), coalesce(o.open_count, 0), o.oldest_open_at,
+    coalesce(o.overdue_count, 0), coalesce(o.abandoned_count, 0)
   from public.workflow_metrics_members(project_ids, workflow_ids, null, version_mode) m
   join public.projects p on p.id = m.project_id
   cross join lateral (
@@ -42,6 +49,7 @@ begin
     from (select null::timestamptz as created_at) otherwise
   ) d
   left join public.workflow_run_metrics c on c.workflow_id = m.workflow_id
+  left join public.workflow_run_open_counts o on o.workflow_id = m.workflow_id
   order by p.name, m.project_id, m.slug, m.version;
 end;
 $$;

@@ -42,7 +42,11 @@ returns table (
   previous_success_rate double precision,
   previous_success_rate_low double precision,
   previous_success_rate_high double precision,
-  success_rate_change double precision
+  success_rate_change double precision,
+  open bigint,
+  oldest_open_at timestamptz,
+  overdue bigint,
+  abandoned bigint
 )
 language plpgsql
 stable
@@ -88,7 +92,7 @@ begin
     t.success_rate, t.success_rate_low, t.success_rate_high,
     t.previous_success_count, t.previous_failure_count, t.previous_canceled_count,
     t.previous_success_rate, t.previous_success_rate_low, t.previous_success_rate_high,
-    t.success_rate_change
+    t.success_rate_change, t.open, t.oldest_open_at, t.overdue, t.abandoned
   from newest l
   cross join counters c
   cross join lateral public.workflow_metrics_wilson(c.success, c.success + c.failure) w

@@ -58,3 +58,39 @@ alter table meshmetrics.workflow_deadlines enable row level security;
 -- What a rule may set in place of the computed deadline; null: the computed one.
 alter table public.workflow_alert_rules add column deadline_seconds integer
   check (deadline_seconds between 60 and 31536000);
+
+-- Rules on open runs, and what their incidents are opened for.
+alter table public.workflow_alert_rules
+  -- squawk-ignore ban-drop-constraint
+  drop constraint workflow_alert_rules_metric_check,
+  -- squawk-ignore constraint-missing-not-valid
+  add constraint workflow_alert_rules_metric_check check (
+    metric in (
+      'success_rate', 'failure_rate', 'failure_count', 'consecutive_failures', 'no_runs',
+      'overdue_count', 'open_too_long'
+    )
+  );
+alter table public.workflow_alert_incidents
+  -- squawk-ignore ban-drop-constraint
+  drop constraint workflow_alert_incidents_cause_check,
+  -- squawk-ignore constraint-missing-not-valid
+  add constraint workflow_alert_incidents_cause_check check (
+    cause in ('rate', 'count', 'consecutive', 'no_data', 'overdue', 'open')
+  );
+-- squawk-ignore ban-drop-function
+drop function if exists public.workflow_alert_judge(public.workflow_alert_rules, bigint, bigint, integer);
+-- squawk-ignore ban-drop-function
+drop function if exists meshmetrics.alert_measures(timestamptz, uuid[]);
+
+-- What these return has more columns now, which no `create or replace` can change.
+-- squawk-ignore ban-drop-function
+drop function if exists public.workflow_metrics_totals(timestamptz, timestamptz, uuid[], uuid[], text, text);
+-- squawk-ignore ban-drop-function
+drop function if exists public.workflow_metrics_summary(
+  timestamptz, timestamptz, uuid[], uuid[], text, text, text, boolean, bigint, text, boolean,
+  integer, double precision, text, uuid
+);
+-- squawk-ignore ban-drop-function
+drop function if exists public.workflow_metrics_versions(uuid[], uuid[], text);
+-- squawk-ignore ban-drop-function
+drop function if exists public.workflow_metrics_workflow(uuid, timestamptz, timestamptz, text);

@@ -109,6 +109,10 @@ async def test_a_rule_that_makes_no_sense_is_refused(
         ({"metric": "consecutive_failures", "consecutive": 0}, "consecutive"),
         ({"repeat_every_seconds": 10}, "repeat_every_seconds"),
         ({"window_seconds": 1}, "window_seconds"),
+        ({"metric": "open_too_long"}, "threshold"),
+        ({"metric": "overdue_count", "comparison": "below"}, "comparison"),
+        ({"metric": "overdue_count", "deadline_seconds": 59}, "deadline_seconds"),
+        ({"deadline_seconds": 600}, "deadline_seconds"),
     ],
 )
 async def test_what_is_refused_of_a_rule_names_the_field(
@@ -154,6 +158,29 @@ async def test_a_preview_tells_what_a_rule_would_have_done(
     assert theirs.status_code == 404
     # Nothing was made.
     assert await owner.fetchval("select count(*) from public.workflow_alert_rules") == 0
+
+
+async def test_a_rule_on_overdue_runs_is_made_changed_and_has_no_history_to_be_tried_on(
+    client: httpx.AsyncClient,
+    headers: dict[str, str],
+    owner: asyncpg.Connection,
+    project: Project,
+    workflow: Workflow,
+) -> None:
+    body = {"project_id": str(project.id), "name": "Stuck", "metric": "overdue_count"}
+    rule = await made(client, headers, "rules", **body, deadline_seconds=600)
+    assert (rule["threshold"], rule["comparison"], rule["deadline_seconds"]) == (0, "above", 600)
+    path = f"/api/alerts/rules/{rule['id']}"
+    changed = await client.patch(path, json={"deadline_seconds": None}, headers=headers)
+    assert changed.json()["deadline_seconds"] is None
+    await client.patch(path, json={"deadline_seconds": 900}, headers=headers)
+    other = {"metric": "open_too_long", "threshold": 3600}
+    changed = await client.patch(path, json=other, headers=headers)
+    assert (changed.json()["threshold"], changed.json()["deadline_seconds"]) == (3600, None)
+    await insert_run(owner, workflow, "failed", finished_at=datetime.now(UTC))
+    for asked in (body, {**body, **other}):
+        found = await made(client, headers, "rules/preview", **asked)
+        assert found == {"count": 0, "incidents": [], "complete": True, "history": False}
 
 
 async def test_an_incident_is_listed_read_and_acknowledged(

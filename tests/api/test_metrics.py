@@ -13,8 +13,9 @@ import httpx
 import pytest
 
 from meshmetrics.api import metrics
+from meshmetrics.store import Store
 from tests.api.conftest import Counted, Service, signed
-from tests.support import Project, Workflow, make_project, make_workflow
+from tests.support import Project, Workflow, insert_run, make_project, make_workflow
 
 SUMMARY = "/api/metrics/workflows/summary"
 HISTORY = "/api/metrics/workflows/history"
@@ -75,6 +76,56 @@ async def test_a_workflow_without_runs_has_no_rate_and_every_bucket(
     assert body["period"]["success_rate_low"] is None
     assert body["totals"]["last_success_at"] is None
     assert len(body["series"]) in (168, 169)
+
+
+async def test_open_overdue_and_abandoned_runs_are_in_every_answer(
+    owner: asyncpg.Connection,
+    store: Store,
+    client: httpx.AsyncClient,
+    project: Project,
+    stranger: Project,
+    workflow: Workflow,
+) -> None:
+    other = await make_workflow(owner, project, "mail")
+    foreign = await make_workflow(owner, stranger, "orders")
+    for flow in (workflow, foreign):
+        await insert_run(owner, other, "running")
+        started = datetime.now(UTC) - timedelta(hours=1)
+        await insert_run(owner, flow, "running", started_at=started)
+        run = await insert_run(owner, flow, "running", created_at=started)
+        await owner.execute(
+            "insert into public.workflow_events (run_id, ts, type, payload)"
+            " values ($1, now() - interval '20 minutes', 'step_failed', '{}')",
+            run,
+        )
+        silent = timedelta(minutes=10)
+        await store.settle_abandoned(await store.find_abandoned(silent, 10), silent)
+    await store.count_open_runs()
+
+    def told(part: dict[str, Any]) -> tuple[int, int, int]:
+        return part["open"], part["overdue"], part["abandoned"]
+
+    summary = await get(client, project, SUMMARY, sort="-overdue", live=True)
+    assert told(summary) == (3, 1, 1)
+    assert summary["period"]["failure_count"] == 1
+    assert [(row["slug"], *told(row)) for row in summary["rows"]] == [
+        ("orders", 1, 1, 1),
+        ("mail", 2, 0, 0),
+    ]
+    oldest = summary["rows"][0]["oldest_open_at"]
+    assert summary["oldest_open_at"] == oldest
+    assert set(summary["held"]) == {str(workflow.id), str(other.id)}
+    assert told(summary["held"][str(workflow.id)]) == (1, 1, 1)
+    assert told(await get(client, project, HISTORY)) == (3, 1, 1)
+    one = await get(client, project, f"/api/metrics/workflow/{workflow.id}")
+    assert (*told(one), one["oldest_open_at"]) == (1, 1, 1, oldest)
+    response = await client.get(EXPORT, params={"sort": "-open"}, headers=signed(project.owner))
+    lines = list(csv.DictReader(io.StringIO(response.text)))
+    assert [(line["slug"], line["open"], line["overdue"]) for line in lines] == [
+        ("mail", "2", "0"),
+        ("orders", "1", "1"),
+    ]
+    assert lines[1]["oldest_open_at"].removesuffix("Z") == oldest.removesuffix("Z")
 
 
 async def test_an_unknown_workflow_and_another_tenants_are_the_same_404(

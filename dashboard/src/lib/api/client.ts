@@ -1,5 +1,6 @@
 /** The REST API, typed by its OpenAPI document: what it answers becomes what a screen shows. */
 import { isApart, type Filters } from '../state/filters';
+import { openOf } from '../state/open';
 import type { Counts } from '../state/rates';
 import {
   rowKey,
@@ -68,6 +69,9 @@ export class MetricsClient {
       period: { from: Date.parse(first.period.from), to: Date.parse(first.period.to) },
       apart,
       rows: rows.map((row) => toRow(row, apart, recent)),
+      open: Object.fromEntries(
+        Object.entries(first.held ?? {}).map(([id, one]) => [id, openOf(one)]),
+      ),
     };
   }
 
@@ -178,6 +182,7 @@ function toRow(
     previous: toCounts(row.previous),
     lastSuccessAt: row.last_success_at === null ? null : Date.parse(row.last_success_at),
     lastFailureAt: row.last_failure_at === null ? null : Date.parse(row.last_failure_at),
+    open: openOf(row),
     // The strip is of all versions together: a single version has none.
     recent: apart ? [] : (recent.get(rowKey(row.project_id, row.slug)) ?? []),
   };

@@ -776,6 +776,17 @@ export interface components {
             failure_count: number;
             /** Canceled Count */
             canceled_count: number;
+            /** Open */
+            open: number;
+            /** Oldest Open At */
+            oldest_open_at: string | null;
+            /** Overdue */
+            overdue: number;
+            /**
+             * Abandoned
+             * @description Runs that are abandoned now, whatever the period
+             */
+            abandoned: number;
         };
         /**
          * History
@@ -798,6 +809,26 @@ export interface components {
             bucket: "minute" | "quarter" | "hour" | "day" | "week";
             /** Series */
             series: components["schemas"]["Point"][];
+            /**
+             * Open
+             * @description Runs that are running or paused now
+             */
+            open: number;
+            /**
+             * Oldest Open At
+             * @description When the oldest open run started
+             */
+            oldest_open_at: string | null;
+            /**
+             * Overdue
+             * @description Open runs that are open for longer than their deadline
+             */
+            overdue: number;
+            /**
+             * Abandoned
+             * @description How many of the period's failures are abandoned: a step failed, and nothing followed. Such a run counts as a failure until it goes on
+             */
+            abandoned: number;
             period: components["schemas"]["Period"];
             previous: components["schemas"]["Period"];
             /**
@@ -1000,7 +1031,7 @@ export interface components {
              * @default success_rate
              * @enum {string}
              */
-            metric: "success_rate" | "failure_rate" | "failure_count" | "consecutive_failures" | "no_runs";
+            metric: "success_rate" | "failure_rate" | "failure_count" | "consecutive_failures" | "no_runs" | "overdue_count" | "open_too_long";
             /**
              * Comparison
              * @description Which side of the threshold is told of; null: the bad one
@@ -1008,7 +1039,7 @@ export interface components {
             comparison?: ("below" | "above") | null;
             /**
              * Threshold
-             * @description A share or a count; null: 0.95
+             * @description A share, a count, or seconds of `open_too_long`; null: 0.95, and 0 of `overdue_count`
              */
             threshold?: number | null;
             /**
@@ -1063,6 +1094,11 @@ export interface components {
              * @description Of `no_runs`
              */
             no_data_after_seconds?: number | null;
+            /**
+             * Deadline Seconds
+             * @description Of `overdue_count`: how long a run may be open, of the workflows of this rule; null: three times the 99th percentile of their durations, at least 15 minutes
+             */
+            deadline_seconds?: number | null;
             /** Silenced Until */
             silenced_until?: string | null;
             /** Silence Reason */
@@ -1215,6 +1251,11 @@ export interface components {
              * @description False: there were more runs than are looked at
              */
             complete: boolean;
+            /**
+             * History
+             * @description False: the rule is about open runs. Past numbers of those are not stored, so nothing can be said about the last 30 days
+             */
+            history: boolean;
         };
         /**
          * Project
@@ -1265,6 +1306,26 @@ export interface components {
          * @description One workflow, or one version of it, in the table.
          */
         Row: {
+            /**
+             * Open
+             * @description Runs that are running or paused now
+             */
+            open: number;
+            /**
+             * Oldest Open At
+             * @description When the oldest open run started
+             */
+            oldest_open_at: string | null;
+            /**
+             * Overdue
+             * @description Open runs that are open for longer than their deadline
+             */
+            overdue: number;
+            /**
+             * Abandoned
+             * @description How many of the period's failures are abandoned: a step failed, and nothing followed. Such a run counts as a failure until it goes on
+             */
+            abandoned: number;
             /** Success Count */
             success_count: number;
             /** Failure Count */
@@ -1381,6 +1442,8 @@ export interface components {
             repeat_every_seconds: number;
             /** No Data After Seconds */
             no_data_after_seconds: number | null;
+            /** Deadline Seconds */
+            deadline_seconds: number | null;
             /** Silenced Until */
             silenced_until: string | null;
             /** Silence Reason */
@@ -1434,7 +1497,7 @@ export interface components {
              * Metric
              * @enum {string}
              */
-            metric?: "success_rate" | "failure_rate" | "failure_count" | "consecutive_failures" | "no_runs";
+            metric?: "success_rate" | "failure_rate" | "failure_count" | "consecutive_failures" | "no_runs" | "overdue_count" | "open_too_long";
             /**
              * Comparison
              * @description Which side of the threshold is told of; null: the bad one
@@ -1442,7 +1505,7 @@ export interface components {
             comparison?: ("below" | "above") | null;
             /**
              * Threshold
-             * @description A share or a count; null: 0.95
+             * @description A share, a count, or seconds of `open_too_long`; null: 0.95, and 0 of `overdue_count`
              */
             threshold?: number | null;
             /** Window Seconds */
@@ -1483,6 +1546,11 @@ export interface components {
              * @description Of `no_runs`
              */
             no_data_after_seconds?: number | null;
+            /**
+             * Deadline Seconds
+             * @description Of `overdue_count`: how long a run may be open, of the workflows of this rule; null: three times the 99th percentile of their durations, at least 15 minutes
+             */
+            deadline_seconds?: number | null;
             /** Silenced Until */
             silenced_until?: string | null;
             /** Silence Reason */
@@ -1598,6 +1666,26 @@ export interface components {
             held?: {
                 [key: string]: components["schemas"]["Held"];
             } | null;
+            /**
+             * Open
+             * @description Runs that are running or paused now
+             */
+            open: number;
+            /**
+             * Oldest Open At
+             * @description When the oldest open run started
+             */
+            oldest_open_at: string | null;
+            /**
+             * Overdue
+             * @description Open runs that are open for longer than their deadline
+             */
+            overdue: number;
+            /**
+             * Abandoned
+             * @description How many of the period's failures are abandoned: a step failed, and nothing followed. Such a run counts as a failure until it goes on
+             */
+            abandoned: number;
             period: components["schemas"]["Period"];
             previous: components["schemas"]["Period"];
             /**
@@ -1720,6 +1808,26 @@ export interface components {
             bucket: "minute" | "quarter" | "hour" | "day" | "week";
             /** Series */
             series: components["schemas"]["Point"][];
+            /**
+             * Open
+             * @description Runs that are running or paused now
+             */
+            open: number;
+            /**
+             * Oldest Open At
+             * @description When the oldest open run started
+             */
+            oldest_open_at: string | null;
+            /**
+             * Overdue
+             * @description Open runs that are open for longer than their deadline
+             */
+            overdue: number;
+            /**
+             * Abandoned
+             * @description How many of the period's failures are abandoned: a step failed, and nothing followed. Such a run counts as a failure until it goes on
+             */
+            abandoned: number;
             period: components["schemas"]["Period"];
             previous: components["schemas"]["Period"];
             /**
@@ -2190,7 +2298,7 @@ export interface operations {
                 /** @description Only rows with so many succeeded and failed runs */
                 min_runs?: number;
                 /** @description Column, `-` before it: descending. Rows without a value come last. The default is worst first, by the lower bound of the failure rate: one failed run does not stand above a workflow that is proven bad */
-                sort?: "name" | "-name" | "slug" | "-slug" | "version" | "-version" | "runs" | "-runs" | "success_count" | "-success_count" | "failure_count" | "-failure_count" | "canceled_count" | "-canceled_count" | "success_rate" | "-success_rate" | "success_rate_low" | "-success_rate_low" | "failure_rate" | "-failure_rate" | "failure_rate_low" | "-failure_rate_low" | "success_rate_change" | "-success_rate_change" | "last_success_at" | "-last_success_at" | "last_failure_at" | "-last_failure_at";
+                sort?: "name" | "-name" | "slug" | "-slug" | "version" | "-version" | "runs" | "-runs" | "success_count" | "-success_count" | "failure_count" | "-failure_count" | "canceled_count" | "-canceled_count" | "success_rate" | "-success_rate" | "success_rate_low" | "-success_rate_low" | "failure_rate" | "-failure_rate" | "failure_rate_low" | "-failure_rate_low" | "success_rate_change" | "-success_rate_change" | "last_success_at" | "-last_success_at" | "last_failure_at" | "-last_failure_at" | "open" | "-open" | "overdue" | "-overdue";
                 /** @description Also tell `held`, on which broadcasts can be applied */
                 live?: boolean;
                 /** @description Most rows of this page */
@@ -2400,7 +2508,7 @@ export interface operations {
                 /** @description Only rows with so many succeeded and failed runs */
                 min_runs?: number;
                 /** @description Column, `-` before it: descending. Rows without a value come last. The default is worst first, by the lower bound of the failure rate: one failed run does not stand above a workflow that is proven bad */
-                sort?: "name" | "-name" | "slug" | "-slug" | "version" | "-version" | "runs" | "-runs" | "success_count" | "-success_count" | "failure_count" | "-failure_count" | "canceled_count" | "-canceled_count" | "success_rate" | "-success_rate" | "success_rate_low" | "-success_rate_low" | "failure_rate" | "-failure_rate" | "failure_rate_low" | "-failure_rate_low" | "success_rate_change" | "-success_rate_change" | "last_success_at" | "-last_success_at" | "last_failure_at" | "-last_failure_at";
+                sort?: "name" | "-name" | "slug" | "-slug" | "version" | "-version" | "runs" | "-runs" | "success_count" | "-success_count" | "failure_count" | "-failure_count" | "canceled_count" | "-canceled_count" | "success_rate" | "-success_rate" | "success_rate_low" | "-success_rate_low" | "failure_rate" | "-failure_rate" | "failure_rate_low" | "-failure_rate_low" | "success_rate_change" | "-success_rate_change" | "last_success_at" | "-last_success_at" | "last_failure_at" | "-last_failure_at" | "open" | "-open" | "overdue" | "-overdue";
             };
             header?: never;
             path?: never;

@@ -1,10 +1,12 @@
 /** The private channels of some projects, kept joined for as long as they are wanted. */
 import type { RealtimeChannel, SupabaseClient } from '@supabase/supabase-js';
-import { readMessage, type RatesMessage } from './message';
+import { readMessage, readOpen, type OpenMessage, type RatesMessage } from './message';
 
 export interface Listener {
   /** A broadcast; null where it could not be read, which is as good as a missed one. */
   message(message: RatesMessage | null): void;
+  /** Open runs of some workflow versions, as they are now. */
+  open(message: OpenMessage): void;
   /** An incident opened, changed or closed; what it says is asked for. */
   alert(): void;
   /** All channels are joined, again perhaps: what was sent before now may have been missed. */
@@ -72,6 +74,10 @@ class Joined {
       .on('broadcast', { event: 'rates' }, ({ payload }) =>
         this.#listener.message(readMessage(payload)),
       )
+      .on('broadcast', { event: 'open' }, ({ payload }) => {
+        const message = readOpen(payload);
+        if (message) this.#listener.open(message);
+      })
       .on('broadcast', { event: 'alert' }, () => this.#listener.alert());
     // A join says the token that the client last heard of: after a sleep, one that has run out.
     void this.#supabase.realtime.setAuth().then(

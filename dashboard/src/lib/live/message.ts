@@ -29,13 +29,43 @@ export interface RatesMessage {
   readonly workflows: readonly Change[];
 }
 
+/** Of one workflow version: absolute numbers of now. */
+export interface OpenChange {
+  readonly workflow_id: string;
+  readonly slug: string;
+  readonly open: number;
+  readonly oldest_open_at: string | null;
+  readonly overdue: number;
+  readonly abandoned: number;
+}
+
+/** The event `open`. */
+export interface OpenMessage {
+  readonly v: 1;
+  readonly project_id: string;
+  readonly sent_at: string;
+  readonly workflows: readonly OpenChange[];
+}
+
 /** The message, or null if it is none that we understand: whoever gets null refetches. */
 export function readMessage(payload: unknown): RatesMessage | null {
-  const message = payload as Partial<RatesMessage> | null;
+  return read<RatesMessage>(payload);
+}
+
+/** The same of the event `open`; the next fetch has what an unreadable one said. */
+export function readOpen(payload: unknown): OpenMessage | null {
+  return read<OpenMessage>(payload);
+}
+
+function read<T extends RatesMessage | OpenMessage>(payload: unknown): T | null {
+  const message = payload as Partial<T> | null;
   if (typeof message !== 'object' || message === null || message.v !== 1) return null;
   if (typeof message.project_id !== 'string' || !Array.isArray(message.workflows)) return null;
-  return message as RatesMessage;
+  return message as T;
 }
+
+/** Milliseconds. An abandoned run is found so long after its last event, by design: that is no lag. */
+const FOUND_LATE = 600_000;
 
 /** Milliseconds from the end of the newest run in it to its being sent, by the server's clocks;
  * null where no run in it has just ended. */
@@ -53,5 +83,5 @@ export function lagOf(message: RatesMessage): number | null {
     });
   });
   const lag = Date.parse(message.sent_at) - Math.max(...ends);
-  return Number.isFinite(lag) && lag >= 0 ? lag : null;
+  return lag >= 0 && lag < FOUND_LATE ? lag : null;
 }

@@ -4,7 +4,8 @@
  * The table and the series are read in transactions of their own, so each knows by itself how far
  * it is: one may hold a change already that the other does not.
  */
-import type { Change, Delta, RatesMessage } from '../live/message';
+import type { Change, Delta, OpenMessage, RatesMessage } from '../live/message';
+import { addOpen, NO_OPEN, openOf } from './open';
 import { add, type Counts } from './rates';
 import {
   pointAt,
@@ -21,6 +22,8 @@ import {
 export interface Scope {
   readonly open: boolean;
   concerns(projectId: string, slug: string, workflowId: string): boolean;
+  /** The ids of all versions of a workflow that are known. */
+  versionsOf(projectId: string, slug: string): readonly string[];
 }
 
 export interface Applied<T> {
@@ -144,6 +147,36 @@ export function applyAll(
     behind ||= inTable.behind || inSeries.behind;
   }
   return { table, series, behind };
+}
+
+/** The table after the event `open`: its numbers replace those there are. */
+export function applyOpen(table: Table, message: OpenMessage, scope: Scope): Applied<Table> {
+  const open = { ...table.open };
+  const rows = [...table.rows];
+  const places = new Map(rows.map((row, place) => [row.key, place]));
+  let changed = false;
+  let behind = false;
+  for (const one of message.workflows) {
+    if (!scope.concerns(message.project_id, one.slug, one.workflow_id)) continue;
+    const before = open[one.workflow_id];
+    const place = places.get(
+      rowKey(message.project_id, one.slug, table.apart ? one.workflow_id : undefined),
+    );
+    const row = place === undefined ? undefined : rows[place];
+    if (!before || !row || place === undefined) {
+      behind = true; // a version that the numbers do not have yet
+      continue;
+    }
+    open[one.workflow_id] = openOf(one);
+    const ids = table.apart ? [one.workflow_id] : scope.versionsOf(message.project_id, one.slug);
+    const all = ids.map((id) => open[id] ?? NO_OPEN).reduce(addOpen, NO_OPEN);
+    // Of the period, unlike the rest: a run that was abandoned just now is in it if it goes on.
+    const more = scope.open ? one.abandoned - before.abandoned : 0;
+    const abandoned = Math.min(Math.max(0, row.open.abandoned + more), row.counts.failure);
+    rows[place] = { ...row, open: { ...all, abandoned } };
+    changed = true;
+  }
+  return { view: changed ? { ...table, rows, open } : table, changed, behind };
 }
 
 const MOST_RECENT = 30;

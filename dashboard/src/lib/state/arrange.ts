@@ -48,6 +48,10 @@ function valueOf(row: Row, sort: Sort): number | string | null {
       return total(row.counts);
     case 'failed':
       return row.counts.failure;
+    case 'open':
+      return row.open.open;
+    case 'overdue':
+      return row.open.overdue;
     case 'last_failure':
       return row.lastFailureAt;
     case 'in_a_row':

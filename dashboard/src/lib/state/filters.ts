@@ -11,6 +11,8 @@ export const SORTS = [
   'change',
   'runs',
   'failed',
+  'open',
+  'overdue',
   'last_failure',
   'in_a_row',
   'alert',

@@ -8,8 +8,8 @@
 import { untrack } from 'svelte';
 import { ApiError, type Catalogue, type MetricsClient, type Standing } from '../api/client';
 import type { Channels, Connect } from '../live/channel';
-import { lagOf, type RatesMessage } from '../live/message';
-import { applyAll } from './apply';
+import { lagOf, type OpenMessage, type RatesMessage } from '../live/message';
+import { applyAll, applyOpen } from './apply';
 import { question, type Filters } from './filters';
 import { isNews, POLL, waitAfter } from './pace';
 import { watchPresence } from './presence';
@@ -63,6 +63,8 @@ export class Metrics {
   #asked = '';
   #of = '';
   #held: (RatesMessage | null)[] = [];
+  /** What the event `open` said last of each workflow version: older news is of no use. */
+  #opened = new Map<string, OpenMessage>();
   #channels: Channels | null = null;
   #channelled = '';
   #abort: AbortController | null = null;
@@ -223,6 +225,7 @@ export class Metrics {
         ? null
         : this.#connect(projects, {
             message: (message) => this.#hear(message),
+            open: (message) => this.#hearOpen(message),
             alert: () => this.#followers.forEach((one) => one.alert()),
             joined: () => {
               this.joined = true;
@@ -244,6 +247,18 @@ export class Metrics {
     if (message) this.lag = lagOf(message) ?? this.lag;
     if (this.#held.length >= HELD) this.#held = [null];
     this.#held.push(message);
+    this.#gather();
+  }
+
+  #hearOpen(message: OpenMessage) {
+    this.heardAt = Date.now();
+    for (const one of message.workflows) {
+      this.#opened.set(one.workflow_id, { ...message, workflows: [one] });
+    }
+    this.#gather();
+  }
+
+  #gather() {
     if (this.#abort) return; // applied to what is being fetched
     this.#timers.gather ??= setTimeout(() => {
       this.#timers.gather = undefined;
@@ -254,8 +269,16 @@ export class Metrics {
   #apply() {
     if (!this.table || !this.series) return;
     const scope = scopeOf(this.#filters, this.catalogue);
-    const { table, series, behind } = applyAll(this.table, this.series, this.#held, scope);
+    const found = applyAll(this.table, this.series, this.#held, scope);
+    const { series } = found;
+    let { table, behind } = found;
+    for (const message of this.#opened.values()) {
+      const applied = applyOpen(table, message, scope);
+      table = applied.view;
+      behind ||= applied.behind;
+    }
     this.#held = [];
+    this.#opened.clear();
     this.table = table;
     this.series = series;
     if (behind) this.#settle();

@@ -19,6 +19,12 @@ interface Notice {
     readonly success_rate_high: number | null;
     readonly last_finished_at: string | null;
   };
+  /** Of rules on open runs. */
+  readonly open?: {
+    readonly open: number;
+    readonly overdue: number;
+    readonly oldest_open_at: string | null;
+  } | null;
   readonly previous?: { readonly success_rate: number | null };
   readonly began_with?: { readonly workflow_id: string; readonly version: number } | null;
   readonly failed_runs?: readonly { readonly run_id: string; readonly finished_at: string }[];
@@ -36,7 +42,8 @@ export function subject(incident: Incident): string {
 
 /** "3 of 20 runs failed: 85.0 % succeeded (64.0 % to 94.8 %)". Empty: there is nothing to say. */
 export function measured(incident: Incident): string {
-  const found = noticeOf(incident).measured;
+  const { measured: found, open } = noticeOf(incident);
+  if (open) return `${number(open.open)} open runs, ${number(open.overdue)} overdue`;
   if (!found || incident.cause === 'no_data') return '';
   const runs = found.success_count + found.failure_count;
   const text = `${number(found.failure_count)} of ${number(runs)} runs failed`;

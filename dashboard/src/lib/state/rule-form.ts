@@ -7,6 +7,8 @@ export const METRICS = [
   'failure_count',
   'consecutive_failures',
   'no_runs',
+  'overdue_count',
+  'open_too_long',
 ] as const;
 export type Metric = (typeof METRICS)[number];
 
@@ -19,7 +21,7 @@ export interface Draft {
   workflow_slug: string;
   metric: Metric;
   comparison: 'below' | 'above';
-  /** Per cent of a rate, else a count. */
+  /** Per cent of a rate, seconds of `open_too_long`, else a count. */
   threshold: number | null;
   window_seconds: number | null;
   window_min_runs: number | null;
@@ -32,6 +34,8 @@ export interface Draft {
   reopen_within_seconds: number | null;
   repeat_every_seconds: number | null;
   no_data_after_seconds: number | null;
+  /** null: computed from the workflow's durations. */
+  deadline_seconds: number | null;
   notify_resolved: boolean;
   /** null: all of the project's. */
   channel_ids: string[] | null;
@@ -59,6 +63,7 @@ export const USUAL: Draft = {
   reopen_within_seconds: DAY,
   repeat_every_seconds: DAY,
   no_data_after_seconds: DAY,
+  deadline_seconds: null,
   notify_resolved: true,
   channel_ids: null,
 };
@@ -91,6 +96,11 @@ export const TEMPLATES: readonly Template[] = [
     sets: { metric: 'no_runs', no_data_after_seconds: DAY },
   },
   {
+    name: 'Runs do not end',
+    about: 'A run is open for longer than its deadline',
+    sets: { metric: 'overdue_count', comparison: 'above', threshold: 0 },
+  },
+  {
     name: 'It is fixed',
     about: 'The success rate is above 99 % again',
     sets: { comparison: 'above', threshold: 99, method: 'plain', consecutive: 0, severity: 'info' },
@@ -113,6 +123,8 @@ export function withMetric(draft: Draft, metric: Metric): Draft {
     success_rate: 95,
     failure_rate: 5,
     failure_count: 10,
+    overdue_count: 0,
+    open_too_long: 3600,
   };
   return {
     ...draft,
@@ -120,6 +132,7 @@ export function withMetric(draft: Draft, metric: Metric): Draft {
     comparison: metric === 'success_rate' ? 'below' : 'above',
     threshold: thresholds[metric] ?? null,
     recovery_threshold: null,
+    deadline_seconds: null,
     consecutive: metric === 'consecutive_failures' ? draft.consecutive || 3 : draft.consecutive,
   };
 }
@@ -143,6 +156,8 @@ export function uses(metric: Metric): ReadonlySet<keyof Draft> {
     failure_count: ['comparison', 'threshold', 'window_seconds', 'min_runs', 'recovery_threshold'],
     consecutive_failures: ['consecutive', 'recovery_runs'],
     no_runs: ['no_data_after_seconds'],
+    overdue_count: ['threshold', 'deadline_seconds'],
+    open_too_long: ['threshold'],
   };
   return new Set(fields[metric]);
 }
@@ -152,8 +167,9 @@ export function missing(draft: Draft): Record<string, string> {
   const used = uses(draft.metric);
   const always: (keyof Draft)[] = ['reopen_within_seconds', 'repeat_every_seconds'];
   const wrong: Record<string, string> = {};
+  const optional: (keyof Draft)[] = ['recovery_threshold', 'deadline_seconds'];
   for (const name of [...used, ...always]) {
-    if (name !== 'recovery_threshold' && draft[name] === null) {
+    if (!optional.includes(name) && draft[name] === null) {
       wrong[name] = 'This takes a number.';
     }
   }
@@ -197,6 +213,7 @@ export function toBody(draft: Draft): RuleBody {
     reopen_within_seconds: draft.reopen_within_seconds ?? 0,
     repeat_every_seconds: draft.repeat_every_seconds ?? 0,
     no_data_after_seconds: draft.metric === 'no_runs' ? draft.no_data_after_seconds : null,
+    deadline_seconds: used.has('deadline_seconds') ? draft.deadline_seconds : null,
     notify_resolved: draft.notify_resolved,
     channel_ids: draft.channel_ids,
   };
@@ -227,6 +244,7 @@ export function toDraft(rule: Rule): Draft {
     reopen_within_seconds: rule.reopen_within_seconds,
     repeat_every_seconds: rule.repeat_every_seconds,
     no_data_after_seconds: rule.no_data_after_seconds ?? USUAL.no_data_after_seconds,
+    deadline_seconds: rule.deadline_seconds,
     notify_resolved: rule.notify_resolved,
     channel_ids: rule.channel_ids,
   };
@@ -246,6 +264,12 @@ export function suggestedName(draft: Draft): string {
       return `${draft.consecutive ?? '…'} failures in a row`;
     case 'no_runs':
       return `No runs for ${span(draft.no_data_after_seconds)}`;
+    case 'overdue_count':
+      return draft.threshold === 0
+        ? 'Overdue runs'
+        : `More than ${draft.threshold ?? '…'} overdue runs`;
+    case 'open_too_long':
+      return `A run is open for longer than ${span(draft.threshold)}`;
   }
 }
 

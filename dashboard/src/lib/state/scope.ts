@@ -20,6 +20,13 @@ export function scopeOf(filters: Filters | null, catalogue: Catalogue | null): S
     return filters?.versions === 'chosen' ? chosen.has(id) : workflows.has(`${projectId}/${slug}`);
   }
 
+  const ids = new Map<string, string[]>();
+  for (const one of versions) {
+    const known = ids.get(workflowOf(one));
+    if (known) known.push(one.workflow_id);
+    else ids.set(workflowOf(one), [one.workflow_id]);
+  }
+
   return {
     open: filters?.range !== 'custom',
     concerns: (projectId, slug, id) =>
@@ -27,6 +34,7 @@ export function scopeOf(filters: Filters | null, catalogue: Catalogue | null): S
       isChosen(projectId, slug, id) &&
       // One that the catalogue does not know may be the newest now: what is shown lacks it.
       (newest === null || newest.has(id) || !known.has(id)),
+    versionsOf: (projectId, slug) => ids.get(`${projectId}/${slug}`) ?? [],
   };
 }
 

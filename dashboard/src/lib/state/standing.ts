@@ -108,6 +108,8 @@ const CAUSES: Record<string, string> = {
   count: 'the count is beyond the threshold',
   consecutive: 'failures in a row',
   no_data: 'no finished runs',
+  overdue: 'runs are overdue',
+  open: 'a run is open for too long',
 };
 
 export function causeOf(cause: string): string {

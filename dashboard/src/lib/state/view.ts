@@ -13,6 +13,15 @@ export interface Held {
 /** workflow version → what the numbers hold of it. */
 export type Holdings = Readonly<Record<string, Held>>;
 
+/** Runs that have not ended: absolute numbers, as last counted. */
+export interface OpenRuns {
+  readonly open: number;
+  readonly overdue: number;
+  /** When the oldest of them started. */
+  readonly oldestAt: number | null;
+  readonly abandoned: number;
+}
+
 export interface Row {
   /** Names the row as long as it exists, whatever is counted in it. */
   readonly key: string;
@@ -26,6 +35,8 @@ export interface Row {
   readonly previous: Counts;
   readonly lastSuccessAt: number | null;
   readonly lastFailureAt: number | null;
+  /** `abandoned`: of the period's failures. */
+  readonly open: OpenRuns;
   /** The last outcomes, the newest last. */
   readonly recent: readonly Outcome[];
   /** How it stands with alerts, once that is known. */
@@ -50,6 +61,8 @@ export interface Table {
   /** Whether a row is one version, not all of them together. */
   readonly apart: boolean;
   readonly rows: readonly Row[];
+  /** workflow version → its open runs; `abandoned`: now, whatever the period. */
+  readonly open: Readonly<Record<string, OpenRuns>>;
 }
 
 export interface Series {

@@ -14,6 +14,7 @@ export const COLUMNS: readonly Column[] = [
   { sort: 'change', name: 'Change', class: 'change' },
   { sort: 'runs', name: 'Runs', class: 'runs' },
   { sort: 'failed', name: 'Failed', class: 'failed' },
+  { sort: 'open', name: 'Open', class: 'unended' },
   { sort: 'last_failure', name: 'Last failure', class: 'last' },
   { sort: 'in_a_row', name: 'In a row', class: 'row' },
   { sort: 'alert', name: 'Alert state', class: 'alert' },
