@@ -82,7 +82,7 @@ def refused(said: str, role: str, owners: Mapping[str, str]) -> str:
     ):
         if name in said and name in owners:
             grant = f"run `grant {owners[name]} to {role};` as a superuser"
-            if role == "postgres":  # on hosted Supabase it may; elsewhere nobody granted it
+            if role == "postgres":  # hosted Supabase lets it; elsewhere it needs the grant
                 return (
                     f"{role} is no member of {owners[name]}, and so may not set up {what}: {grant}"
                 )

@@ -63,7 +63,7 @@ class Settings(DatabaseSettings):
         json_schema_extra={"takes": "a public key"},
         validation_alias=AliasChoices("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY"),
         description="The project's publishable key (`sb_publishable_…`, or the older `anon` key):"
-        " the dashboard signs users in with it. Without it nobody can sign in at the daemon's page",
+        " the dashboard signs users in with it. Without it there is no sign-in at the daemon's page",
     )
     supabase_jwt_secret: Annotated[SecretStr, AfterValidator(checks.jwt_secret)] | None = Field(
         default=None,
@@ -261,7 +261,7 @@ class Settings(DatabaseSettings):
         """The host and port that the HTTP server binds to."""
         if self.port is None or "http_port" in self.model_fields_set:
             return self.http_host, self.http_port
-        # Whoever sets PORT sends requests from another machine.
+        # A host that sets PORT sends its requests from another machine.
         return (self.http_host if "http_host" in self.model_fields_set else "0.0.0.0"), self.port  # noqa: S104
 
     @property

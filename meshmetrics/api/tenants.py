@@ -18,7 +18,7 @@ OK = "ok"
 OFF = "off: the role in DATABASE_URL is no member of authenticated"
 BROKEN = "cannot read as a tenant: the logs and `meshmetrics doctor` say why"
 FRESH_SECONDS = 30.0
-"""How long a good answer is good for: whoever asks for readiness does so every few seconds."""
+"""How long a good answer is good for: readiness probes come every few seconds."""
 BROKEN_SECONDS = 5.0
 """And one that is not good, so that readiness is soon back."""
 TIMEOUT = 2.0
