@@ -27,7 +27,7 @@ from meshmetrics.api.cursors import Cursors
 from meshmetrics.api.limits import CallerBudget
 from meshmetrics.api.reader import Reader
 from meshmetrics.database import open_pool
-from meshmetrics.local.realtime.tokens import mint
+from meshmetrics.devstack.realtime.tokens import mint
 from meshmetrics.telemetry import Telemetry
 
 ROW = "reading"

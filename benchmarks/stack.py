@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import asyncpg
 
 from meshmetrics.database import open_pool
-from meshmetrics.local.postgres import EmbeddedPostgres
-from meshmetrics.local.schema import create_source
+from meshmetrics.devstack.postgres.server import EmbeddedPostgres
+from meshmetrics.devstack.schema import create_source
 from meshmetrics.migrate import migrate
 from meshmetrics.store import Store
 

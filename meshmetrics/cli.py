@@ -220,7 +220,7 @@ class Demo(BaseModel):
 
     def cli_cmd(self) -> None:
         try:
-            from meshmetrics.local import demo
+            from meshmetrics.devstack.demo import main as demo
         except ModuleNotFoundError as error:
             _exit(
                 f"the demo needs the extra `local` ({error.name} is not installed):"

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import asyncpg
 import pytest
 
-from meshmetrics.local.postgres import EmbeddedPostgres
+from meshmetrics.devstack.postgres.server import EmbeddedPostgres
 from meshmetrics.store import Store
 from tests.support.databases import Database, Servers, cloned, in_memory
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from cryptography.fernet import Fernet
 from realtime import AsyncRealtimeClient
 
-from meshmetrics.local.realtime import mint
+from meshmetrics.devstack.realtime import mint
 from meshmetrics.sealing import Seal, new_secret
 from tests.alerts.conftest import make_channel, make_rule
 from tests.alerts.receiver import Receiver, receiving

@@ -216,6 +216,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def free_port() -> int:
-    from meshmetrics.local.postgres import free_port
+    from meshmetrics.devstack.postgres.server import free_port
 
     return free_port()

@@ -22,7 +22,7 @@ from meshmetrics.api.channels import AlertsApi
 from meshmetrics.api.cursors import Cursors
 from meshmetrics.api.limits import CallerBudget
 from meshmetrics.api.reader import Reader
-from meshmetrics.local.realtime.tokens import mint
+from meshmetrics.devstack.realtime.tokens import mint
 from meshmetrics.sealing import Seal, new_secret
 from meshmetrics.store import Store
 from meshmetrics.telemetry import Telemetry

@@ -15,7 +15,7 @@ import pytest
 from pydantic_settings import SettingsConfigDict
 
 from meshmetrics.app import Daemon
-from meshmetrics.local.realtime import RealtimeServer, Timing, mint
+from meshmetrics.devstack.realtime import RealtimeServer, Timing, mint
 from meshmetrics.pipeline.publisher import Sent
 from meshmetrics.settings import Settings
 from tests.sql.plain import assert_counted

@@ -14,8 +14,8 @@ import asyncpg
 import httpx
 import pytest
 
-from meshmetrics.local.postgres import EmbeddedPostgres, free_port
-from meshmetrics.local.schema import create_source
+from meshmetrics.devstack.postgres.server import EmbeddedPostgres, free_port
+from meshmetrics.devstack.schema import create_source
 from tests.daemon.conftest import World
 from tests.daemon.process import Process, environment, process
 from tests.support import eventually, finish_run, insert_run

@@ -22,7 +22,7 @@ import pytest
 from realtime import AsyncRealtimeClient
 from structlog.testing import capture_logs
 
-from meshmetrics.local.realtime import RealtimeServer, Timing
+from meshmetrics.devstack.realtime import RealtimeServer, Timing
 from meshmetrics.pipeline.session import Session, SessionEndedError, SessionTimes
 from tests.daemon.conftest import BY_EVENTS, JWT_SECRET, KEY, Running, World
 from tests.support import (

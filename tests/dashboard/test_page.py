@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.async_api import Browser, expect
 
-from meshmetrics.local.engine import Engine
+from meshmetrics.devstack.engine.engine import Engine
 from meshmetrics.store import Store
 from tests.dashboard.conftest import AXE, Site, Visitor, visitor
 from tests.support import finish_run, insert_run, make_workflow

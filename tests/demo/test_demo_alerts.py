@@ -13,7 +13,7 @@ from standardwebhooks.webhooks import Webhook
 
 from meshmetrics.alerts.guard import Guard, RefusedError
 from meshmetrics.alerts.wiring import make_guard
-from meshmetrics.local.demo_receiver import Receiver, told
+from meshmetrics.devstack.demo.receiver import Receiver, told
 from meshmetrics.sealing import new_secret
 from meshmetrics.settings import Settings
 from tests.demo.test_demo_run import Demo, demo

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from meshmetrics.local.demo_running import Running
-from meshmetrics.local.demo_stack import stack
+from meshmetrics.devstack.demo.running import Running
+from meshmetrics.devstack.demo.stack import stack
 from tests.support import eventually
 
 

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from meshmetrics.local.demo_rates import ProjectRates, Version, Workflow
-from meshmetrics.local.demo_stats import Totals
+from meshmetrics.devstack.demo.rates import ProjectRates, Version, Workflow
+from meshmetrics.devstack.demo.stats import Totals
 from meshmetrics.store import Store
 from tests.support import insert_run, make_project, make_user, make_workflow
 

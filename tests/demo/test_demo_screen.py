@@ -9,15 +9,15 @@ from datetime import datetime, timedelta
 import pytest
 from rich.console import Console
 
-from meshmetrics.local.demo_alerts import RULE_SAYS
-from meshmetrics.local.demo_daemon import DaemonFigures
-from meshmetrics.local.demo_display import LinesDisplay
-from meshmetrics.local.demo_receiver import Received
-from meshmetrics.local.demo_screen import screen
-from meshmetrics.local.demo_stats import Totals
-from meshmetrics.local.demo_text import seconds, share
-from meshmetrics.local.demo_view import Alerting, Places, ProjectTable, View, WorkflowRow
-from meshmetrics.local.engine_workflows import simulated_projects
+from meshmetrics.devstack.demo.alerts import RULE_SAYS
+from meshmetrics.devstack.demo.daemon import DaemonFigures
+from meshmetrics.devstack.demo.display import LinesDisplay
+from meshmetrics.devstack.demo.receiver import Received
+from meshmetrics.devstack.demo.screen import screen
+from meshmetrics.devstack.demo.stats import Totals
+from meshmetrics.devstack.demo.text import seconds, share
+from meshmetrics.devstack.demo.view import Alerting, Places, ProjectTable, View, WorkflowRow
+from meshmetrics.devstack.engine.workflows import simulated_projects
 
 LATEST = ("success", "failure", "canceled") * 12
 OPENED = Received(

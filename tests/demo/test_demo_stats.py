@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from meshmetrics.local.demo_stats import Latencies, Totals, percentile, wilson
+from meshmetrics.devstack.demo.stats import Latencies, Totals, percentile, wilson
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import asyncpg
 import pytest
 
-from meshmetrics.local.engine import AWAY
-from meshmetrics.local.realtime import Limits, RealtimeServer, Timing
+from meshmetrics.devstack.engine.engine import AWAY
+from meshmetrics.devstack.realtime import Limits, RealtimeServer, Timing
 from meshmetrics.operate.verify import verify
 from meshmetrics.store_audit import AuditStore
 from tests.daemon.conftest import JWT_SECRET, Running, World, world

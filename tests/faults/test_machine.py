@@ -27,7 +27,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from meshmetrics.local.postgres import EmbeddedPostgres
+from meshmetrics.devstack.postgres.server import EmbeddedPostgres
 from meshmetrics.pipeline.backfill import Backfill
 from meshmetrics.pipeline.counter import Counter
 from meshmetrics.pipeline.flow import Flow

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from meshmetrics.local.realtime import Limits, RealtimeServer
+from meshmetrics.devstack.realtime import Limits, RealtimeServer
 from tests.daemon.conftest import World
 from tests.faults.conftest import exact, live, make_realtime, scaled
 from tests.support import Workflow

@@ -10,8 +10,8 @@ from typing import cast
 import asyncpg
 import pytest
 
-from meshmetrics.local.postgres import EmbeddedPostgres
-from meshmetrics.local.schema import create_source
+from meshmetrics.devstack.postgres.server import EmbeddedPostgres
+from meshmetrics.devstack.schema import create_source
 from meshmetrics.migrate import migrate
 from tests.conftest import Connect
 from tests.daemon.conftest import World

@@ -15,9 +15,9 @@ from typing import Literal
 import asyncpg
 import pytest
 
-from meshmetrics.local import postgres as postgres_module
-from meshmetrics.local.postgres import EmbeddedPostgres, PostgresFailedError
-from meshmetrics.local.postgres_binaries import PostgresNotFoundError, find_binaries
+from meshmetrics.devstack.postgres import server as postgres_module
+from meshmetrics.devstack.postgres.binaries import PostgresNotFoundError, find_binaries
+from meshmetrics.devstack.postgres.server import EmbeddedPostgres, PostgresFailedError
 from tests.conftest import Connect
 from tests.support import eventually
 from tests.support.databases import in_memory
@@ -26,7 +26,7 @@ OWNER = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started us may ignore it
 import asyncio, sys
-from meshmetrics.local.postgres import EmbeddedPostgres
+from meshmetrics.devstack.postgres.server import EmbeddedPostgres
 
 async def main():
     async with EmbeddedPostgres() as server:
@@ -88,8 +88,8 @@ async def test_a_given_directory_is_kept_and_used_again() -> None:
             await value(server, "create table kept as select 7 as n")
         async with EmbeddedPostgres(data_dir=data_dir) as server:
             assert await value(server, "select n from kept") == 7
-        with pytest.raises(PostgresFailedError, match="belongs to Postgres 18, not 16"):
-            await EmbeddedPostgres(16, data_dir=data_dir).start()
+        with pytest.raises(PostgresFailedError, match="belongs to Postgres 18, not 17"):
+            await EmbeddedPostgres(17, data_dir=data_dir).start()
     finally:
         shutil.rmtree(data_dir)
 

@@ -14,11 +14,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from meshmetrics.local.engine import Ended, Engine
-from meshmetrics.local.engine_history import history
-from meshmetrics.local.engine_workflows import simulated_projects
-from meshmetrics.local.postgres import EmbeddedPostgres
-from meshmetrics.local.schema import create_source
+from meshmetrics.devstack.engine.engine import Ended, Engine
+from meshmetrics.devstack.engine.history import history
+from meshmetrics.devstack.engine.workflows import simulated_projects
+from meshmetrics.devstack.postgres.server import EmbeddedPostgres
+from meshmetrics.devstack.schema import create_source
 from tests.support import acting_as, eventually
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshmetrics.local.pgoutput import DecodeError, Decoder, RowChange
+from meshmetrics.devstack.realtime.pgoutput import DecodeError, Decoder, RowChange
 from tests.support.databases import Database
 
 Read = Callable[[], Awaitable[list[RowChange]]]

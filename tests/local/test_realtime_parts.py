@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshmetrics.local.realtime.faults import Faults
-from meshmetrics.local.realtime.filters import Filter, FilterError, parse
-from meshmetrics.local.realtime.frames import (
+from meshmetrics.devstack.realtime.faults import Faults
+from meshmetrics.devstack.realtime.filters import Filter, FilterError, parse
+from meshmetrics.devstack.realtime.frames import (
     VERSIONS,
     Broadcast,
     Frame,
@@ -23,9 +23,9 @@ from meshmetrics.local.realtime.frames import (
     encode,
     encode_broadcast,
 )
-from meshmetrics.local.realtime.limits import RateCounter
-from meshmetrics.local.realtime.tokens import REQUIRED, TokenError, mint, verify
-from meshmetrics.local.realtime.values import fragment
+from meshmetrics.devstack.realtime.limits import RateCounter
+from meshmetrics.devstack.realtime.tokens import REQUIRED, TokenError, mint, verify
+from meshmetrics.devstack.realtime.values import fragment
 
 SECRET = "a secret that is long enough for HS256"
 

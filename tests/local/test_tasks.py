@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from meshmetrics.local import tasks
+from meshmetrics.devstack import tasks
 
 
 async def test_a_task_whose_cleaning_up_hid_the_cancellation_is_cancelled_again(

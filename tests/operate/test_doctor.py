@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshmetrics.local.realtime import RealtimeServer, Timing
+from meshmetrics.devstack.realtime import RealtimeServer, Timing
 from meshmetrics.operate.check import Check
 from meshmetrics.operate.doctor import examine
 from tests.daemon.conftest import JWT_SECRET, KEY, World

@@ -74,8 +74,8 @@ async def test_a_publication_that_had_the_table_before_keeps_it(
 async def test_the_role_goes_once_no_database_of_the_server_uses_it(
     own_postgres: object, connect: Connect
 ) -> None:
-    from meshmetrics.local.postgres import EmbeddedPostgres
-    from meshmetrics.local.schema import create_source
+    from meshmetrics.devstack.postgres.server import EmbeddedPostgres
+    from meshmetrics.devstack.schema import create_source
 
     assert isinstance(own_postgres, EmbeddedPostgres)
     owner = await connect(own_postgres.dsn())

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from meshmetrics.local.postgres import EmbeddedPostgres
+from meshmetrics.devstack.postgres.server import EmbeddedPostgres
 from tests.protocol.target import Target, make_source, named_by_environment, prepared, serving
 from tests.protocol.wire import Wire, wire
 

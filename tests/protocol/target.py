@@ -10,8 +10,8 @@ from typing import Any
 
 import asyncpg
 
-from meshmetrics.local.realtime import RealtimeServer, Timing, mint
-from meshmetrics.local.schema import create_source
+from meshmetrics.devstack.realtime import RealtimeServer, Timing, mint
+from meshmetrics.devstack.schema import create_source
 
 ENVIRONMENT = (
     "MESHMETRICS_TEST_SUPABASE_URL",

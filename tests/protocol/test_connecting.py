@@ -89,7 +89,7 @@ async def test_a_websocket_can_be_refused_with_any_status(target: Target) -> Non
 async def test_the_refusal_takes_its_time(target: Target) -> None:
     import asyncio
 
-    from meshmetrics.local.realtime import Timing
+    from meshmetrics.devstack.realtime import Timing
 
     timing = Timing(refused_connect=30.0)
     async with serving(target.database_url, timing=timing) as slow:

@@ -15,7 +15,7 @@ import pytest_asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from meshmetrics.local.realtime import Limits, Timing
+from meshmetrics.devstack.realtime import Limits, Timing
 from tests.protocol.target import Target, serving
 from tests.protocol.test_broadcast import message
 from tests.protocol.test_changes import entry, insert, until_polled

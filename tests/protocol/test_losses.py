@@ -11,9 +11,9 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from meshmetrics.local.postgres import EmbeddedPostgres
-from meshmetrics.local.realtime import Limits, Timing
-from meshmetrics.local.realtime.database import Connection, Database
+from meshmetrics.devstack.postgres.server import EmbeddedPostgres
+from meshmetrics.devstack.realtime import Limits, Timing
+from meshmetrics.devstack.realtime.database import Connection, Database
 from tests.protocol.target import TABLES, Target, make_source, serving
 from tests.protocol.test_changes import entry, insert
 from tests.protocol.wire import Wire, wire

@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from meshmetrics.local.postgres import EmbeddedPostgres
+from meshmetrics.devstack.postgres.server import EmbeddedPostgres
 from meshmetrics.migrate import INDEX, migrate
 from meshmetrics.schema import MigrationError, Schema, packaged_schema
 from tests.conftest import Connect

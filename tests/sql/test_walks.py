@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from meshmetrics.local.postgres import EmbeddedPostgres
-from meshmetrics.local.schema import create_source
+from meshmetrics.devstack.postgres.server import EmbeddedPostgres
+from meshmetrics.devstack.schema import create_source
 from meshmetrics.migrate import migrate
 from meshmetrics.model import Position
 from meshmetrics.store import Store

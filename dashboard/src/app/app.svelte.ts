@@ -25,7 +25,7 @@ interface Mount {
 const asked = readConfig().then(async (config) => ({ config, users: await localUsers(config) }));
 asked.catch(() => undefined); // told in start()
 
-const CHOSEN = 'meshmetrics.local-user';
+const CHOSEN = 'meshmetrics.devstack-user';
 
 export class App {
   config = $state.raw<Config | null>(null);
