@@ -26,9 +26,9 @@ from meshmetrics.api.callers import MetricsApi
 from meshmetrics.api.cursors import Cursors
 from meshmetrics.api.limits import CallerBudget
 from meshmetrics.api.reader import Reader
-from meshmetrics.database import open_pool
+from meshmetrics.database.pool import open_pool
 from meshmetrics.devstack.realtime.tokens import mint
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.runtime.telemetry import Telemetry
 
 ROW = "reading"
 SECRET = "a secret that is for benchmarks only"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from meshmetrics.settings import Settings
-from meshmetrics.settings_load import settings_table, variable
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.runtime.telemetry import Telemetry
+from meshmetrics.settings.fields import Settings
+from meshmetrics.settings.load import settings_table, variable
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 import structlog
 
-from meshmetrics import logs
+from meshmetrics.runtime import logs
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoic2VydmljZV9yb2xlIn0.c2lnbmF0dXJlLXdvdWxk"
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from meshmetrics.service import FatalError, Service, Supervisor, full_jitter
+from meshmetrics.runtime.service import FatalError, Service, Supervisor, full_jitter
 from tests.support import eventually
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import jwt
 import pytest
 
-from meshmetrics.settings import DatabaseSettings, Settings
-from meshmetrics.settings_load import (
+from meshmetrics.settings.fields import DatabaseSettings, Settings
+from meshmetrics.settings.load import (
     SettingsError,
     load_settings,
     settings_table,

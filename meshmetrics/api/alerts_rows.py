@@ -17,7 +17,7 @@ from meshmetrics.api.auth import Caller
 from meshmetrics.api.problems import Problem
 from meshmetrics.api.reader import Reader
 from meshmetrics.api.rule_schemas import Rule, RuleState
-from meshmetrics.store import Connection
+from meshmetrics.database.store import Connection
 
 
 def _list(model: type[BaseModel]) -> str:

@@ -23,8 +23,8 @@ from meshmetrics.api.channels import AlertsApi
 from meshmetrics.api.dashboard import Dashboard
 from meshmetrics.api.frame import frame
 from meshmetrics.api.metrics import router
-from meshmetrics.service import FatalError, Service
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.runtime.service import FatalError, Service
+from meshmetrics.runtime.telemetry import Telemetry
 
 log = structlog.get_logger()
 

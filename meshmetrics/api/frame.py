@@ -22,7 +22,7 @@ from meshmetrics.api.problems import (
     on_invalid,
     on_problem,
 )
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.runtime.telemetry import Telemetry
 
 
 def frame(app: FastAPI, telemetry: Telemetry, *, cors_origins: Sequence[str] = ()) -> None:

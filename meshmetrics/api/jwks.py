@@ -10,7 +10,7 @@ import httpx
 import jwt
 import structlog
 
-from meshmetrics.logs import describe
+from meshmetrics.runtime.logs import describe
 
 log = structlog.get_logger()
 

@@ -10,7 +10,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from meshmetrics.api.problems import Problem, answer
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.runtime.telemetry import Telemetry
 
 log = structlog.get_logger()
 

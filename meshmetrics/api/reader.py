@@ -13,7 +13,7 @@ import asyncpg
 
 from meshmetrics.api.auth import Caller, claims_of
 from meshmetrics.api.problems import from_database
-from meshmetrics.store import Connection
+from meshmetrics.database.store import Connection
 
 ACQUIRE_SECONDS = 5.0
 STRANGER = Caller(UUID(int=0), claims_of(UUID(int=0)))

@@ -10,7 +10,7 @@ import structlog
 
 from meshmetrics.api.problems import Problem
 from meshmetrics.api.reader import NoTenantError
-from meshmetrics.logs import describe
+from meshmetrics.runtime.logs import describe
 
 log = structlog.get_logger()
 

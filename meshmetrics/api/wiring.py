@@ -13,8 +13,8 @@ from meshmetrics.api.cursors import Cursors
 from meshmetrics.api.jwks import Jwks, jwks_url
 from meshmetrics.api.limits import CallerBudget
 from meshmetrics.api.reader import Reader
-from meshmetrics.database import open_pool
-from meshmetrics.settings import Settings
+from meshmetrics.database.pool import open_pool
+from meshmetrics.settings.fields import Settings
 
 
 @asynccontextmanager

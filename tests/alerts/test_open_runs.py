@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from meshmetrics.alerts.wording import lines
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.alerts.conftest import Evaluate, make_rule, states
 from tests.sql.test_open_runs import event, settle
 from tests.support import Project, Workflow, finish_run, insert_run, make_project, make_workflow

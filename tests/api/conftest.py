@@ -14,7 +14,8 @@ import pytest
 from cryptography.fernet import Fernet
 from fastapi import FastAPI
 
-from meshmetrics.alerts.guard import Guard
+from meshmetrics.alerts.outbound import Guard
+from meshmetrics.alerts.sealing import Seal, new_secret
 from meshmetrics.api.app import Readiness, create_app
 from meshmetrics.api.auth import Authenticator
 from meshmetrics.api.callers import MetricsApi
@@ -22,10 +23,9 @@ from meshmetrics.api.channels import AlertsApi
 from meshmetrics.api.cursors import Cursors
 from meshmetrics.api.limits import CallerBudget
 from meshmetrics.api.reader import Reader
+from meshmetrics.counting.store import Store
 from meshmetrics.devstack.realtime.tokens import mint
-from meshmetrics.sealing import Seal, new_secret
-from meshmetrics.store import Store
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.runtime.telemetry import Telemetry
 from tests.support import Project, Workflow, insert_run, make_project, make_workflow
 from tests.support.databases import VERSIONS, Database
 

@@ -13,7 +13,7 @@ import pytest
 
 from meshmetrics.api.app import Readiness, create_app
 from meshmetrics.api.dashboard import Dashboard
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.runtime.telemetry import Telemetry
 
 SCRIPT = "start()"
 PAGE = f'<!doctype html><script src="/_app/x.js"></script><script>{SCRIPT}</script>'

@@ -14,7 +14,7 @@ from meshmetrics.api import limits
 from meshmetrics.api.frame import frame
 from meshmetrics.api.limits import CallerBudget
 from meshmetrics.api.problems import Problem
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.runtime.telemetry import Telemetry
 from tests.api.conftest import Service, signed
 from tests.support import Project
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from meshmetrics.api import metrics
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.api.conftest import Counted, Service, signed
 from tests.support import Project, Workflow, insert_run, make_project, make_workflow
 

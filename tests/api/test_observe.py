@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from meshmetrics.api.app import HttpServer
 from meshmetrics.api.frame import frame
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.runtime.telemetry import Telemetry
 from tests.api.conftest import ApiOptions, Service, signed
 from tests.support import Project
 

@@ -17,7 +17,7 @@ from meshmetrics.api.channels import AlertsApi
 from meshmetrics.api.cursors import Cursors
 from meshmetrics.api.limits import CallerBudget
 from meshmetrics.api.reader import Reader
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.runtime.telemetry import Telemetry
 
 COMMITTED = Path(__file__).resolve().parents[2] / "docs" / "openapi.json"
 

@@ -21,6 +21,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
+from meshmetrics.alerts.sealing import new_secret
 from meshmetrics.api.app import HttpServer, Readiness, create_app
 from meshmetrics.api.auth import Authenticator
 from meshmetrics.api.callers import MetricsApi
@@ -28,9 +29,8 @@ from meshmetrics.api.channels import AlertsApi
 from meshmetrics.api.cursors import Cursors
 from meshmetrics.api.limits import CallerBudget
 from meshmetrics.api.reader import Reader
-from meshmetrics.sealing import new_secret
-from meshmetrics.store import Store
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.counting.store import Store
+from meshmetrics.runtime.telemetry import Telemetry
 from tests.api.conftest import SEAL, SECRET, api_login, signed
 from tests.api.test_openapi import COMMITTED
 from tests.support import Project, finish_run, insert_run, make_project, make_workflow

@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 
 from meshmetrics.api.app import Readiness, create_app
 from meshmetrics.api.wiring import metrics_api
-from meshmetrics.settings import Settings
-from meshmetrics.store import Store
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.counting.store import Store
+from meshmetrics.runtime.telemetry import Telemetry
+from meshmetrics.settings.fields import Settings
 from tests.api.conftest import SECRET, Counted, signed
 from tests.support import Project, Workflow
 from tests.support.databases import Database

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshmetrics.schema import packaged_schema
+from meshmetrics.database.packaged_sql import packaged_schema
 from tests.daemon.conftest import LOSE_PUBLIC, World
 from tests.support import eventually, finish_run, insert_run
 

@@ -146,11 +146,11 @@ async def test_a_database_that_answers_nothing_does_not_keep_it_alive(
 
 
 BLOCKED = """
-import time, meshmetrics.app, meshmetrics.cli
+import time, meshmetrics.daemon.daemon, meshmetrics.cli
 async def run(self, stop):
     await stop.wait()
     time.sleep(60)
-meshmetrics.app.Daemon.run = run
+meshmetrics.daemon.daemon.Daemon.run = run
 meshmetrics.cli.main(["run"])
 """
 

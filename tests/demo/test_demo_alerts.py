@@ -11,11 +11,11 @@ from uuid import uuid4
 import httpx
 from standardwebhooks.webhooks import Webhook
 
-from meshmetrics.alerts.guard import Guard, RefusedError
-from meshmetrics.alerts.wiring import make_guard
+from meshmetrics.alerts.outbound import Guard, RefusedError
+from meshmetrics.alerts.sealing import new_secret
+from meshmetrics.daemon.alerting import make_guard
 from meshmetrics.devstack.demo.receiver import Receiver, told
-from meshmetrics.sealing import new_secret
-from meshmetrics.settings import Settings
+from meshmetrics.settings.fields import Settings
 from tests.demo.test_demo_run import Demo, demo
 
 __all__ = ["demo"]

@@ -9,9 +9,9 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from meshmetrics.counting.store import Store
 from meshmetrics.devstack.demo.rates import ProjectRates, Version, Workflow
 from meshmetrics.devstack.demo.stats import Totals
-from meshmetrics.store import Store
 from tests.support import insert_run, make_project, make_user, make_workflow
 
 MINUTE = datetime(2026, 11, 23, 12, 34, tzinfo=UTC)

@@ -80,7 +80,7 @@ async def end_some(dsn: str, lane: int, began: float) -> int:
 async def test_with_a_twentieth_of_the_events_every_run_is_counted(
     world: World, workflows: list[Workflow], limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshmetrics.pipeline.flow.SPAN", 1)
+    monkeypatch.setattr("meshmetrics.stream.run_rate.SPAN", 1)
     dsn = world.database.owner_dsn
     await begin(world.owner, workflows, RUNS_PER_SECOND * SECONDS)
     with capture_logs() as logged:

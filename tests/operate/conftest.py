@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from meshmetrics.store_audit import AuditStore
+from meshmetrics.auditing.store import AuditStore
 from tests.daemon.conftest import World, login, realtime, world
 from tests.daemon.process import environment
 

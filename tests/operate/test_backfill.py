@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from meshmetrics.operate.backfill import backfill
-from meshmetrics.store_audit import AuditStore
+from meshmetrics.auditing.store import AuditStore
+from meshmetrics.commands.backfill import backfill
 from tests.conftest import Connect
 from tests.daemon.conftest import World
 from tests.daemon.process import environment

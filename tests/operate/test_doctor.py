@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from meshmetrics.commands.check import Check
+from meshmetrics.commands.doctor import examine
 from meshmetrics.devstack.realtime import RealtimeServer, Timing
-from meshmetrics.operate.check import Check
-from meshmetrics.operate.doctor import examine
 from tests.daemon.conftest import JWT_SECRET, KEY, World
 from tests.daemon.process import environment
 from tests.operate.conftest import Command
@@ -187,7 +187,7 @@ async def test_a_broadcast_that_is_refused_is_named(world: World) -> None:
 async def test_a_broadcast_that_does_not_come_back_is_named(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshmetrics.operate.doctor_realtime.CANARY_SECONDS", 1.0)
+    monkeypatch.setattr("meshmetrics.commands.doctor_realtime.CANARY_SECONDS", 1.0)
     world.realtime.faults.http = 202  # taken, and dropped: what happens without permission
     check = await looked_at("broadcast")
     assert check.state == "wrong"

@@ -11,8 +11,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from meshmetrics.operate.check import Check
-from meshmetrics.operate.doctor_options import checks
+from meshmetrics.commands.check import Check
+from meshmetrics.commands.doctor_options import checks
 from tests.daemon.conftest import JWT_SECRET, TestSettings
 
 BASE = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from meshmetrics.operate.check import Check
-from meshmetrics.operate.doctor import examine
-from meshmetrics.store_audit import AuditStore
+from meshmetrics.auditing.store import AuditStore
+from meshmetrics.commands.check import Check
+from meshmetrics.commands.doctor import examine
 from tests.daemon.conftest import LOSE_PUBLIC, World
 from tests.daemon.process import environment
 from tests.operate.conftest import Command

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import asyncpg
 
-from meshmetrics.store_audit import AuditStore
+from meshmetrics.auditing.store import AuditStore
 from tests.daemon.conftest import World
 from tests.operate.conftest import Command
 from tests.sql.plain import assert_counted

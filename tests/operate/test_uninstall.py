@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from meshmetrics import uninstall
-from meshmetrics.migrate import migrate
-from meshmetrics.operate.verify import verify
-from meshmetrics.schema import MigrationError
-from meshmetrics.store_audit import AuditStore
+from meshmetrics.auditing.store import AuditStore
+from meshmetrics.auditing.verify import verify
+from meshmetrics.commands import uninstall
+from meshmetrics.database.migrate import migrate
+from meshmetrics.database.packaged_sql import MigrationError
 from tests.conftest import Connect
 from tests.support import finish_run, insert_run, make_project, make_workflow
 from tests.support.databases import Database, hand_over

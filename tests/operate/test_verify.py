@@ -9,9 +9,9 @@ from uuid import UUID
 
 import asyncpg
 
-from meshmetrics.operate.repair import repair
-from meshmetrics.operate.verify import verify
-from meshmetrics.store_audit import AuditStore
+from meshmetrics.auditing.repair import repair
+from meshmetrics.auditing.store import AuditStore
+from meshmetrics.auditing.verify import verify
 from tests.conftest import Connect
 from tests.daemon.conftest import World
 from tests.daemon.test_process import load

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from meshmetrics.model import Change, Delta
+from meshmetrics.counting.model import Change, Delta
 
 MINUTE = datetime(2026, 11, 23, 12, 34, tzinfo=UTC)
 

@@ -11,12 +11,12 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from meshmetrics.model import Change, Counted
-from meshmetrics.pipeline.counter import Counter
-from meshmetrics.pipeline.inbox import Inbox
-from meshmetrics.service import Service
-from meshmetrics.store import Store
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.counting.counter import Counter
+from meshmetrics.counting.model import Change, Counted
+from meshmetrics.counting.store import Store
+from meshmetrics.runtime.service import Service
+from meshmetrics.runtime.telemetry import Telemetry
+from meshmetrics.stream.inbox import Inbox
 from tests.sql.plain import assert_counted
 from tests.support import Workflow, make_project, make_workflow
 

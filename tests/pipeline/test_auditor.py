@@ -9,12 +9,12 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from meshmetrics.model import AuditRecord, Slice, SliceDifference
-from meshmetrics.pipeline.auditor import Auditor
-from meshmetrics.pipeline.counter import Counter
-from meshmetrics.pipeline.inbox import Inbox
-from meshmetrics.store_audit import AuditStore
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.auditing.auditor import Auditor
+from meshmetrics.auditing.store import AuditStore
+from meshmetrics.counting.counter import Counter
+from meshmetrics.counting.model import AuditRecord, Slice, SliceDifference
+from meshmetrics.runtime.telemetry import Telemetry
+from meshmetrics.stream.inbox import Inbox
 from tests.pipeline.conftest import Published, all_counted, working
 from tests.support import Workflow, eventually, insert_run
 

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 import asyncpg
 import pytest
 
-from meshmetrics.pipeline.backfill import Backfill
-from meshmetrics.pipeline.counter import Counter
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.counting.backfill import Backfill
+from meshmetrics.counting.counter import Counter
+from meshmetrics.runtime.telemetry import Telemetry
 from tests.pipeline.conftest import FaultyStore, all_counted, working
 from tests.sql.plain import assert_counted
 from tests.support import Workflow, eventually, insert_run

@@ -10,8 +10,7 @@ from uuid import uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshmetrics.model import Change
-from meshmetrics.pipeline.broadcast import (
+from meshmetrics.broadcast.messages import (
     MESSAGE_BYTES,
     MOST_DELTAS,
     encode,
@@ -20,6 +19,7 @@ from meshmetrics.pipeline.broadcast import (
     request,
     take_fitting,
 )
+from meshmetrics.counting.model import Change
 from tests.pipeline.changes import MINUTE, change, delta
 
 WORKFLOW = uuid4()

@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from meshmetrics.pipeline.counter import Counter
-from meshmetrics.pipeline.inbox import Arrival, Inbox
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.counting.counter import Counter
+from meshmetrics.runtime.telemetry import Telemetry
+from meshmetrics.stream.inbox import Arrival, Inbox
 from tests.pipeline.conftest import FaultyStore, Published, working
 from tests.sql.plain import assert_counted
 from tests.support import Workflow, eventually, insert_run, make_project, make_workflow

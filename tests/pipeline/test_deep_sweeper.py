@@ -7,12 +7,12 @@ import asyncio
 import asyncpg
 import pytest
 
-from meshmetrics.model import Position, Uncounted
-from meshmetrics.pipeline import deep_sweeper
-from meshmetrics.pipeline.counter import Counter
-from meshmetrics.pipeline.deep_sweeper import DeepSweeper
-from meshmetrics.pipeline.inbox import Inbox
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.counting import deep_sweeper
+from meshmetrics.counting.counter import Counter
+from meshmetrics.counting.deep_sweeper import DeepSweeper
+from meshmetrics.counting.model import Position, Uncounted
+from meshmetrics.runtime.telemetry import Telemetry
+from meshmetrics.stream.inbox import Inbox
 from tests.pipeline.conftest import FaultyStore, all_counted, working
 from tests.support import Workflow, eventually, insert_run
 

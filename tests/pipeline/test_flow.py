@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshmetrics.pipeline.flow import SPAN, Flow
+from meshmetrics.stream.run_rate import SPAN, Flow
 
 
 class Clock:

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshmetrics.pipeline.inbox import REMEMBERED, Arrival, Inbox
+from meshmetrics.stream.inbox import REMEMBERED, Arrival, Inbox
 
 NOW = Arrival(1.0, None)
 

@@ -14,11 +14,11 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from meshmetrics.model import Lease
-from meshmetrics.pipeline.lease import Leader
-from meshmetrics.service import Service
-from meshmetrics.store import Store
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.counting.model import Lease
+from meshmetrics.counting.store import Store
+from meshmetrics.daemon.leader import Leader
+from meshmetrics.runtime.service import Service
+from meshmetrics.runtime.telemetry import Telemetry
 from tests.support import eventually
 
 

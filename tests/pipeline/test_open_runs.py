@@ -8,9 +8,9 @@ from uuid import UUID
 
 import asyncpg
 
-from meshmetrics.pipeline.counter import Counter
-from meshmetrics.pipeline.open_runs import OpenRunsInspector
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.counting.counter import Counter
+from meshmetrics.counting.open_runs import OpenRunsInspector
+from meshmetrics.runtime.telemetry import Telemetry
 from tests.pipeline.conftest import FaultyStore, Published, working
 from tests.support import Workflow, eventually, insert_run, make_project, make_workflow
 

@@ -16,9 +16,9 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from meshmetrics.pipeline.publisher import Publisher, Sent
-from meshmetrics.store import Store
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.broadcast.publisher import Publisher, Sent
+from meshmetrics.counting.store import Store
+from meshmetrics.runtime.telemetry import Telemetry
 from tests.pipeline.changes import change, delta
 from tests.support import eventually, insert_run, make_project, make_workflow
 

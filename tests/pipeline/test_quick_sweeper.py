@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 import asyncpg
 import pytest
 
-from meshmetrics.pipeline import quick_sweeper
-from meshmetrics.pipeline.counter import Counter
-from meshmetrics.pipeline.flow import Flow
-from meshmetrics.pipeline.inbox import Arrival, Inbox
-from meshmetrics.pipeline.quick_sweeper import QuickSweeper, rest_after
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.counting import quick_sweeper
+from meshmetrics.counting.counter import Counter
+from meshmetrics.counting.quick_sweeper import QuickSweeper, rest_after
+from meshmetrics.runtime.telemetry import Telemetry
+from meshmetrics.stream.inbox import Arrival, Inbox
+from meshmetrics.stream.run_rate import Flow
 from tests.conftest import Connect
 from tests.pipeline.conftest import FaultyStore, all_counted, working
 from tests.support import Workflow, eventually, finish_run, insert_run

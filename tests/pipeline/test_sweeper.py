@@ -15,12 +15,12 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from meshmetrics.pipeline.counter import Counter
-from meshmetrics.pipeline.flow import Flow
-from meshmetrics.pipeline.inbox import Arrival, Inbox
-from meshmetrics.pipeline.stream import Stream
-from meshmetrics.pipeline.sweeper import Sweeper, SweepTimes
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.counting.counter import Counter
+from meshmetrics.counting.sweeper import Sweeper, SweepTimes
+from meshmetrics.runtime.telemetry import Telemetry
+from meshmetrics.stream.inbox import Arrival, Inbox
+from meshmetrics.stream.run_rate import Flow
+from meshmetrics.stream.state import Stream
 from tests.pipeline.conftest import FaultyStore, all_counted, working
 from tests.sql.plain import assert_counted
 from tests.support import (
@@ -214,7 +214,7 @@ async def test_while_the_stream_is_down_sweeps_stay_frequent(b: Bench) -> None:
 async def test_while_the_stream_is_left_sweeps_are_less_frequent_but_not_rare(
     b: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshmetrics.pipeline.sweeper.LEFT_SECONDS", 0.3)
+    monkeypatch.setattr("meshmetrics.counting.sweeper.LEFT_SECONDS", 0.3)
     b.stream.left = True
     async with b.sweeping():
         await eventually(lambda: b.value("sweep_pause_seconds") == 0.3)

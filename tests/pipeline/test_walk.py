@@ -6,14 +6,14 @@ import asyncio
 
 import asyncpg
 
-from meshmetrics.pipeline.counter import Counter
-from meshmetrics.pipeline.deep_sweeper import DeepSweeper
-from meshmetrics.pipeline.flow import Flow
-from meshmetrics.pipeline.inbox import Inbox
-from meshmetrics.pipeline.stream import Stream
-from meshmetrics.pipeline.sweeper import Sweeper, SweepTimes
-from meshmetrics.pipeline.walk import BEGINNING, FAR_FUTURE, walk
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.counting.counter import Counter
+from meshmetrics.counting.deep_sweeper import DeepSweeper
+from meshmetrics.counting.sweeper import Sweeper, SweepTimes
+from meshmetrics.counting.walk import BEGINNING, FAR_FUTURE, walk
+from meshmetrics.runtime.telemetry import Telemetry
+from meshmetrics.stream.inbox import Inbox
+from meshmetrics.stream.run_rate import Flow
+from meshmetrics.stream.state import Stream
 from tests.pipeline.conftest import FaultyStore, all_counted, working
 from tests.support import Workflow, eventually, insert_run
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from meshmetrics.migrate import migrate, refused
-from meshmetrics.schema import MigrationError
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
+from meshmetrics.database.migrate import migrate, refused
+from meshmetrics.database.packaged_sql import MigrationError
 from tests.conftest import Connect
 from tests.support import acting_as, finish_run, insert_run, make_project, make_workflow
 from tests.support.databases import HOSTED_LOGIN, Database, hand_over

@@ -12,9 +12,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from meshmetrics.database.migrate import INDEX, migrate
+from meshmetrics.database.packaged_sql import MigrationError, Schema, packaged_schema
 from meshmetrics.devstack.postgres.server import EmbeddedPostgres
-from meshmetrics.migrate import INDEX, migrate
-from meshmetrics.schema import MigrationError, Schema, packaged_schema
 from tests.conftest import Connect
 from tests.support import eventually
 from tests.support.databases import Database, cloned, hand_over

@@ -8,8 +8,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from meshmetrics.store import Store
-from meshmetrics.store_audit import AuditStore
+from meshmetrics.auditing.store import AuditStore
+from meshmetrics.counting.store import Store
 from tests.sql.plain import assert_counted
 from tests.support import (
     Project,

@@ -13,7 +13,6 @@ from typing import Any
 
 from rich.console import Console
 
-from meshmetrics import logs
 from meshmetrics.devstack.demo.alerts import AlertsFailedError
 from meshmetrics.devstack.demo.daemon import DaemonFailedError
 from meshmetrics.devstack.demo.display import Display, LinesDisplay, ScreenDisplay
@@ -23,6 +22,7 @@ from meshmetrics.devstack.demo.stack import Stack, stack
 from meshmetrics.devstack.postgres.binaries import PostgresNotFoundError
 from meshmetrics.devstack.postgres.server import PostgresFailedError
 from meshmetrics.devstack.tasks import end
+from meshmetrics.runtime import logs
 
 COUNTED_SECONDS = 60.0
 """How long counting the past may take."""

@@ -10,6 +10,8 @@ from typing import Any
 
 import asyncpg
 
+from meshmetrics.counting.model import Difference
+from meshmetrics.counting.store import Store
 from meshmetrics.devstack.demo.alerts import RULE_SAYS, make_rule
 from meshmetrics.devstack.demo.daemon import DaemonFigures
 from meshmetrics.devstack.demo.stack import Stack
@@ -18,8 +20,6 @@ from meshmetrics.devstack.demo.view import Alerting, Places, View
 from meshmetrics.devstack.demo.watch import Watcher
 from meshmetrics.devstack.engine.engine import Ended, Engine
 from meshmetrics.devstack.realtime import mint
-from meshmetrics.model import Difference
-from meshmetrics.store import Store
 
 ASK_SECONDS = 1.0
 AUDIT_SECONDS = 10.0

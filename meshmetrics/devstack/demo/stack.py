@@ -14,6 +14,7 @@ from uuid import UUID
 import asyncpg
 from cryptography.fernet import Fernet
 
+from meshmetrics.database.migrate import migrate
 from meshmetrics.devstack.demo.daemon import DaemonProcess
 from meshmetrics.devstack.demo.receiver import Receiver
 from meshmetrics.devstack.demo.stats import Totals
@@ -22,7 +23,6 @@ from meshmetrics.devstack.engine.workflows import simulated_projects
 from meshmetrics.devstack.postgres.server import EmbeddedPostgres, free_port
 from meshmetrics.devstack.realtime import RealtimeServer, mint
 from meshmetrics.devstack.schema import create_source
-from meshmetrics.migrate import migrate
 
 DAYS = 30
 DAEMON_LOGIN = "meshmetrics_demo"

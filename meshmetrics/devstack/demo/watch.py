@@ -19,7 +19,7 @@ from meshmetrics.devstack.demo.stats import Totals
 from meshmetrics.devstack.demo.view import ProjectTable, WorkflowRow
 from meshmetrics.devstack.engine.workflows import SimulatedProject
 from meshmetrics.devstack.realtime import mint
-from meshmetrics.logs import describe
+from meshmetrics.runtime.logs import describe
 
 log = structlog.get_logger()
 
