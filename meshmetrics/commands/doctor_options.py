@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from meshmetrics.api.jwks import TIMEOUT, jwks_url, usable_keys
+from meshmetrics.api.http.jwks import TIMEOUT, jwks_url, usable_keys
 from meshmetrics.commands.check import Check, State
 from meshmetrics.runtime.logs import describe
 from meshmetrics.settings.fields import Settings

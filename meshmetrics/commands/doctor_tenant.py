@@ -8,10 +8,10 @@ from typing import TypeVar
 
 import asyncpg
 
-from meshmetrics.api.alerts_rows import Rows
-from meshmetrics.api.auth import claims_of
-from meshmetrics.api.problems import Problem
-from meshmetrics.api.reader import NoTenantError, Page, Reading, Wanted, become
+from meshmetrics.api.alerts.rows import Rows
+from meshmetrics.api.http.as_caller import NoTenantError, Page, Reading, Wanted, become
+from meshmetrics.api.http.auth import claims_of
+from meshmetrics.api.http.problems import Problem
 from meshmetrics.auditing.store import AuditStore
 from meshmetrics.commands.check import Check
 from meshmetrics.counting.model import Sample

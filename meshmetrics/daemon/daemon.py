@@ -14,18 +14,18 @@ import httpx
 
 from meshmetrics.alerts.sealing import new_secret
 from meshmetrics.alerts.store import AlertStore
-from meshmetrics.api.app import HttpServer, Readiness, create_app
-from meshmetrics.api.channels import AlertsApi
+from meshmetrics.api.alerts.channels import AlertsApi
 from meshmetrics.api.dashboard import Dashboard
-from meshmetrics.api.schemas import Standing
-from meshmetrics.api.tenants import BROKEN, OFF, TenantProbe
-from meshmetrics.api.wiring import metrics_api
+from meshmetrics.api.http.tenant_check import BROKEN, OFF, TenantProbe
+from meshmetrics.api.metrics.schemas import Standing
+from meshmetrics.api.server import HttpServer, Readiness, create_app
 from meshmetrics.auditing.store import AuditStore
 from meshmetrics.broadcast.publisher import Sent
 from meshmetrics.counting.model import Change, Lease
 from meshmetrics.daemon.alerting import alert_services, make_guard, make_seal
 from meshmetrics.daemon.counting import counting_services, make_publisher
 from meshmetrics.daemon.leader import Leader
+from meshmetrics.daemon.rest_api import metrics_api
 from meshmetrics.database.pool import open_pool
 from meshmetrics.database.prepare import Preparation, await_database
 from meshmetrics.runtime.service import Service, Supervisor

@@ -84,7 +84,7 @@ class Schema:
     @cached_property
     def replayed(self) -> str:
         """Everything that is stated anew when any of it changed, in order."""
-        order = ["source/*.sql", "functions/*.sql", "policies.sql", "privileges.sql"]
+        order = ["source/*.sql", "functions/*/*.sql", "policies.sql", "privileges.sql"]
         found = (path for pattern in order for path in sorted(self.directory.glob(pattern)))
         paths = [path for path in found if path.name != "index.sql"]  # outside any transaction
         # Functions call each other, whatever the order of their names.

@@ -7,9 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
-import structlog
-
-log = structlog.get_logger()
 
 COMMAND_TIMEOUT = 60.0
 CONNECT_TIMEOUT = 10.0

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from meshmetrics.api.app import Readiness, create_app
 from meshmetrics.api.dashboard import Dashboard
+from meshmetrics.api.server import Readiness, create_app
 from meshmetrics.runtime.telemetry import Telemetry
 
 SCRIPT = "start()"

@@ -12,7 +12,7 @@ import asyncpg
 import httpx
 import pytest
 
-from meshmetrics.api import metrics
+from meshmetrics.api.metrics import routes as metrics
 from meshmetrics.counting.store import Store
 from tests.api.conftest import Counted, Service, signed
 from tests.support import Project, Workflow, insert_run, make_project, make_workflow
@@ -477,7 +477,7 @@ async def test_a_plus_that_became_a_space_is_understood(
 async def test_a_zone_that_this_postgres_does_not_know_is_refused_too(
     client: httpx.AsyncClient, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshmetrics.api.parameters._zones", lambda: {"Europe/Atlantis"})
+    monkeypatch.setattr("meshmetrics.api.metrics.parameters._zones", lambda: {"Europe/Atlantis"})
     response = await client.get(
         HISTORY, params={"tz": "Europe/Atlantis"}, headers=signed(project.owner)
     )
