@@ -1,5 +1,5 @@
 -- MeshHook's tables as far as meshmetrics reads them, written from the facts of its schema: equal to
--- tests/support/meshhook_catalogue.json, which tests/local/test_stand_in.py compares, faults included.
+-- tests/support/meshhook_catalogue.json, which tests/devstack/test_stand_in.py compares, faults included.
 -- Needs supabase.sql, whose default privileges open these tables to the API's roles.
 
 create table public.projects (
