@@ -9,7 +9,7 @@ import asyncpg
 import httpx
 import pytest
 
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.api.conftest import Counted, Service, signed
 from tests.sql.test_open_runs import event, old_run, settle
 from tests.support import Project, Workflow, make_project, make_workflow
