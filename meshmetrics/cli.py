@@ -194,7 +194,7 @@ class Backfill(BaseModel):
 
 
 class Doctor(BaseModel):
-    """Examine settings, database and Realtime, and say how to mend what is wrong."""
+    """Examine settings, database and Realtime, and say how to fix what is wrong."""
 
     json_: CliToggleFlag[bool] = Field(default=False, alias="json", description="print JSON")
 

@@ -69,7 +69,7 @@ async def show_verify(
             mend = False
         if mend:
             since = await store.now()
-            with screen.status("mending") as status:
+            with screen.status("repairing") as status:
                 done = await repair(store, on_step=status.update)
                 told = await announce(store, settings, since)
                 report = await verify(store, patience=patience, limit=LISTED)
@@ -123,7 +123,7 @@ def _show_report(screen: Console, report: Report) -> None:
 
 def _show_repairs(screen: Console, done: Repairs, told: int) -> None:
     screen.print(
-        f"mended: {done.runs:,} runs counted anew, {done.buckets:,} buckets and"
+        f"repaired: {done.runs:,} runs counted anew, {done.buckets:,} buckets and"
         f" {done.counters:,} workflows' counters set right; {done.retried:,} runs set aside looked"
         f" at again; {told:,} workflows broadcast"
     )
@@ -255,7 +255,7 @@ async def show_doctor(*, as_json: bool) -> int:
         ]
         sys.stdout.write(json.dumps({"wrong": wrong, "checks": lines}) + "\n")
     elif wrong:
-        screen.print(f"[red]{wrong} to mend[/]")
+        screen.print(f"[red]{wrong} to fix[/]")
     else:
         screen.print("[green]all is well[/]")
     return 1 if wrong else 0

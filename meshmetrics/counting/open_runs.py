@@ -70,7 +70,7 @@ class OpenRunsInspector(Service):
         self._abandoned_after = timedelta(seconds=abandoned_after)
         self._shortest = shortest
         self._rest = rest
-        # Whoever wants abandoned runs found soon does not wait much longer than that.
+        # A short abandoned_after asks for abandoned runs to be found soon, also after a long look.
         self._longest = max(shortest, min(LONGEST, abandoned_after or LONGEST))
         self._pending: dict[UUID, dict[UUID, OpenCounts]] = {}
         self._announced: dict[UUID, float] = {}

@@ -41,7 +41,8 @@ class EveryTestRuns:
         self._collected |= set(ids)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._ran.add(report.nodeid)
+        if report.when == "teardown":  # the last report of every test, a skipped one's too
+            self._ran.add(report.nodeid)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
