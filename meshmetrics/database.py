@@ -119,6 +119,6 @@ async def await_database(service: Service, store: Store, dsn: str, *, migrating:
             await service.pause(wait)
         else:
             if flaws:
-                log.warning("source.changed", flaws=flaws, remedy="meshmetrics doctor")
+                log.warning("source.changed", flaws=flaws, remedy="run `meshmetrics doctor`")
             log.info("database.ready")
             return

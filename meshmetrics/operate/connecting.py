@@ -12,11 +12,15 @@ from meshmetrics.logs import describe
 from meshmetrics.pipeline.counter import Counter
 from meshmetrics.pipeline.inbox import Inbox
 from meshmetrics.settings import Settings
-from meshmetrics.store import is_transient
+from meshmetrics.store import is_schema_error, is_transient
 from meshmetrics.store_audit import AuditStore
 from meshmetrics.telemetry import Telemetry
 
 CONNECTIONS = 3
+RESTORE = (
+    "`meshmetrics migrate` restores index and publication; a column that was renamed or retyped"
+    " needs its old name or type, or a meshmetrics that knows the new one"
+)
 _REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 
 
@@ -40,8 +44,16 @@ async def connected(settings: Settings) -> AsyncIterator[AuditStore]:
     try:
         async with open_pool(dsn, size=CONNECTIONS, transaction_pooler=pooler) as pool:
             store = AuditStore(pool, transaction_pooler=pooler)
-            await store.condition()
-            yield store
+            try:
+                await store.condition()
+                yield store
+            except asyncpg.PostgresError as error:
+                if flaws := await _flaws(store, error):
+                    raise CommandError(
+                        f"the engine's tables are not as meshmetrics reads them: {flaws}",
+                        RESTORE,
+                    ) from error
+                raise
     except Exception as error:
         told = explain(error)
         if told is None:
@@ -49,15 +61,20 @@ async def connected(settings: Settings) -> AsyncIterator[AuditStore]:
         raise told from error
 
 
+async def _flaws(store: AuditStore, error: asyncpg.PostgresError) -> str:
+    """What changed in the engine's tables, where that may be what the error comes from."""
+    if not is_schema_error(error):
+        return ""
+    try:
+        return "; ".join(await store.source_flaws())
+    except asyncpg.PostgresError:
+        return ""  # the function is not there: our own schema is missing or older
+
+
 def explain(error: Exception) -> CommandError | None:
     """What to tell the operator of a database that does not do what it should; None where that is
     for a traceback to say."""
     said = describe(error)
-    if isinstance(error, (asyncpg.UndefinedColumnError, asyncpg.UndefinedTableError)):
-        return CommandError(
-            f"the database's tables are not as meshmetrics reads them ({said})",
-            "run `meshmetrics doctor`, which names what changed",
-        )
     if isinstance(error, (asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError)):
         return CommandError(
             "the database is not migrated to this version", "run `meshmetrics migrate`"
@@ -66,6 +83,11 @@ def explain(error: Exception) -> CommandError | None:
         return CommandError(
             f"DATABASE_URL's user may not do this ({said})",
             "make it a member of meshmetrics_worker",
+        )
+    if is_schema_error(error):
+        return CommandError(
+            f"our tables or functions are not as they were migrated ({said})",
+            "run `meshmetrics migrate`",
         )
     if is_transient(error) or isinstance(error, _REFUSED):
         return CommandError(

@@ -15,7 +15,7 @@ import httpx
 from meshmetrics.model import EngineHabits
 from meshmetrics.operate import doctor_options, doctor_realtime, doctor_tenant
 from meshmetrics.operate.check import Check
-from meshmetrics.operate.connecting import CommandError, connected
+from meshmetrics.operate.connecting import RESTORE, CommandError, connected
 from meshmetrics.schema import Schema, packaged_schema
 from meshmetrics.settings import Settings
 from meshmetrics.settings_load import SettingsError, load_settings, unknown_settings
@@ -153,8 +153,7 @@ def _engine_tables(flaws: Sequence[str]) -> Check:
         "engine's tables",
         not flaws,
         "; ".join(flaws) or "as meshmetrics reads them",
-        "`meshmetrics migrate` restores index and publication; a column that was renamed needs a"
-        " meshmetrics that knows its new name",
+        RESTORE,
     )
 
 

@@ -17,8 +17,9 @@ from meshmetrics.logs import describe
 from meshmetrics.model import Change, Counted
 from meshmetrics.pipeline.flow import Flow
 from meshmetrics.pipeline.inbox import Arrival, Inbox
+from meshmetrics.pipeline.source import SourceWatch
 from meshmetrics.service import Service, full_jitter
-from meshmetrics.store import Store, is_transient
+from meshmetrics.store import Store, is_schema_error, is_transient
 from meshmetrics.telemetry import Telemetry
 
 log = structlog.get_logger()
@@ -55,6 +56,7 @@ class Counter(Service):
         telemetry: Telemetry,
         *,
         flow: Flow | None = None,
+        source: SourceWatch | None = None,
         batch: int = 10_000,
         retry_base: float = 0.1,
         retry_cap: float = 5.0,
@@ -64,6 +66,7 @@ class Counter(Service):
         self._inbox = inbox
         self._publish = publish
         self._flow = flow or Flow(0)
+        self._source = source or SourceWatch(store)
         self._telemetry = telemetry
         self._batch = batch
         self._retry_base = retry_base
@@ -121,6 +124,8 @@ class Counter(Service):
             try:
                 counted = await self._patiently(partial(self._store.count_runs, piece))
             except Exception as error:
+                if is_schema_error(error):
+                    await self._source.check()
                 if not _fault_of_a_run(error):
                     raise
                 if len(piece) == 1:

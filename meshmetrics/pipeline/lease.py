@@ -15,7 +15,7 @@ import structlog
 from meshmetrics.logs import describe
 from meshmetrics.model import Lease
 from meshmetrics.service import Service, Supervisor
-from meshmetrics.store import Store, is_transient
+from meshmetrics.store import Store, is_transient, remedy
 from meshmetrics.telemetry import Telemetry
 
 log = structlog.get_logger()
@@ -106,6 +106,7 @@ class Leader(Service):
             drain_seconds=self._pipeline_drain,
             on_failure=lambda name: self._telemetry.service_failures.labels(name).inc(),
             passing=is_transient,
+            remedy=remedy,
         )
         try:
             await self._supervisor.run(over)

@@ -21,6 +21,7 @@ from meshmetrics.pipeline.open_runs import Announce, OpenRunsInspector
 from meshmetrics.pipeline.publisher import RESEND_MARGIN, Publisher, Sent
 from meshmetrics.pipeline.quick_sweeper import QuickSweeper
 from meshmetrics.pipeline.session import SessionTimes
+from meshmetrics.pipeline.source import SourceWatch
 from meshmetrics.pipeline.stream import Stream
 from meshmetrics.pipeline.sweeper import Sweeper, SweepTimes
 from meshmetrics.service import Service
@@ -71,8 +72,13 @@ def counting_services(
 
     inbox = Inbox(s.inbox_capacity, overflow)
     flow = Flow(s.stream_runs_per_second if s.sweep_quick else 0)
-    counter = Counter(store, inbox, publish, telemetry, flow=flow, batch=s.count_batch)
-    maintainer = Maintainer(store, telemetry, interval=s.maintain_interval, batch=s.maintain_batch)
+    source = SourceWatch(store)
+    counter = Counter(
+        store, inbox, publish, telemetry, flow=flow, source=source, batch=s.count_batch
+    )
+    maintainer = Maintainer(
+        store, source, telemetry, interval=s.maintain_interval, batch=s.maintain_batch
+    )
     open_runs = OpenRunsInspector(
         store, counter, announce, telemetry, abandoned_after=s.abandoned_after
     )
