@@ -81,7 +81,7 @@ def database_checks(found: dict[str, Any], schema: Schema) -> Iterator[Check]:
         f"Postgres {version // 10000}.{version % 10000}",
         "upgrade to Postgres 15 or newer",
     )
-    yield _migrations(found["migrations"], schema)
+    yield _migrations(found["migrations"], found["release"], schema)
     missing = found["not_executable"]
     yield _check(
         "grants",
@@ -183,7 +183,7 @@ def failure_checks(habits: EngineHabits) -> Iterator[Check]:
         yield Check("failures", "note", text, "rates are 100 % until the engine writes one of them")
 
 
-def _migrations(applied: dict[str, str] | None, schema: Schema) -> Check:
+def _migrations(applied: dict[str, str] | None, release: int | None, schema: Schema) -> Check:
     wanted = schema.checksums
     there = {int(version): checksum for version, checksum in (applied or {}).items()}
     mend = "run `meshmetrics migrate`"
@@ -192,6 +192,12 @@ def _migrations(applied: dict[str, str] | None, schema: Schema) -> Check:
         return Check("migrations", "wrong", text, "install the newer meshmetrics")
     if missing := sorted(wanted.keys() - there.keys()):
         return Check("migrations", "wrong", f"{missing[0]:04} is not applied", mend)
+    if there != wanted and release is not None and release > schema.release:
+        text = (
+            f"the database has newer functions (release {release}) than this meshmetrics"
+            f" ({schema.release}): they are left as they are"
+        )
+        return Check("migrations", "note", text, "install the newer meshmetrics")
     if there != wanted:
         changed = min(v for v in wanted if there[v] != wanted[v])
         what = f"{changed:04} was changed" if changed else "functions are of another version"
