@@ -52,7 +52,7 @@ class Maintainer(Service):
     async def _check_statuses(self) -> None:
         """Log it, once, when runs have a status that no outcome is mapped to."""
         unknown = await self._store.unknown_statuses()
-        self._telemetry.unknown_status_runs.set(sum(unknown.values()))
+        self._telemetry.set_unknown_statuses(unknown)
         if unknown.keys() - self._unknown:
             log.warning("status.unknown", statuses=sorted(unknown), remedy="meshmetrics statuses")
         self._unknown = set(unknown)

@@ -40,6 +40,7 @@ DEFINERS = {
     "record_audit",
     "refresh_deadlines",
     "release_lease",
+    "repair_effect",
     "repair_project",
     "repair_workflow",
     "retry_set_aside",
