@@ -12,7 +12,7 @@ COPY requirements/run.txt requirements/build.txt ./
 RUN python -m venv /app \
  && /app/bin/pip install --no-cache-dir --require-hashes --requirement run.txt \
  && pip install --no-cache-dir --require-hashes --requirement build.txt
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md hatch_build.py ./
 COPY meshmetrics ./meshmetrics
 COPY sql ./sql
 COPY --from=dashboard /build/meshmetrics/_dashboard ./meshmetrics/_dashboard

@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 SOAK   ?= 1
-SQL    := sql/migrations/*.sql sql/functions/*.sql sql/source/*.sql sql/*.sql
+SQL    := sql/migrations/*.sql sql/functions/*/*.sql sql/source/*.sql sql/*.sql
 DASH   := meshmetrics/_dashboard/index.html
 NPM    := .ci/npm
 LOCK   := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -24,7 +24,7 @@ demo: $(VENV)/.ready $(DASH) ## run everything on this machine and watch runs be
 dashboard: $(DASH) ## build the dashboard, which the daemon serves at /
 
 test: $(VENV)/.ready packages $(DASH) ## run all tests (ARGS="-k name" for some)
-	@$(BIN)/python -c "from tests.protocol.javascript import install; install()"
+	@$(BIN)/python -c "from tests.devstack.protocol.javascript import install; install()"
 	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 	$(NPM) test
 

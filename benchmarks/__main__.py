@@ -14,7 +14,7 @@ from rich.console import Console
 
 from benchmarks.figures import Figure, show, write
 from benchmarks.report import write_page
-from meshmetrics import logs
+from meshmetrics.runtime import logs
 
 ROWS = {
     "batches": "time of count_runs by number of ids",

@@ -17,9 +17,9 @@ from cryptography.fernet import Fernet
 from benchmarks.figures import Figure, at_most
 from benchmarks.live import UNLIMITED, live
 from benchmarks.stack import Stack, database, insert_finished
-from meshmetrics.database import open_pool
-from meshmetrics.sealing import Seal, new_secret
-from meshmetrics.store_alerts import AlertStore
+from meshmetrics.alerts.sealing import Seal, new_secret
+from meshmetrics.alerts.store import AlertStore
+from meshmetrics.database.pool import open_pool
 
 ROW = "alerts"
 WORKFLOWS = 2000

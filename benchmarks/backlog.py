@@ -7,11 +7,11 @@ from statistics import median
 
 from benchmarks.figures import Figure, at_least
 from benchmarks.stack import Stack, database, insert_finished
-from meshmetrics.pipeline.counter import Counter
-from meshmetrics.pipeline.inbox import Inbox
-from meshmetrics.pipeline.walk import BEGINNING, walk
-from meshmetrics.settings import Settings
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.counting.counter import Counter
+from meshmetrics.counting.walk import BEGINNING, walk
+from meshmetrics.runtime.telemetry import Telemetry
+from meshmetrics.settings.fields import Settings
+from meshmetrics.stream.inbox import Inbox
 
 ROW = "backlog"
 BATCH: int = Settings.model_fields["backfill_batch"].default

@@ -36,7 +36,7 @@ SOFTWARE = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 # Before anything of the page runs: who is signed in, and when the first numbers are drawn.
 PREPARE = """
-localStorage.setItem('meshmetrics.local-user', JSON.stringify({id: '%s'}));
+localStorage.setItem('meshmetrics.devstack-user', JSON.stringify({id: '%s'}));
 window.drawn = new Promise((done) => {
   const look = () => {
     const there = document.querySelector('[data-testid=card-rate] .value')

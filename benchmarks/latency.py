@@ -16,7 +16,7 @@ from benchmarks.engine import SteadyEngine
 from benchmarks.figures import Figure, at_most
 from benchmarks.live import DAY, UNLIMITED, Live, live
 from benchmarks.stack import Stack, database
-from meshmetrics.local.realtime import mint
+from meshmetrics.devstack.realtime import mint
 
 DAEMON = "latency, daemon"
 END_TO_END = "latency, end to end"

@@ -15,8 +15,8 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.stack import Stack
-from meshmetrics.local.demo_daemon import DaemonProcess
-from meshmetrics.local.realtime import Limits, RealtimeServer, Timing, mint
+from meshmetrics.devstack.demo.daemon import DaemonProcess
+from meshmetrics.devstack.realtime import Limits, RealtimeServer, Timing, mint
 
 DAY = 86_400
 

@@ -10,10 +10,10 @@ from uuid import UUID
 
 from benchmarks.figures import Figure, at_most
 from benchmarks.stack import Stack, database, insert_finished
-from meshmetrics.pipeline.counter import Counter
-from meshmetrics.pipeline.inbox import Inbox
-from meshmetrics.pipeline.open_runs import LONGEST, REST, SHORTEST, OpenRunsInspector
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.counting.counter import Counter
+from meshmetrics.counting.open_runs import LONGEST, REST, SHORTEST, OpenRunsInspector
+from meshmetrics.runtime.telemetry import Telemetry
+from meshmetrics.stream.inbox import Inbox
 
 ROW = "open runs"
 ROUNDS = 5

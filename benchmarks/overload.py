@@ -13,7 +13,7 @@ from benchmarks.engine import SteadyEngine
 from benchmarks.figures import Figure, at_most
 from benchmarks.live import live
 from benchmarks.stack import database
-from meshmetrics.local.realtime import Limits
+from meshmetrics.devstack.realtime import Limits
 
 ROW = "overload"
 RATE = 2000

@@ -20,15 +20,15 @@ import httpx
 
 from benchmarks.figures import Figure, at_least, at_most
 from benchmarks.stack import Stack, database
-from meshmetrics.api.app import HttpServer, Readiness, create_app
-from meshmetrics.api.auth import Authenticator
-from meshmetrics.api.callers import MetricsApi
-from meshmetrics.api.cursors import Cursors
-from meshmetrics.api.limits import CallerBudget
-from meshmetrics.api.reader import Reader
-from meshmetrics.database import open_pool
-from meshmetrics.local.realtime.tokens import mint
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.api.http.as_caller import Reader
+from meshmetrics.api.http.auth import Authenticator
+from meshmetrics.api.http.cursors import Cursors
+from meshmetrics.api.http.dependencies import MetricsApi
+from meshmetrics.api.http.limits import CallerBudget
+from meshmetrics.api.server import HttpServer, Readiness, create_app
+from meshmetrics.database.pool import open_pool
+from meshmetrics.devstack.realtime.tokens import mint
+from meshmetrics.runtime.telemetry import Telemetry
 
 ROW = "reading"
 SECRET = "a secret that is for benchmarks only"

@@ -21,7 +21,7 @@ import asyncpg
 from benchmarks.live import UNLIMITED, Live, live
 from benchmarks.overload import Watch
 from benchmarks.stack import Stack, database
-from meshmetrics.local.demo_daemon import DaemonProcess
+from meshmetrics.devstack.demo.daemon import DaemonProcess
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "scaling.md"
 RATES = (100, 500, 2000, 5000, 10_000)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from meshmetrics.database import open_pool
-from meshmetrics.local.postgres import EmbeddedPostgres
-from meshmetrics.local.schema import create_source
-from meshmetrics.migrate import migrate
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
+from meshmetrics.database.migrate import migrate
+from meshmetrics.database.pool import open_pool
+from meshmetrics.devstack.postgres.server import EmbeddedPostgres
+from meshmetrics.devstack.schema import create_source
 
 SETTINGS = {
     "shared_buffers": "1GB",

@@ -31,8 +31,8 @@ from realtime.types import RealtimePostgresChangesListenEvent
 from benchmarks.figures import Figure, at_least
 from benchmarks.live import DAY, live
 from benchmarks.stack import Stack, database
-from meshmetrics.local.postgres_binaries import find_binaries, installed_in_system
-from meshmetrics.local.realtime import RealtimeServer, Timing, mint
+from meshmetrics.devstack.postgres.binaries import find_binaries, installed_in_system
+from meshmetrics.devstack.realtime import RealtimeServer, Timing, mint
 
 ROW = "weight"
 CLIENTS = 8

@@ -24,10 +24,10 @@ from pydantic_settings import (
     get_subcommand,
 )
 
-from meshmetrics import logs
-from meshmetrics.service import FatalError
-from meshmetrics.settings import DatabaseSettings, Settings
-from meshmetrics.settings_load import S, SettingsError, load_settings, unknown_settings
+from meshmetrics.runtime import logs
+from meshmetrics.runtime.service import FatalError
+from meshmetrics.settings.fields import DatabaseSettings, Settings
+from meshmetrics.settings.load import S, SettingsError, load_settings, unknown_settings
 
 log = structlog.get_logger()
 
@@ -73,14 +73,14 @@ class Migrate(BaseModel):
     )
 
     def cli_cmd(self) -> None:
-        from meshmetrics.migrate import migrate
-        from meshmetrics.schema import MigrationError, packaged_schema
+        from meshmetrics.database.migrate import migrate
+        from meshmetrics.database.packaged_sql import MigrationError, packaged_schema
 
         if self.print_:
             sys.stdout.write(packaged_schema().script())
             return
         if self.supabase is not None:
-            from meshmetrics.supabase_files import write_files
+            from meshmetrics.database.supabase_files import write_files
 
             try:
                 written = write_files(self.supabase)
@@ -110,8 +110,8 @@ class Uninstall(BaseModel):
     yes: CliToggleFlag[bool] = Field(default=False, description="do not ask")
 
     def cli_cmd(self) -> None:
-        from meshmetrics import uninstall
-        from meshmetrics.schema import MigrationError
+        from meshmetrics.commands import uninstall
+        from meshmetrics.database.packaged_sql import MigrationError
 
         if self.print_:
             sys.stdout.write(uninstall.script())
@@ -136,7 +136,7 @@ class MapStatus(BaseModel):
     outcome: CliPositionalArg[str] = Field(description="success, failure, canceled or open")
 
     def cli_cmd(self) -> None:
-        from meshmetrics import screen
+        from meshmetrics.commands import terminal as screen
 
         _run_once(screen.show_map_status(_quiet_settings(), self.status, self.outcome))
 
@@ -150,7 +150,7 @@ class Statuses(BaseModel):
         if get_subcommand(self, is_required=False) is not None:
             CliApp.run_subcommand(self)
             return
-        from meshmetrics import screen
+        from meshmetrics.commands import terminal as screen
 
         _run_once(screen.show_statuses(_quiet_settings()))
 
@@ -171,7 +171,7 @@ class Verify(BaseModel):
     )
 
     def cli_cmd(self) -> None:
-        from meshmetrics import screen
+        from meshmetrics.commands import terminal as screen
 
         settings = _quiet_settings()
         work = screen.show_verify(
@@ -188,7 +188,7 @@ class Backfill(BaseModel):
     """Count the runs from before meshmetrics; beside a running daemon, or before the first one."""
 
     def cli_cmd(self) -> None:
-        from meshmetrics import screen
+        from meshmetrics.commands import terminal as screen
 
         _run_once(screen.show_backfill(_quiet_settings()))
 
@@ -199,7 +199,7 @@ class Doctor(BaseModel):
     json_: CliToggleFlag[bool] = Field(default=False, alias="json", description="print JSON")
 
     def cli_cmd(self) -> None:
-        from meshmetrics import screen
+        from meshmetrics.commands import terminal as screen
 
         logs.configure(level="error")
         _run_once(screen.show_doctor(as_json=self.json_))
@@ -220,7 +220,7 @@ class Demo(BaseModel):
 
     def cli_cmd(self) -> None:
         try:
-            from meshmetrics.local import demo
+            from meshmetrics.devstack.demo import main as demo
         except ModuleNotFoundError as error:
             _exit(
                 f"the demo needs the extra `local` ({error.name} is not installed):"
@@ -279,7 +279,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 async def _run(settings: Settings, *, api_only: bool) -> None:
-    from meshmetrics.app import Daemon
+    from meshmetrics.daemon.daemon import Daemon
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -304,7 +304,7 @@ async def _run(settings: Settings, *, api_only: bool) -> None:
 
 def _run_once(work: Coroutine[Any, Any, int]) -> NoReturn:
     """Run a command to its end, and exit with the status it returns."""
-    from meshmetrics.operate.connecting import CommandError
+    from meshmetrics.commands.connecting import CommandError
 
     try:
         status = asyncio.run(work)

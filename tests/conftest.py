@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import asyncpg
 import pytest
 
-from meshmetrics.local.postgres import EmbeddedPostgres
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
+from meshmetrics.devstack.postgres.server import EmbeddedPostgres
 from tests.support.databases import Database, Servers, cloned, in_memory
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]

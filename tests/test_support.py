@@ -7,7 +7,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.conftest import Connect
 from tests.support import (
     acting_as,

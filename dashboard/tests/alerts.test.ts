@@ -1,20 +1,20 @@
 import { render, screen } from '@testing-library/svelte';
 import { describe, expect, test, vi } from 'vitest';
-import type { AlertsClient, Incident, NewRule, Preview, Rule } from '../src/lib/api/alerts';
+import type { AlertsClient, Incident, NewRule, Preview, Rule } from '../src/lib/alerts/client';
 import { ApiError } from '../src/lib/api/http';
-import { Alerts } from '../src/lib/state/alerts.svelte';
-import { ordered } from '../src/lib/state/arrange';
-import { Doing, takes } from '../src/lib/state/doing.svelte';
-import { defaults } from '../src/lib/state/filters';
-import type { Follower, Metrics } from '../src/lib/state/metrics.svelte';
-import { measured, subject } from '../src/lib/state/notice';
-import { readPlace, START, writePlace } from '../src/lib/state/place';
-import { PAUSE, Trial } from '../src/lib/state/preview.svelte';
-import { byWorkflow, bySeverity, ofWorkflow, rank, STATES } from '../src/lib/state/standing';
-import Chart from '../src/lib/ui/Chart.svelte';
-import OpenStrip from '../src/lib/ui/alerts/OpenStrip.svelte';
-import Table from '../src/lib/ui/Table.svelte';
-import { incidentMarks } from '../src/lib/ui/marks';
+import { Alerts } from '../src/lib/alerts/alerts.svelte';
+import { ordered } from '../src/lib/ui/table/arrange';
+import { Doing, takes } from '../src/lib/util/action.svelte';
+import { defaults } from '../src/lib/metrics/filters';
+import type { Follower, Metrics } from '../src/lib/metrics/metrics.svelte';
+import { measured, subject } from '../src/lib/alerts/incident-notice';
+import { readPlace, START, writePlace } from '../src/lib/alerts/alerts-url';
+import { PAUSE, Trial } from '../src/lib/alerts/rule-preview.svelte';
+import { byWorkflow, bySeverity, ofWorkflow, rank, STATES } from '../src/lib/alerts/alert-states';
+import Chart from '../src/lib/ui/chart/Chart.svelte';
+import OpenStrip from '../src/lib/ui/alerts/incidents/OpenStrip.svelte';
+import Table from '../src/lib/ui/table/Table.svelte';
+import { incidentMarks } from '../src/lib/ui/chart/marks';
 import { incident, PROJECT, row, rule, series, standing, T0 } from './some';
 
 describe('how a workflow stands', () => {

@@ -1,9 +1,9 @@
 import { fireEvent, render, screen } from '@testing-library/svelte';
 import { expect, test, vi } from 'vitest';
-import type { Channel } from '../src/lib/api/alerts';
+import type { Channel } from '../src/lib/alerts/client';
 import { ApiError } from '../src/lib/api/http';
-import type { Alerts } from '../src/lib/state/alerts.svelte';
-import ChannelRow from '../src/lib/ui/alerts/ChannelRow.svelte';
+import type { Alerts } from '../src/lib/alerts/alerts.svelte';
+import ChannelRow from '../src/lib/ui/alerts/channels/ChannelRow.svelte';
 import { PROJECT, T0 } from './some';
 
 const CHANNEL: Channel = {

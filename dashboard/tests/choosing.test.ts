@@ -1,9 +1,20 @@
 import { fireEvent, render, screen, within } from '@testing-library/svelte';
 import { describe, expect, test } from 'vitest';
-import type { Catalogue } from '../src/lib/api/client';
-import { choicesOf, isChosen, toggled, versionChoicesOf } from '../src/lib/state/choices';
-import { defaults, question, readFilters, VERSIONS, writeFilters } from '../src/lib/state/filters';
-import FilterBar from '../src/lib/ui/FilterBar.svelte';
+import type { Catalogue } from '../src/lib/metrics/client';
+import {
+  choicesOf,
+  isChosen,
+  toggled,
+  versionChoicesOf,
+} from '../src/lib/metrics/workflow-choices';
+import {
+  defaults,
+  question,
+  readFilters,
+  VERSIONS,
+  writeFilters,
+} from '../src/lib/metrics/filters';
+import FilterBar from '../src/lib/ui/overview/FilterBar.svelte';
 
 const id = (n: number) => `00000000-0000-4000-8000-00000000000${n}`;
 const version = (n: number, project: number, slug: string, number: number, name: string) => ({

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { ApiError, type MetricsClient } from '../src/lib/api/client';
+import { ApiError, type MetricsClient } from '../src/lib/metrics/client';
 import type { Connect, Listener } from '../src/lib/live/channel';
-import { defaults } from '../src/lib/state/filters';
-import { Metrics } from '../src/lib/state/metrics.svelte';
-import { POLL } from '../src/lib/state/pace';
+import { defaults } from '../src/lib/metrics/filters';
+import { Metrics } from '../src/lib/metrics/metrics.svelte';
+import { POLL } from '../src/lib/metrics/polling';
 import { change, counts, FLOW, message, opened, PROJECT, series, table, T0 } from './some';
 
 let fetches = 0;

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { inOrderOf, moved, narrowed, ordered } from '../src/lib/state/arrange';
-import { defaults, readFilters, writeFilters } from '../src/lib/state/filters';
-import { asCalendar, byHourAndWeekday } from '../src/lib/state/grids';
-import { rateChange, rateOf } from '../src/lib/state/rates';
-import { bucketName, percent, points, runsLink } from '../src/lib/view/format';
-import { countTicks, placeLabels } from '../src/lib/view/scale';
+import { inOrderOf, moved, narrowed, ordered } from '../src/lib/ui/table/arrange';
+import { defaults, readFilters, writeFilters } from '../src/lib/metrics/filters';
+import { asCalendar, byHourAndWeekday } from '../src/lib/metrics/calendar-grids';
+import { rateChange, rateOf } from '../src/lib/metrics/rates';
+import { bucketName, percent, points, runsLink } from '../src/lib/util/format';
+import { countTicks, placeLabels } from '../src/lib/util/scale';
 import { counts, row } from './some';
 
 describe('a rate', () => {

@@ -1,7 +1,7 @@
 import { fireEvent, render, screen } from '@testing-library/svelte';
 import { describe, expect, test } from 'vitest';
-import { USUAL } from '../src/lib/state/rule-form';
-import RuleFields from '../src/lib/ui/alerts/RuleFields.svelte';
+import { USUAL } from '../src/lib/alerts/rule-draft';
+import RuleFields from '../src/lib/ui/alerts/rules/RuleFields.svelte';
 import { PROJECT } from './some';
 
 function draft() {

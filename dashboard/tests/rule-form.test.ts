@@ -12,7 +12,7 @@ import {
   USUAL,
   withMetric,
   METRICS,
-} from '../src/lib/state/rule-form';
+} from '../src/lib/alerts/rule-draft';
 import { rule } from './some';
 
 describe('the form of a rule', () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { Catalogue } from '../src/lib/api/client';
-import { defaults, type Filters } from '../src/lib/state/filters';
-import { scopeOf, unknownTo } from '../src/lib/state/scope';
+import type { Catalogue } from '../src/lib/metrics/client';
+import { defaults, type Filters } from '../src/lib/metrics/filters';
+import { scopeOf, unknownTo } from '../src/lib/metrics/scope';
 import { PROJECT } from './some';
 
 const OTHER = '00000000-0000-4000-8000-00000000000b';

@@ -1,6 +1,6 @@
 import { fireEvent, render, screen } from '@testing-library/svelte';
 import { expect, test, vi } from 'vitest';
-import SilenceForm from '../src/lib/ui/alerts/SilenceForm.svelte';
+import SilenceForm from '../src/lib/ui/alerts/rules/SilenceForm.svelte';
 import { T0 } from './some';
 
 async function form(tz: string) {

@@ -1,9 +1,9 @@
 /** What tests are about: changes, rows and series, with only what matters said. */
-import type { Incident, Rule, RuleState } from '../src/lib/api/alerts';
+import type { Incident, Rule, RuleState } from '../src/lib/alerts/client';
 import type { Change, OpenChange, OpenMessage, RatesMessage } from '../src/lib/live/message';
-import type { Counts } from '../src/lib/state/rates';
-import { NO_OPEN } from '../src/lib/state/open';
-import type { Held, Row, Series, Table } from '../src/lib/state/view';
+import type { Counts } from '../src/lib/metrics/rates';
+import { NO_OPEN } from '../src/lib/metrics/open-runs';
+import type { Held, Row, Series, Table } from '../src/lib/metrics/types';
 
 export const PROJECT = '00000000-0000-4000-8000-00000000000a';
 export const FLOW = '00000000-0000-4000-8000-000000000001';

@@ -1,11 +1,11 @@
 import { fireEvent, render, screen } from '@testing-library/svelte';
 import { describe, expect, test } from 'vitest';
-import { defaults } from '../src/lib/state/filters';
-import { NO_OPEN } from '../src/lib/state/open';
-import type { Row } from '../src/lib/state/view';
-import Cards from '../src/lib/ui/Cards.svelte';
-import Chart from '../src/lib/ui/Chart.svelte';
-import Table from '../src/lib/ui/Table.svelte';
+import { defaults } from '../src/lib/metrics/filters';
+import { NO_OPEN } from '../src/lib/metrics/open-runs';
+import type { Row } from '../src/lib/metrics/types';
+import Cards from '../src/lib/ui/overview/Cards.svelte';
+import Chart from '../src/lib/ui/chart/Chart.svelte';
+import Table from '../src/lib/ui/table/Table.svelte';
 import { counts, row, series, T0 } from './some';
 
 function props(rows: readonly Row[]) {

@@ -1,8 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { lagOf, readMessage } from '../src/lib/live/message';
-import { applyOpen, applyToSeries, applyToTable, type Scope } from '../src/lib/state/apply';
-import { NO_OPEN, openTotal } from '../src/lib/state/open';
-import { failuresInARow } from '../src/lib/state/view';
+import {
+  applyOpen,
+  applyToSeries,
+  applyToTable,
+  type Scope,
+} from '../src/lib/metrics/apply-broadcast';
+import { NO_OPEN, openTotal } from '../src/lib/metrics/open-runs';
+import { failuresInARow } from '../src/lib/metrics/types';
 import { change, counts, FLOW, message, opened, PROJECT, row, series, table } from './some';
 
 const ALL: Scope = { open: true, concerns: () => true, versionsOf: () => [FLOW] };

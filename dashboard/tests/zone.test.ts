@@ -1,7 +1,7 @@
 import { fireEvent, render, screen } from '@testing-library/svelte';
 import { describe, expect, test } from 'vitest';
-import CustomRange from '../src/lib/ui/CustomRange.svelte';
-import { momentOf, wallTime } from '../src/lib/view/zone';
+import CustomRange from '../src/lib/ui/overview/CustomRange.svelte';
+import { momentOf, wallTime } from '../src/lib/util/zone';
 
 const iso = (at: number | undefined) => at !== undefined && new Date(at).toISOString();
 const at = (wall: string, tz: string, side: 'from' | 'to' = 'from') => {

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from meshmetrics.local import demo
-from meshmetrics.local.demo_screen import screen
-from meshmetrics.local.demo_view import View
+from meshmetrics.devstack.demo import main as demo
+from meshmetrics.devstack.demo.screen import screen
+from meshmetrics.devstack.demo.view import View
 
 WIDTH, HEIGHT = 100, 34
 SECONDS = 225.0

@@ -11,11 +11,11 @@ from uuid import UUID
 
 import structlog
 
-from meshmetrics.logs import describe
-from meshmetrics.service import Service, wait_for_event
-from meshmetrics.store import is_transient
-from meshmetrics.store_alerts import AlertStore
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.alerts.store import AlertStore
+from meshmetrics.database.store import is_transient
+from meshmetrics.runtime.logs import describe
+from meshmetrics.runtime.service import Service, wait_for_event
+from meshmetrics.runtime.telemetry import Telemetry
 
 log = structlog.get_logger()
 

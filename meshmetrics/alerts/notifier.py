@@ -13,15 +13,15 @@ from typing import Any
 import structlog
 
 from meshmetrics.alerts.channels import email, slack, webhook
-from meshmetrics.alerts.guard import Answer, Guard, RefusedError
+from meshmetrics.alerts.outbound import Answer, Guard, RefusedError
+from meshmetrics.alerts.sealing import Seal, SealError
+from meshmetrics.alerts.store import AlertStore
 from meshmetrics.alerts.wording import dress
-from meshmetrics.logs import describe
-from meshmetrics.model import AlertMessage, AlertOutcome
-from meshmetrics.sealing import Seal, SealError
-from meshmetrics.service import Service, wait_for_event
-from meshmetrics.store import is_transient
-from meshmetrics.store_alerts import AlertStore
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.counting.model import AlertMessage, AlertOutcome
+from meshmetrics.database.store import is_transient
+from meshmetrics.runtime.logs import describe
+from meshmetrics.runtime.service import Service, wait_for_event
+from meshmetrics.runtime.telemetry import Telemetry
 
 log = structlog.get_logger()
 

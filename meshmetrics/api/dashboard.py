@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
-from meshmetrics.api.problems import Problem
+from meshmetrics.api.http.problems import Problem
 
 BUILT = Path(__file__).resolve().parent.parent / "_dashboard"
 FOR_GOOD = "public, max-age=31536000, immutable"

@@ -31,7 +31,7 @@ as $$
         (
           select min(r.deadline_seconds)
           from public.workflow_alert_rules r
-          where r.project_id = d.project_id and r.enabled
+          where r.project_id = d.project_id and r.enabled and r.metric = 'overdue_count'
             and (r.workflow_slug is null or r.workflow_slug = d.slug)
         ),
         greatest(900, ceil(w.seconds))

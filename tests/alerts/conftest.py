@@ -11,8 +11,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from meshmetrics.store import Store
-from meshmetrics.store_alerts import AlertStore
+from meshmetrics.alerts.store import AlertStore
+from meshmetrics.counting.store import Store
 from tests.alerts.receiver import Receiver, receiving
 from tests.support import Project, Workflow, insert_run, make_project, make_workflow
 

@@ -12,12 +12,12 @@ import asyncpg
 from cryptography.fernet import Fernet
 
 from meshmetrics.alerts.channels.email import Smtp
-from meshmetrics.alerts.guard import Guard
 from meshmetrics.alerts.notifier import Notifier
-from meshmetrics.sealing import Seal, new_secret
-from meshmetrics.store import Store
-from meshmetrics.store_alerts import AlertStore
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.alerts.outbound import Guard
+from meshmetrics.alerts.sealing import Seal, new_secret
+from meshmetrics.alerts.store import AlertStore
+from meshmetrics.counting.store import Store
+from meshmetrics.runtime.telemetry import Telemetry
 from tests.alerts.conftest import make_channel
 from tests.support import Project, Workflow, insert_run
 

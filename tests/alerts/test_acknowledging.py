@@ -12,8 +12,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from meshmetrics.store import Store
-from meshmetrics.store_alerts import AlertStore
+from meshmetrics.alerts.store import AlertStore
+from meshmetrics.counting.store import Store
 from tests.alerts.conftest import Evaluate, finish, make_rule
 from tests.conftest import Connect
 from tests.support import Project, Workflow, make_project, make_workflow

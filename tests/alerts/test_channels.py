@@ -9,10 +9,10 @@ import pytest
 from cryptography.fernet import Fernet
 from standardwebhooks.webhooks import Webhook
 
-from meshmetrics.alerts.guard import Guard
-from meshmetrics.sealing import Seal, new_secret
-from meshmetrics.store import Store
-from meshmetrics.store_alerts import AlertStore
+from meshmetrics.alerts.outbound import Guard
+from meshmetrics.alerts.sealing import Seal, new_secret
+from meshmetrics.alerts.store import AlertStore
+from meshmetrics.counting.store import Store
 from tests.alerts.conftest import Evaluate, make_channel, make_rule
 from tests.alerts.receiver import Receiver
 from tests.alerts.sending import SEAL, hook, notifier_of, notifying, sent, trouble

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.support import Workflow
 
 COUNT = "select successes, failures from meshmetrics.alert_count($1, $2, $3)"

@@ -20,10 +20,10 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message
 
 from meshmetrics.alerts.channels.email import Smtp, send
-from meshmetrics.alerts.guard import TIMEOUT_SECONDS, Guard
 from meshmetrics.alerts.notifier import LEASE_SECONDS
-from meshmetrics.store import Store
-from meshmetrics.store_alerts import AlertStore
+from meshmetrics.alerts.outbound import TIMEOUT_SECONDS, Guard
+from meshmetrics.alerts.store import AlertStore
+from meshmetrics.counting.store import Store
 from tests.alerts.conftest import Evaluate, make_channel, make_rule
 from tests.alerts.sending import SEAL, notifier_of, notifying, sent, tried, trouble
 from tests.support import Project, Workflow, eventually
@@ -216,6 +216,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def free_port() -> int:
-    from meshmetrics.local.postgres import free_port
+    from meshmetrics.devstack.postgres.server import free_port
 
     return free_port()

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from meshmetrics.alerts.guard import BODY_BYTES, Guard, RefusedError, Rules
+from meshmetrics.alerts.outbound import BODY_BYTES, Guard, RefusedError, Rules
 from tests.alerts.receiver import receiving
 
 HOSTILE = [

@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.alerts.conftest import Evaluate, finish, make_rule, states
 from tests.support import Project, Workflow, finish_run, insert_run, resume_run
 

@@ -9,7 +9,7 @@ import asyncpg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.alerts.conftest import Evaluate, make_channel, make_rule
 from tests.alerts.plain import Alert, Rule, Run, columns
 from tests.support import insert_run, make_project, make_workflow

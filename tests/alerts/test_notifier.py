@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from meshmetrics.sealing import new_secret
-from meshmetrics.store import Store
-from meshmetrics.store_alerts import AlertStore
+from meshmetrics.alerts.sealing import new_secret
+from meshmetrics.alerts.store import AlertStore
+from meshmetrics.counting.store import Store
 from tests.alerts.conftest import Evaluate, make_rule
 from tests.alerts.receiver import Receiver
 from tests.alerts.sending import (

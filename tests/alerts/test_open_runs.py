@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from meshmetrics.alerts.wording import lines
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.alerts.conftest import Evaluate, make_rule, states
 from tests.sql.test_open_runs import event, settle
 from tests.support import Project, Workflow, finish_run, insert_run, make_project, make_workflow
@@ -50,9 +50,9 @@ async def test_one_overdue_run_opens_a_rule_and_its_end_closes_it(
     (notice,) = await evaluate()
     assert (notice["kind"], notice["cause"]) == ("opened", "overdue")
     assert (notice["open"]["open"], notice["open"]["overdue"]) == (2, 1)
-    told = lines(notice)
-    assert told[0].startswith("2 open runs, 1 of them overdue; the oldest started at ")
-    assert told[1] == "Rule: more than 0 overdue runs"
+    text = lines(notice)
+    assert text[0].startswith("2 open runs, 1 of them overdue; the oldest started at ")
+    assert text[1] == "Rule: more than 0 overdue runs"
     assert await kinds(store, evaluate) == []
     await finish_run(owner, run, "succeeded")
     assert await kinds(store, evaluate) == ["resolved"]

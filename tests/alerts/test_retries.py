@@ -10,8 +10,8 @@ from aiohttp import web
 
 from meshmetrics.alerts.channels.webhook import retry_after
 from meshmetrics.alerts.notifier import RETRIES, retry_in
-from meshmetrics.store import Store
-from meshmetrics.store_alerts import AlertStore
+from meshmetrics.alerts.store import AlertStore
+from meshmetrics.counting.store import Store
 from tests.alerts.conftest import Evaluate, make_rule
 from tests.alerts.receiver import Receiver
 from tests.alerts.sending import hook, notifier_of, notifying, sent, tried, trouble

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.alerts.conftest import Evaluate, finish, make_channel, make_rule, states
 from tests.conftest import Connect
 from tests.support import (

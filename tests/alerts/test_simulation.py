@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.alerts.conftest import Evaluate, make_rule
 from tests.alerts.plain import BEGINNING, Alert, Rule, Run, columns
 from tests.support import Project, make_workflow

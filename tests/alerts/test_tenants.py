@@ -7,7 +7,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.alerts.conftest import Evaluate, finish, make_channel, make_rule
 from tests.alerts.test_rounds import NOW
 from tests.support import Project, Workflow, acting_as, make_project

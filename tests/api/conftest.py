@@ -14,18 +14,18 @@ import pytest
 from cryptography.fernet import Fernet
 from fastapi import FastAPI
 
-from meshmetrics.alerts.guard import Guard
-from meshmetrics.api.app import Readiness, create_app
-from meshmetrics.api.auth import Authenticator
-from meshmetrics.api.callers import MetricsApi
-from meshmetrics.api.channels import AlertsApi
-from meshmetrics.api.cursors import Cursors
-from meshmetrics.api.limits import CallerBudget
-from meshmetrics.api.reader import Reader
-from meshmetrics.local.realtime.tokens import mint
-from meshmetrics.sealing import Seal, new_secret
-from meshmetrics.store import Store
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.alerts.outbound import Guard
+from meshmetrics.alerts.sealing import Seal, new_secret
+from meshmetrics.api.alerts.channels import AlertsApi
+from meshmetrics.api.http.as_caller import Reader
+from meshmetrics.api.http.auth import Authenticator
+from meshmetrics.api.http.cursors import Cursors
+from meshmetrics.api.http.dependencies import MetricsApi
+from meshmetrics.api.http.limits import CallerBudget
+from meshmetrics.api.server import Readiness, create_app
+from meshmetrics.counting.store import Store
+from meshmetrics.devstack.realtime.tokens import mint
+from meshmetrics.runtime.telemetry import Telemetry
 from tests.support import Project, Workflow, insert_run, make_project, make_workflow
 from tests.support.databases import VERSIONS, Database
 

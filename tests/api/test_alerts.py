@@ -10,7 +10,7 @@ import asyncpg
 import httpx
 import pytest
 
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.api.conftest import Counted, signed
 from tests.support import Project, Workflow, insert_run
 

@@ -18,10 +18,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from meshmetrics.api import jwks
-from meshmetrics.api.auth import Authenticator
-from meshmetrics.api.jwks import Jwks
-from meshmetrics.api.problems import Problem
+from meshmetrics.api.http import jwks
+from meshmetrics.api.http.auth import Authenticator
+from meshmetrics.api.http.jwks import Jwks
+from meshmetrics.api.http.problems import Problem
 from tests.api.conftest import SECRET, ApiOptions, Counted, signed, token
 from tests.support import Project, Workflow, eventually
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from meshmetrics.api.app import Readiness, create_app
 from meshmetrics.api.dashboard import Dashboard
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.api.server import Readiness, create_app
+from meshmetrics.runtime.telemetry import Telemetry
 
 SCRIPT = "start()"
 PAGE = f'<!doctype html><script src="/_app/x.js"></script><script>{SCRIPT}</script>'

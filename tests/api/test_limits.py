@@ -10,11 +10,11 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
-from meshmetrics.api import limits
-from meshmetrics.api.frame import frame
-from meshmetrics.api.limits import CallerBudget
-from meshmetrics.api.problems import Problem
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.api.http import limits
+from meshmetrics.api.http.limits import CallerBudget
+from meshmetrics.api.http.middleware import frame
+from meshmetrics.api.http.problems import Problem
+from meshmetrics.runtime.telemetry import Telemetry
 from tests.api.conftest import Service, signed
 from tests.support import Project
 
@@ -165,7 +165,7 @@ async def test_a_database_that_is_gone_is_503(service: Service, project: Project
 async def test_readers_who_wait_for_a_connection_are_told_so_in_the_end(
     service: Service, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshmetrics.api.reader.ACQUIRE_SECONDS", 0.05)
+    monkeypatch.setattr("meshmetrics.api.http.as_caller.ACQUIRE_SECONDS", 0.05)
     held = [await service.pool.acquire() for _ in range(4)]
     response = await service.client.get(SUMMARY, headers=signed(project.owner))
     assert response.status_code == 503

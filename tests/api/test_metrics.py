@@ -12,8 +12,8 @@ import asyncpg
 import httpx
 import pytest
 
-from meshmetrics.api import metrics
-from meshmetrics.store import Store
+from meshmetrics.api.metrics import routes as metrics
+from meshmetrics.counting.store import Store
 from tests.api.conftest import Counted, Service, signed
 from tests.support import Project, Workflow, insert_run, make_project, make_workflow
 
@@ -102,23 +102,23 @@ async def test_open_overdue_and_abandoned_runs_are_in_every_answer(
         await store.settle_abandoned(await store.find_abandoned(silent, 10), silent)
     await store.count_open_runs()
 
-    def told(part: dict[str, Any]) -> tuple[int, int, int]:
+    def open_of(part: dict[str, Any]) -> tuple[int, int, int]:
         return part["open"], part["overdue"], part["abandoned"]
 
     summary = await get(client, project, SUMMARY, sort="-overdue", live=True)
-    assert told(summary) == (3, 1, 1)
+    assert open_of(summary) == (3, 1, 1)
     assert summary["period"]["failure_count"] == 1
-    assert [(row["slug"], *told(row)) for row in summary["rows"]] == [
+    assert [(row["slug"], *open_of(row)) for row in summary["rows"]] == [
         ("orders", 1, 1, 1),
         ("mail", 2, 0, 0),
     ]
     oldest = summary["rows"][0]["oldest_open_at"]
     assert summary["oldest_open_at"] == oldest
     assert set(summary["held"]) == {str(workflow.id), str(other.id)}
-    assert told(summary["held"][str(workflow.id)]) == (1, 1, 1)
-    assert told(await get(client, project, HISTORY)) == (3, 1, 1)
+    assert open_of(summary["held"][str(workflow.id)]) == (1, 1, 1)
+    assert open_of(await get(client, project, HISTORY)) == (3, 1, 1)
     one = await get(client, project, f"/api/metrics/workflow/{workflow.id}")
-    assert (*told(one), one["oldest_open_at"]) == (1, 1, 1, oldest)
+    assert (*open_of(one), one["oldest_open_at"]) == (1, 1, 1, oldest)
     response = await client.get(EXPORT, params={"sort": "-open"}, headers=signed(project.owner))
     lines = list(csv.DictReader(io.StringIO(response.text)))
     assert [(line["slug"], line["open"], line["overdue"]) for line in lines] == [
@@ -477,7 +477,7 @@ async def test_a_plus_that_became_a_space_is_understood(
 async def test_a_zone_that_this_postgres_does_not_know_is_refused_too(
     client: httpx.AsyncClient, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshmetrics.api.parameters._zones", lambda: {"Europe/Atlantis"})
+    monkeypatch.setattr("meshmetrics.api.metrics.parameters._zones", lambda: {"Europe/Atlantis"})
     response = await client.get(
         HISTORY, params={"tz": "Europe/Atlantis"}, headers=signed(project.owner)
     )

@@ -12,9 +12,9 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from structlog.testing import capture_logs
 
-from meshmetrics.api.app import HttpServer
-from meshmetrics.api.frame import frame
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.api.http.middleware import frame
+from meshmetrics.api.server import HttpServer
+from meshmetrics.runtime.telemetry import Telemetry
 from tests.api.conftest import ApiOptions, Service, signed
 from tests.support import Project
 

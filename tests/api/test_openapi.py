@@ -10,14 +10,14 @@ from typing import Any, cast
 
 import httpx
 
-from meshmetrics.api.app import Readiness, create_app
-from meshmetrics.api.auth import Authenticator
-from meshmetrics.api.callers import MetricsApi
-from meshmetrics.api.channels import AlertsApi
-from meshmetrics.api.cursors import Cursors
-from meshmetrics.api.limits import CallerBudget
-from meshmetrics.api.reader import Reader
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.api.alerts.channels import AlertsApi
+from meshmetrics.api.http.as_caller import Reader
+from meshmetrics.api.http.auth import Authenticator
+from meshmetrics.api.http.cursors import Cursors
+from meshmetrics.api.http.dependencies import MetricsApi
+from meshmetrics.api.http.limits import CallerBudget
+from meshmetrics.api.server import Readiness, create_app
+from meshmetrics.runtime.telemetry import Telemetry
 
 COMMITTED = Path(__file__).resolve().parents[2] / "docs" / "openapi.json"
 

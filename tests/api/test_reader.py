@@ -8,9 +8,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from meshmetrics.api.auth import Caller
-from meshmetrics.api.problems import Problem
-from meshmetrics.api.reader import Reader
+from meshmetrics.api.http.as_caller import Reader
+from meshmetrics.api.http.auth import Caller
+from meshmetrics.api.http.problems import Problem
 
 CALLER = Caller(UUID(int=1), "{}")
 

@@ -21,16 +21,16 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from meshmetrics.api.app import HttpServer, Readiness, create_app
-from meshmetrics.api.auth import Authenticator
-from meshmetrics.api.callers import MetricsApi
-from meshmetrics.api.channels import AlertsApi
-from meshmetrics.api.cursors import Cursors
-from meshmetrics.api.limits import CallerBudget
-from meshmetrics.api.reader import Reader
-from meshmetrics.sealing import new_secret
-from meshmetrics.store import Store
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.alerts.sealing import new_secret
+from meshmetrics.api.alerts.channels import AlertsApi
+from meshmetrics.api.http.as_caller import Reader
+from meshmetrics.api.http.auth import Authenticator
+from meshmetrics.api.http.cursors import Cursors
+from meshmetrics.api.http.dependencies import MetricsApi
+from meshmetrics.api.http.limits import CallerBudget
+from meshmetrics.api.server import HttpServer, Readiness, create_app
+from meshmetrics.counting.store import Store
+from meshmetrics.runtime.telemetry import Telemetry
 from tests.api.conftest import SEAL, SECRET, api_login, signed
 from tests.api.test_openapi import COMMITTED
 from tests.support import Project, finish_run, insert_run, make_project, make_workflow

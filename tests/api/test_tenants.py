@@ -6,9 +6,9 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from meshmetrics.api.problems import Problem
-from meshmetrics.api.reader import NoTenantError, Reader
-from meshmetrics.api.tenants import (
+from meshmetrics.api.http.as_caller import NoTenantError, Reader
+from meshmetrics.api.http.problems import Problem
+from meshmetrics.api.http.tenant_check import (
     BROKEN,
     BROKEN_SECONDS,
     FRESH_SECONDS,

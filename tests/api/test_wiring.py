@@ -11,11 +11,11 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from meshmetrics.api.app import Readiness, create_app
-from meshmetrics.api.wiring import metrics_api
-from meshmetrics.settings import Settings
-from meshmetrics.store import Store
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.api.server import Readiness, create_app
+from meshmetrics.counting.store import Store
+from meshmetrics.daemon.rest_api import metrics_api
+from meshmetrics.runtime.telemetry import Telemetry
+from meshmetrics.settings.fields import Settings
 from tests.api.conftest import SECRET, Counted, signed
 from tests.support import Project, Workflow
 from tests.support.databases import Database

@@ -14,10 +14,10 @@ import httpx
 import pytest
 from pydantic_settings import SettingsConfigDict
 
-from meshmetrics.app import Daemon
-from meshmetrics.local.realtime import RealtimeServer, Timing, mint
-from meshmetrics.pipeline.publisher import Sent
-from meshmetrics.settings import Settings
+from meshmetrics.broadcast.publisher import Sent
+from meshmetrics.daemon.daemon import Daemon
+from meshmetrics.devstack.realtime import RealtimeServer, Timing, mint
+from meshmetrics.settings.fields import Settings
 from tests.sql.plain import assert_counted
 from tests.support import Workflow, eventually, make_project, make_workflow
 from tests.support.databases import VERSIONS, Database

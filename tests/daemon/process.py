@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from meshmetrics.settings import Settings
-from meshmetrics.settings_load import variable
+from meshmetrics.settings.fields import Settings
+from meshmetrics.settings.load import variable
 from tests.support import eventually
 
 

@@ -11,8 +11,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from meshmetrics.local.postgres import free_port
-from meshmetrics.local.realtime import mint
+from meshmetrics.devstack.postgres.server import free_port
+from meshmetrics.devstack.realtime import mint
 from tests.daemon.conftest import JWT_SECRET, Running, World
 from tests.daemon.process import environment, process
 from tests.daemon.test_process import ROOT, get

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from realtime import AsyncRealtimeClient, RealtimeSubscribeStates
 
-from meshmetrics.local.realtime import mint
+from meshmetrics.devstack.realtime import mint
 from tests.daemon.conftest import BY_EVENTS, JWT_SECRET, World
 from tests.support import Project, Workflow, eventually, finish_run, insert_run, make_project
 from tests.support import make_workflow as new_workflow

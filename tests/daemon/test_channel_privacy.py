@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from realtime import AsyncRealtimeClient, RealtimeSubscribeStates
 
-from meshmetrics.local.realtime import mint
+from meshmetrics.devstack.realtime import mint
 from tests.daemon.conftest import JWT_SECRET, World
 from tests.daemon.test_broadcasts import end_runs, project, watching
 from tests.support import Project, eventually, make_project

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshmetrics.schema import packaged_schema
+from meshmetrics.database.packaged_sql import packaged_schema
 from tests.daemon.conftest import LOSE_PUBLIC, World
 from tests.support import eventually, finish_run, insert_run
 
@@ -72,7 +72,7 @@ async def test_two_daemons_in_one_process_have_metrics_of_their_own(world: World
 async def test_a_daemon_that_cannot_read_as_a_tenant_is_not_ready_until_it_can(
     world: World, login: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshmetrics.api.tenants.BROKEN_SECONDS", 0.1)
+    monkeypatch.setattr("meshmetrics.api.http.tenant_check.BROKEN_SECONDS", 0.1)
     await world.owner.execute(LOSE_PUBLIC)
     async with world.running(database_url=login) as running:
         answer = await running.get("/readyz")

@@ -14,8 +14,8 @@ import asyncpg
 import httpx
 import pytest
 
-from meshmetrics.local.postgres import EmbeddedPostgres, free_port
-from meshmetrics.local.schema import create_source
+from meshmetrics.devstack.postgres.server import EmbeddedPostgres, free_port
+from meshmetrics.devstack.schema import create_source
 from tests.daemon.conftest import World
 from tests.daemon.process import Process, environment, process
 from tests.support import eventually, finish_run, insert_run
@@ -146,11 +146,11 @@ async def test_a_database_that_answers_nothing_does_not_keep_it_alive(
 
 
 BLOCKED = """
-import time, meshmetrics.app, meshmetrics.cli
+import time, meshmetrics.daemon.daemon, meshmetrics.cli
 async def run(self, stop):
     await stop.wait()
     time.sleep(60)
-meshmetrics.app.Daemon.run = run
+meshmetrics.daemon.daemon.Daemon.run = run
 meshmetrics.cli.main(["run"])
 """
 

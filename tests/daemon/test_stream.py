@@ -22,8 +22,8 @@ import pytest
 from realtime import AsyncRealtimeClient
 from structlog.testing import capture_logs
 
-from meshmetrics.local.realtime import RealtimeServer, Timing
-from meshmetrics.pipeline.session import Session, SessionEndedError, SessionTimes
+from meshmetrics.devstack.realtime import RealtimeServer, Timing
+from meshmetrics.stream.session import Session, SessionEndedError, SessionTimes
 from tests.daemon.conftest import BY_EVENTS, JWT_SECRET, KEY, Running, World
 from tests.support import (
     eventually,
@@ -397,7 +397,7 @@ async def test_a_session_that_ended_leaves_no_task_behind(
             await asyncio.Event().wait()
 
         monkeypatch.setattr(AsyncRealtimeClient, "close", close)
-        monkeypatch.setattr("meshmetrics.pipeline.session.CLOSE_SECONDS", 0.1)
+        monkeypatch.setattr("meshmetrics.stream.session.CLOSE_SECONDS", 0.1)
     async with world.running() as running:
         world.realtime.faults.hang = True
         await eventually(lambda: running.value("stream_lost_total", reason="probe_timed_out") >= 1)
@@ -426,8 +426,8 @@ async def test_a_run_that_does_not_exist_is_no_trouble(world: World) -> None:
 async def test_while_runs_end_too_fast_for_it_the_stream_is_left_and_nothing_is_missed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshmetrics.pipeline.flow.SPAN", 1)
-    monkeypatch.setattr("meshmetrics.pipeline.listener.AWAY_SECONDS", 0.1)
+    monkeypatch.setattr("meshmetrics.stream.run_rate.SPAN", 1)
+    monkeypatch.setattr("meshmetrics.stream.listener.AWAY_SECONDS", 0.1)
     with capture_logs() as logged:
         async with world.running(sweep_quick=0.05, stream_runs_per_second=40) as running:
             await end_many(world)
@@ -467,8 +467,8 @@ async def test_a_daemon_that_stops_while_it_has_left_the_stream_does_not_say_so_
 async def test_a_stream_that_is_lost_while_it_is_joined_again_is_no_longer_left(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshmetrics.pipeline.flow.SPAN", 1)
-    monkeypatch.setattr("meshmetrics.pipeline.listener.AWAY_SECONDS", 0.1)
+    monkeypatch.setattr("meshmetrics.stream.run_rate.SPAN", 1)
+    monkeypatch.setattr("meshmetrics.stream.listener.AWAY_SECONDS", 0.1)
     async with world.running(sweep_quick=0.05, stream_runs_per_second=40) as running:
         world.realtime.faults.refuse = True
         await end_many(world)

@@ -10,7 +10,7 @@ import pytest
 from cryptography.fernet import Fernet
 from playwright.async_api import Locator, Page
 
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.alerts.receiver import Receiver, receiving
 from tests.dashboard.conftest import Site, Tenant, serving
 from tests.dashboard.test_live import end_a_run

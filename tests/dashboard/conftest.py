@@ -14,8 +14,8 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, WebSocket, async_playwright, expect
 
 from meshmetrics.api.dashboard import BUILT
-from meshmetrics.app import Daemon
-from meshmetrics.local.realtime import RealtimeServer, Timing, mint
+from meshmetrics.daemon.daemon import Daemon
+from meshmetrics.devstack.realtime import RealtimeServer, Timing, mint
 from tests.daemon.conftest import JWT_SECRET, KEY, QUICK, TestSettings
 from tests.support import Project, Workflow, eventually, make_project, make_workflow
 from tests.support.databases import Database

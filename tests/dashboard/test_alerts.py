@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 from playwright.async_api import Browser, expect
 
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.alerts.conftest import make_rule
 from tests.alerts.receiver import Receiver
 from tests.dashboard.alerting import a_past, add_channel, open_an_incident, receiver, site, tab

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.async_api import Browser, expect
 
-from meshmetrics.local.engine import Engine
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
+from meshmetrics.devstack.engine.engine import Engine
 from tests.dashboard.conftest import AXE, Site, Visitor, visitor
 from tests.support import finish_run, insert_run, make_workflow
 

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 import asyncpg
 import pytest
 
-from meshmetrics.local.engine import AWAY
-from meshmetrics.local.realtime import Limits, RealtimeServer, Timing
-from meshmetrics.operate.verify import verify
-from meshmetrics.store_audit import AuditStore
+from meshmetrics.auditing.store import AuditStore
+from meshmetrics.auditing.verify import verify
+from meshmetrics.devstack.engine.engine import AWAY
+from meshmetrics.devstack.realtime import Limits, RealtimeServer, Timing
 from tests.daemon.conftest import JWT_SECRET, Running, World, world
 from tests.faults.zygote import Zygote
 from tests.sql.plain import assert_counted

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
-from meshmetrics.local.engine import AWAY
+from meshmetrics.devstack.engine.engine import AWAY
 from tests.support import Workflow, finish_run, insert_run, resume_run
 
 KINDS = {"ends": 6, "ended": 2, "resumed": 2, "moved": 1, "many": 1, "begun": 1}

@@ -27,15 +27,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from meshmetrics.local.postgres import EmbeddedPostgres
-from meshmetrics.pipeline.backfill import Backfill
-from meshmetrics.pipeline.counter import Counter
-from meshmetrics.pipeline.flow import Flow
-from meshmetrics.pipeline.inbox import Inbox
-from meshmetrics.pipeline.stream import Stream
-from meshmetrics.pipeline.sweeper import Sweeper, SweepTimes
-from meshmetrics.store import Store, is_transient
-from meshmetrics.telemetry import Telemetry
+from meshmetrics.counting.backfill import Backfill
+from meshmetrics.counting.counter import Counter
+from meshmetrics.counting.store import Store
+from meshmetrics.counting.sweeper import Sweeper, SweepTimes
+from meshmetrics.database.store import is_transient
+from meshmetrics.devstack.postgres.server import EmbeddedPostgres
+from meshmetrics.runtime.telemetry import Telemetry
+from meshmetrics.stream.inbox import Inbox
+from meshmetrics.stream.run_rate import Flow
+from meshmetrics.stream.state import Stream
 from tests.faults.conftest import SEED, scaled
 from tests.sql.plain import (
     assert_projects_add_up,

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from meshmetrics.local.realtime import Limits, RealtimeServer
+from meshmetrics.devstack.realtime import Limits, RealtimeServer
 from tests.daemon.conftest import World
 from tests.faults.conftest import exact, live, make_realtime, scaled
 from tests.support import Workflow
@@ -80,7 +80,7 @@ async def end_some(dsn: str, lane: int, began: float) -> int:
 async def test_with_a_twentieth_of_the_events_every_run_is_counted(
     world: World, workflows: list[Workflow], limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshmetrics.pipeline.flow.SPAN", 1)
+    monkeypatch.setattr("meshmetrics.stream.run_rate.SPAN", 1)
     dsn = world.database.owner_dsn
     await begin(world.owner, workflows, RUNS_PER_SECOND * SECONDS)
     with capture_logs() as logged:

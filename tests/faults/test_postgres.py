@@ -10,9 +10,9 @@ from typing import cast
 import asyncpg
 import pytest
 
-from meshmetrics.local.postgres import EmbeddedPostgres
-from meshmetrics.local.schema import create_source
-from meshmetrics.migrate import migrate
+from meshmetrics.database.migrate import migrate
+from meshmetrics.devstack.postgres.server import EmbeddedPostgres
+from meshmetrics.devstack.schema import create_source
 from tests.conftest import Connect
 from tests.daemon.conftest import World
 from tests.faults.conftest import SEED, counted_by, exact, live, make_realtime, scaled

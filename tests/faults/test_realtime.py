@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
-from meshmetrics.local.realtime import RealtimeServer
+from meshmetrics.devstack.realtime import RealtimeServer
 from tests.daemon.conftest import Running, World
 from tests.faults.conftest import SEED, counted_by, exact, live, scaled
 from tests.faults.load import engine

@@ -115,7 +115,7 @@ def _serve() -> None:
     # All that a daemon imports.
     import uvloop  # noqa: F401
 
-    import meshmetrics.app  # noqa: F401
+    import meshmetrics.daemon.daemon  # noqa: F401
     from meshmetrics.cli import main
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody need wait for them

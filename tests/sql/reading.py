@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.support import Project, Workflow, acting_as
 
 COUNTS = """

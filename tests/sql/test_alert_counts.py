@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.support import Workflow, insert_run, make_project, make_workflow
 
 FOREVER = datetime.max.replace(tzinfo=UTC)

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from meshmetrics.model import Difference
-from meshmetrics.store import Store
+from meshmetrics.counting.model import Difference
+from meshmetrics.counting.store import Store
 from tests.support import Workflow, insert_run, make_project, make_workflow, resume_run
 
 

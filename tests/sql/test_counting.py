@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.conftest import Connect
 from tests.sql.plain import assert_counted, counted_buckets, counted_counters
 from tests.support import (

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from meshmetrics.migrate import migrate
-from meshmetrics.store import Store
-from meshmetrics.store_audit import AuditStore
+from meshmetrics.auditing.store import AuditStore
+from meshmetrics.counting.store import Store
+from meshmetrics.database.migrate import migrate
 from tests.sql.plain import assert_counted
 from tests.support import Workflow, insert_run, make_project, make_workflow
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from meshmetrics.migrate import migrate, refused
-from meshmetrics.schema import MigrationError
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
+from meshmetrics.database.migrate import migrate, refused
+from meshmetrics.database.packaged_sql import MigrationError
 from tests.conftest import Connect
 from tests.support import acting_as, finish_run, insert_run, make_project, make_workflow
 from tests.support.databases import HOSTED_LOGIN, Database, hand_over
@@ -43,7 +43,7 @@ async def test_a_run_is_counted_and_seen_by_its_tenant_where_nobody_is_superuser
         assert seen == counted
 
 
-async def test_a_role_that_may_not_write_policies_of_realtime_is_told_which_grant_it_lacks(
+async def test_a_role_that_may_not_write_policies_of_realtime_learns_which_grant_it_lacks(
     source_database: Database, connect: Connect
 ) -> None:
     await hand_over(source_database)
@@ -68,7 +68,7 @@ async def test_a_role_that_may_not_write_policies_of_realtime_is_told_which_gran
         await owner.execute(f"drop owned by {role}; drop role {role}")
 
 
-def test_postgres_itself_is_not_told_to_use_postgres() -> None:
+def test_postgres_itself_is_not_sent_to_postgres() -> None:
     message = refused(
         "must be owner of table messages", "postgres", {"messages": "supabase_realtime_admin"}
     )

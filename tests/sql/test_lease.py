@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 
 TTL = timedelta(minutes=5)
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.sql.plain import assert_counted, counted_buckets, counted_counters
 from tests.support import Workflow, insert_run, make_project, make_workflow
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from meshmetrics.local.postgres import EmbeddedPostgres
-from meshmetrics.migrate import INDEX, migrate
-from meshmetrics.schema import MigrationError, Schema, packaged_schema
+from meshmetrics.database.migrate import INDEX, migrate
+from meshmetrics.database.packaged_sql import MigrationError, Schema, packaged_schema
+from meshmetrics.devstack.postgres.server import EmbeddedPostgres
 from tests.conftest import Connect
 from tests.support import eventually
 from tests.support.databases import Database, cloned, hand_over
@@ -99,7 +99,7 @@ async def test_a_changed_function_is_replayed(
     source_database: Database, schema: Schema, connect: Connect
 ) -> None:
     await migrate(source_database.owner_dsn, schema)
-    path = schema.directory / "functions" / "changed_since.sql"
+    path = schema.directory / "functions" / "counting" / "changed_since.sql"
     path.write_text(path.read_text().replace("'deltas', null", "'deltas', null, 'new', true"))
     assert await migrate(source_database.owner_dsn, Schema(schema.directory)) == [
         "replayed functions, policies and privileges"
@@ -121,7 +121,7 @@ async def test_a_newer_database_is_refused(source_database: Database, connect: C
 async def test_a_migration_that_fails_leaves_nothing_behind(
     source_database: Database, schema: Schema, connect: Connect
 ) -> None:
-    (schema.directory / "functions" / "zz_broken.sql").write_text("select 1 / 0;")
+    (schema.directory / "functions" / "metrics" / "zz_broken.sql").write_text("select 1 / 0;")
     with pytest.raises(asyncpg.DivisionByZeroError):
         await migrate(source_database.owner_dsn, schema)
     owner = await connect(source_database.owner_dsn)
@@ -200,7 +200,7 @@ async def test_an_older_meshmetrics_leaves_a_newer_ones_functions_alone(
 ) -> None:
     dsn = source_database.owner_dsn
     older = packaged_schema()
-    function = schema.directory / "functions" / "last_audit.sql"
+    function = schema.directory / "functions" / "auditing" / "last_audit.sql"
     function.write_text(function.read_text().replace("as $$", "as $$ -- newer\n", 1))
     (schema.directory / "release.json").write_text('{"release": 1000}')
     await migrate(dsn, older)

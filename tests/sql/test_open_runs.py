@@ -8,8 +8,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from meshmetrics.store import Store
-from meshmetrics.store_audit import AuditStore
+from meshmetrics.auditing.store import AuditStore
+from meshmetrics.counting.store import Store
 from tests.sql.plain import assert_counted
 from tests.support import (
     Project,
@@ -246,8 +246,9 @@ async def test_overdue_is_three_times_the_99th_percentile_and_a_quarter_of_an_ho
     assert await store.refresh_deadlines(10) == 0  # not again within the hour
     assert await counts(owner, store, workflow) == (2, 1, 0)  # more than an hour
     await owner.execute(
-        "insert into public.workflow_alert_rules (project_id, name, deadline_seconds)"
-        " values ($1, 'short', 120)",
+        "insert into public.workflow_alert_rules"
+        " (project_id, name, metric, comparison, threshold, deadline_seconds)"
+        " values ($1, 'short', 'overdue_count', 'above', 0, 120)",
         workflow.project_id,
     )
     assert await counts(owner, store, workflow) == (2, 2, 0)

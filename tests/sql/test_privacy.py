@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.support import Project, acting_as, insert_run, make_project, make_user, make_workflow
 
 TABLES = ("public.workflow_run_metrics", "public.workflow_run_buckets")

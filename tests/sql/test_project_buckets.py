@@ -8,8 +8,8 @@ from uuid import UUID
 
 import asyncpg
 
-from meshmetrics.schema import packaged_schema
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
+from meshmetrics.database.packaged_sql import packaged_schema
 from tests.conftest import Connect
 from tests.sql.plain import assert_counted, assert_projects_add_up
 from tests.support import Workflow, acting_as, insert_run, make_project, make_workflow

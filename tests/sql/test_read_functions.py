@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.sql.reading import (
     NOTHING,
     Run,

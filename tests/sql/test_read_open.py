@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.sql.reading import read
 from tests.sql.test_open_runs import event, old_run, settle
 from tests.support import Project, Workflow, insert_run, make_project, make_workflow

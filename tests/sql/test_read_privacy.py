@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from meshmetrics.store import Store
+from meshmetrics.counting.store import Store
 from tests.sql.reading import Run, insert_and_count, numbers, read
 from tests.support import Project, Workflow, acting_as, make_project, make_workflow
 

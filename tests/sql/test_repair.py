@@ -10,8 +10,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from meshmetrics.model import AuditRecord, Position, Slice
-from meshmetrics.store_audit import AuditStore
+from meshmetrics.auditing.store import AuditStore
+from meshmetrics.counting.model import AuditRecord, Position, Slice
 from tests.sql.plain import assert_counted
 from tests.support import Workflow, finish_run, insert_run, make_project, make_workflow
 

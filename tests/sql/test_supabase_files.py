@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from meshmetrics.migrate import migrate
-from meshmetrics.schema import MigrationError
-from meshmetrics.supabase_files import write_files
+from meshmetrics.database.migrate import migrate
+from meshmetrics.database.packaged_sql import MigrationError
+from meshmetrics.database.supabase_files import write_files
 from tests.conftest import Connect
 from tests.support.databases import Database, hand_over
 

@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from meshmetrics.local.postgres import EmbeddedPostgres
-from meshmetrics.local.schema import create_source
-from meshmetrics.migrate import migrate
-from meshmetrics.model import Position
-from meshmetrics.store import Store
+from meshmetrics.counting.model import Position
+from meshmetrics.counting.store import Store
+from meshmetrics.database.migrate import migrate
+from meshmetrics.devstack.postgres.server import EmbeddedPostgres
+from meshmetrics.devstack.schema import create_source
 from tests.conftest import Connect
 from tests.sql.plain import assert_counted
 from tests.support import (

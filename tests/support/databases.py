@@ -15,10 +15,10 @@ from uuid import uuid4
 
 import asyncpg
 
-from meshmetrics.local.postgres import EmbeddedPostgres
-from meshmetrics.local.postgres_binaries import IN_WHEEL, installed_in_system
-from meshmetrics.local.schema import create_source
-from meshmetrics.migrate import migrate
+from meshmetrics.database.migrate import migrate
+from meshmetrics.devstack.postgres.binaries import IN_WHEEL, installed_in_system
+from meshmetrics.devstack.postgres.server import EmbeddedPostgres
+from meshmetrics.devstack.schema import create_source
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ from typing import Literal
 
 import asyncpg
 
-from meshmetrics.local.postgres import free_port
-from meshmetrics.local.postgres_binaries import give, identity_arguments, unprivileged_user
+from meshmetrics.devstack.postgres.binaries import give, identity_arguments, unprivileged_user
+from meshmetrics.devstack.postgres.server import free_port
 from tests.support.databases import WORKER_LOGIN, Database
 from tests.support.waiting import eventually
 

@@ -1,8 +1,8 @@
 /** The filters as the address has them. */
 import { goto } from '$app/navigation';
 import { page } from '$app/state';
-import { readPlace, START, writePlace, type Place } from '../lib/state/place';
-import { readFilters, writeFilters, type Filters } from '../lib/state/filters';
+import { readPlace, START, writePlace, type Place } from '../lib/alerts/alerts-url';
+import { readFilters, writeFilters, type Filters } from '../lib/metrics/filters';
 
 const HERE = Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
 

@@ -1,10 +1,10 @@
 /** The page that the daemon serves: signs in, and gives the dashboard what it needs. */
 import { createClient } from '@supabase/supabase-js';
-import { AlertsClient } from '../lib/api/alerts';
-import { MetricsClient } from '../lib/api/client';
+import { AlertsClient } from '../lib/alerts/client';
+import { MetricsClient } from '../lib/metrics/client';
 import { supabaseChannels } from '../lib/live/channel';
-import { Alerts } from '../lib/state/alerts.svelte';
-import { Metrics } from '../lib/state/metrics.svelte';
+import { Alerts } from '../lib/alerts/alerts.svelte';
+import { Metrics } from '../lib/metrics/metrics.svelte';
 import {
   localSession,
   localUsers,
@@ -25,7 +25,7 @@ interface Mount {
 const asked = readConfig().then(async (config) => ({ config, users: await localUsers(config) }));
 asked.catch(() => undefined); // told in start()
 
-const CHOSEN = 'meshmetrics.local-user';
+const CHOSEN = 'meshmetrics.devstack-user';
 
 export class App {
   config = $state.raw<Config | null>(null);

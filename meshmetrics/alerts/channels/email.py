@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from meshmetrics.alerts.wording import headline, lines
-from meshmetrics.model import AlertMessage
+from meshmetrics.counting.model import AlertMessage
 
 PORTS = {"smtp": 587, "smtps": 465}
 CONNECT_SECONDS = 10.0

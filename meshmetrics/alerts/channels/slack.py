@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from meshmetrics.alerts.guard import Answer, Guard
+from meshmetrics.alerts.outbound import Answer, Guard
 from meshmetrics.alerts.wording import headline, lines
 
 MOST_NOTICES = 12

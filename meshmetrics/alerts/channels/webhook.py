@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from meshmetrics.alerts.guard import Answer, Guard
-from meshmetrics.model import AlertMessage
+from meshmetrics.alerts.outbound import Answer, Guard
+from meshmetrics.counting.model import AlertMessage
 
 PREFIX = "whsec_"
 

@@ -1,9 +1,9 @@
 /** Where everything in the chart stands: from the numbers and the width to pixels. */
-import type { ChartKind } from '../../state/filters';
-import { rateOf, total, type Counts } from '../../state/rates';
-import { pointAt, type Point, type Series } from '../../state/view';
-import { tick } from '../../view/format';
-import { countTicks, placeLabels, rateFloor } from '../../view/scale';
+import type { ChartKind } from '../../metrics/filters';
+import { rateOf, total, type Counts } from '../../metrics/rates';
+import { pointAt, type Point, type Series } from '../../metrics/types';
+import { tick } from '../../util/format';
+import { countTicks, placeLabels, rateFloor } from '../../util/scale';
 
 export const LEFT = 44;
 export const RIGHT = 8;

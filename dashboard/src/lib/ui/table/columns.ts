@@ -1,4 +1,4 @@
-import type { Sort } from '../../state/filters';
+import type { Sort } from '../../metrics/filters';
 
 export interface Column {
   /** What it sorts by; null: it does not. */

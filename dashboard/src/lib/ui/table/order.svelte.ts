@@ -1,8 +1,8 @@
 /** The rows in order: it stays put while somebody points into the table or works in it with keys. */
 import { untrack } from 'svelte';
-import { inOrderOf, moved, narrowed, ordered } from '../../state/arrange';
-import type { Filters } from '../../state/filters';
-import type { Row } from '../../state/view';
+import { inOrderOf, moved, narrowed, ordered } from './arrange';
+import type { Filters } from '../../metrics/filters';
+import type { Row } from '../../metrics/types';
 
 export class Order {
   readonly #given: () => { rows: readonly Row[]; filters: Filters };

@@ -1,0 +1,104 @@
+"""The operations on alert rules."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import ValidationError
+
+from meshmetrics.api.alerts.paging import Project
+from meshmetrics.api.alerts.rows import PREVIEW_RUNS, RULES, Rows, rows_of
+from meshmetrics.api.alerts.rule_schemas import (
+    OF_OPEN_RUNS,
+    NewRule,
+    Preview,
+    Rule,
+    RuleChange,
+    RuleFields,
+    Silence,
+    WouldOpen,
+)
+from meshmetrics.api.http.dependencies import Api, Signed
+from meshmetrics.api.http.problems import explain
+
+router = APIRouter()
+
+
+async def _with_states(rows: Rows, rules: list[dict[str, Any]]) -> list[Rule]:
+    states = await rows.states([rule["id"] for rule in rules])
+    return [Rule(**rule, states=states.get(rule["id"], [])) for rule in rules]
+
+
+@router.get("/rules")
+async def rules(api: Api, who: Signed, project_id: Project = None) -> list[Rule]:
+    """All rules, and how they stand."""
+    async with rows_of(api.reader, who) as rows:
+        return await _with_states(rows, await rows.all(RULES, project_id))
+
+
+@router.post("/rules", status_code=201)
+async def add_rule(api: Api, who: Signed, rule: NewRule) -> Rule:
+    """Make a rule. It is looked at within half a minute, and whenever its workflows change."""
+    async with rows_of(api.reader, who) as rows:
+        return (await _with_states(rows, [await rows.add(RULES, rule.model_dump())]))[0]
+
+
+@router.post("/rules/preview")
+async def preview(api: Api, who: Signed, rule: NewRule) -> Preview:
+    """How often this rule would have opened in the last 30 days, and when."""
+    fields = rule.model_dump(mode="json", exclude={"project_id"})
+    async with rows_of(api.reader, who) as rows:
+        found = await rows.preview(rule.project_id, fields)
+    incidents = [WouldOpen(**row) for row in found]
+    incidents.sort(key=lambda i: i.opened_at)
+    runs = {row["workflow_slug"]: row["runs"] for row in found}
+    complete = sum(runs.values()) < PREVIEW_RUNS
+    history = rule.metric not in OF_OPEN_RUNS
+    return Preview(count=len(incidents), incidents=incidents, complete=complete, history=history)
+
+
+@router.get("/rules/{rule_id}")
+async def rule(api: Api, who: Signed, rule_id: UUID) -> Rule:
+    """One rule, and how it stands."""
+    async with rows_of(api.reader, who) as rows:
+        return (await _with_states(rows, [await rows.one(RULES, rule_id)]))[0]
+
+
+@router.patch("/rules/{rule_id}")
+async def change_rule(api: Api, who: Signed, rule_id: UUID, change: RuleChange) -> Rule:
+    """Change what is given of a rule's fields; what is left out stays."""
+    given = change.model_dump(exclude_unset=True)
+    async with rows_of(api.reader, who) as rows:
+        old = await rows.one(RULES, rule_id)
+        kept = {name: old[name] for name in RuleFields.model_fields}
+        if given.get("metric", old["metric"]) != old["metric"]:  # another scale
+            given = {
+                "threshold": None,
+                "comparison": None,
+                "recovery_threshold": None,
+                "deadline_seconds": None,
+                **given,
+            }
+        try:
+            whole = RuleFields.model_validate({**kept, **given})
+        except ValidationError as error:
+            raise explain([{**e, "loc": ("body", *e["loc"])} for e in error.errors()]) from None
+        values = {name: getattr(whole, name) for name in given}
+        return (await _with_states(rows, [await rows.change(RULES, rule_id, values)]))[0]
+
+
+@router.delete("/rules/{rule_id}", status_code=204)
+async def remove_rule(api: Api, who: Signed, rule_id: UUID) -> None:
+    """Delete a rule; its open incidents end within half a minute."""
+    async with rows_of(api.reader, who) as rows:
+        await rows.remove(RULES, rule_id)
+
+
+@router.post("/rules/{rule_id}/silence")
+async def silence(api: Api, who: Signed, rule_id: UUID, asked: Silence) -> Rule:
+    """Keep the notices of a rule back: incidents go on, and the deliveries list shows them."""
+    values = {"silenced_until": asked.until, "silence_reason": asked.reason}
+    async with rows_of(api.reader, who) as rows:
+        return (await _with_states(rows, [await rows.change(RULES, rule_id, values)]))[0]

@@ -1,0 +1,223 @@
+"""Reads as the caller: one transaction with the caller's role and claims, so that RLS decides."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+import asyncpg
+
+from meshmetrics.api.http.auth import Caller, claims_of
+from meshmetrics.api.http.problems import from_database
+from meshmetrics.database.store import Connection
+
+ACQUIRE_SECONDS = 5.0
+STRANGER = Caller(UUID(int=0), claims_of(UUID(int=0)))
+"""A tenant who owns no project."""
+
+_AS_CALLER = (
+    "select set_config('role', 'authenticated', true),"
+    " set_config('request.jwt.claims', $1, true), set_config('statement_timeout', $2, true)"
+)
+_TOTALS = "select * from public.workflow_metrics_totals($1, $2, $3, $4, $5, $6)"
+_SERIES = "select * from public.workflow_metrics_series($1, $2, $3, $4, $5, $6, $7)"
+_WORKFLOW = "select * from public.workflow_metrics_workflow($1, $2, $3, $4)"
+_SUMMARY = (
+    "select * from public.workflow_metrics_summary("
+    "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
+)
+_VERSIONS = "select * from public.workflow_metrics_versions($1, $2, $3)"
+_RECENT = "select * from public.workflow_metrics_recent($1, $2, $3)"
+_OUTCOMES = (
+    "select project_id, slug,"
+    " string_agg(left(outcome, 1), '' order by finished_at desc, run_id) as outcomes"
+    " from public.workflow_metrics_recent($1, $2, $3) group by project_id, slug order by 1, 2"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A period, and whose workflows; None stands for all that the caller may see."""
+
+    from_at: datetime
+    to_at: datetime
+    projects: Sequence[UUID] | None = None
+    workflows: Sequence[UUID] | None = None
+    search: str | None = None
+    versions: str = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which rows of the summary, in which order, behind which one."""
+
+    group_by: str
+    only_failing: bool
+    min_runs: int
+    sort_by: str
+    descending: bool
+    limit: int
+    after: tuple[float, str, UUID] | None = None
+
+
+class NoTenantError(Exception):
+    """The login of the database cannot become a tenant: it is no member of `authenticated`."""
+
+
+async def become(connection: Connection, claims: str, statement_timeout: str) -> None:
+    """Be the tenant of these claims until the transaction ends; `statement_timeout` in ms.
+
+    Raises NoTenantError.
+    """
+    try:
+        await connection.fetchrow(_AS_CALLER, claims, statement_timeout)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise NoTenantError(str(error)) from error
+
+
+class Reading:
+    """One transaction of a caller. All its answers are of one moment."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def totals(self, wanted: Wanted) -> asyncpg.Record:
+        """All wanted workflows together."""
+        row: asyncpg.Record
+        (row,) = await self._connection.fetch(
+            _TOTALS,
+            wanted.from_at,
+            wanted.to_at,
+            wanted.projects,
+            wanted.workflows,
+            wanted.search,
+            wanted.versions,
+        )
+        return row
+
+    async def series(self, wanted: Wanted, bucket: str, zone: str) -> list[asyncpg.Record]:
+        """All wanted workflows together, over time. `search` is not looked at."""
+        return await self._connection.fetch(
+            _SERIES,
+            wanted.from_at,
+            wanted.to_at,
+            bucket,
+            zone,
+            wanted.projects,
+            wanted.workflows,
+            wanted.versions,
+        )
+
+    async def workflow(
+        self, workflow_id: UUID, from_at: datetime, to_at: datetime, versions: str
+    ) -> asyncpg.Record | None:
+        """One workflow; None where the caller sees no such one."""
+        return await self._connection.fetchrow(_WORKFLOW, workflow_id, from_at, to_at, versions)
+
+    async def summary(self, wanted: Wanted, page: Page) -> list[asyncpg.Record]:
+        """A row for each wanted workflow."""
+        number, text, workflow_id = page.after or (None, None, None)
+        return await self._connection.fetch(
+            _SUMMARY,
+            wanted.from_at,
+            wanted.to_at,
+            wanted.projects,
+            wanted.workflows,
+            wanted.search,
+            wanted.versions,
+            page.group_by,
+            page.only_failing,
+            page.min_runs,
+            page.sort_by,
+            page.descending,
+            page.limit,
+            number,
+            text,
+            workflow_id,
+        )
+
+    async def versions(
+        self,
+        projects: Sequence[UUID] | None = None,
+        workflows: Sequence[UUID] | None = None,
+        versions: str = "all",
+    ) -> list[asyncpg.Record]:
+        """The workflow versions that the caller sees, each with its revision."""
+        return await self._connection.fetch(_VERSIONS, projects, workflows, versions)
+
+    async def recent(
+        self, projects: Sequence[UUID] | None, workflows: Sequence[UUID] | None, most: int
+    ) -> list[asyncpg.Record]:
+        """How the last runs of each workflow ended, the newest first."""
+        return await self._connection.fetch(_RECENT, projects, workflows, most)
+
+    async def outcomes(
+        self, projects: Sequence[UUID] | None, workflows: Sequence[UUID] | None, most: int
+    ) -> list[asyncpg.Record]:
+        """The same in a letter each, a row for each workflow."""
+        return await self._connection.fetch(_OUTCOMES, projects, workflows, most)
+
+
+class Reader:
+    """Opens transactions of callers on a pool of its own: reading never takes a connection from
+    counting. The pool's user must be able to become `authenticated`."""
+
+    def __init__(self, pool: asyncpg.Pool, *, statement_timeout: float) -> None:
+        """`statement_timeout`: seconds that one statement may take."""
+        self._pool = pool
+        self._statement_timeout = str(round(statement_timeout * 1000))
+
+    @asynccontextmanager
+    async def reading(self, caller: Caller) -> AsyncIterator[Reading]:
+        """One transaction of the caller's that only reads.
+
+        Raises Problem as `writing`.
+        """
+        async with self._transaction(caller, "repeatable_read", readonly=True) as connection:
+            yield Reading(connection)
+
+    async def probe(self) -> None:
+        """Read the summary as a tenant who has no project.
+
+        Raises NoTenantError, Problem where the database does not answer, and the database's own
+        error where reading is broken.
+        """
+        now = datetime.now(UTC)
+        page = Page("workflow", False, 0, "failure_rate_low", True, 1)
+        async with self.reading(STRANGER) as reading:
+            await reading.summary(Wanted(now - timedelta(hours=1), now), page)
+
+    @asynccontextmanager
+    async def writing(self, caller: Caller) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
+        """One transaction of the caller.
+
+        Raises Problem for what the caller asked wrongly (422), and where the database does not
+        answer or not in time (503).
+        """
+        async with self._transaction(caller, "read_committed", readonly=False) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _transaction(
+        self,
+        caller: Caller,
+        isolation: Literal["read_committed", "repeatable_read"],
+        *,
+        readonly: bool,
+    ) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
+        try:
+            async with (
+                self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection,
+                connection.transaction(isolation=isolation, readonly=readonly),
+            ):
+                await become(connection, caller.claims, self._statement_timeout)
+                yield connection
+        except Exception as error:
+            problem = from_database(error)
+            if problem is None:
+                raise
+            raise problem from error

@@ -1,0 +1,108 @@
+"""Who is asking: Supabase's user tokens, HS256 by the project's secret or ES256/RS256 by its keys.
+
+A token only says who somebody is. What they may see, the database decides: its transaction takes
+the caller's role and claims.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import jwt
+
+from meshmetrics.api.http.jwks import Jwks
+from meshmetrics.api.http.problems import RETRY, Problem
+
+AUDIENCE = "authenticated"
+ROLE = "authenticated"
+LEEWAY_SECONDS = 5
+MOST_CHARACTERS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody whose token is good."""
+
+    user_id: UUID
+    claims: str
+    """The token's claims as JSON, for `request.jwt.claims`."""
+
+
+def claims_of(user_id: UUID) -> str:
+    """The least that a token of this user claims."""
+    return json.dumps({"sub": str(user_id), "role": ROLE, "aud": AUDIENCE})
+
+
+class Authenticator:
+    """Checks tokens."""
+
+    def __init__(self, secret: str | None, keys: Jwks | None) -> None:
+        """`secret`: what HS256 tokens are signed with; without it none is taken. `keys`: those
+        of ES256 and RS256 tokens."""
+        self._secret = secret
+        self._keys = keys
+
+    async def caller(self, authorization: str | None) -> Caller:
+        """Who sends this `Authorization` header. Raises Problem: 401, or 503 without keys."""
+        scheme, _, token = (authorization or "").partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
+            raise _refused("send the user's Supabase token: Authorization: Bearer …", None)
+        if len(token) > MOST_CHARACTERS:
+            raise _refused("the token is too long")
+        claims = await self._claims(token)
+        if claims.get("role") != ROLE:
+            raise _refused(f"the token is not a signed-in user's: its role is not {ROLE}")
+        try:
+            user_id = UUID(claims["sub"])
+        except (ValueError, TypeError, AttributeError):
+            raise _refused("the token's sub is no user id") from None
+        return Caller(user_id, json.dumps(claims))
+
+    async def _claims(self, token: str) -> dict[str, Any]:
+        """The claims of a token whose signature, times and audience are right."""
+        try:
+            header = jwt.get_unverified_header(token)
+            algorithm = header.get("alg")
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                await self._key(str(algorithm), header.get("kid")),
+                # The one algorithm that this key is for: a public key is never taken for a secret.
+                algorithms=[str(algorithm)],
+                audience=AUDIENCE,
+                leeway=LEEWAY_SECONDS,
+                options={"require": ["exp", "aud", "sub", "role"]},
+            )
+        except jwt.ExpiredSignatureError:
+            raise _refused("the token has expired") from None
+        except jwt.InvalidAudienceError:
+            raise _refused(f"the token is not for {AUDIENCE}") from None
+        except jwt.MissingRequiredClaimError as error:
+            raise _refused(f"the token has no {error.claim}") from None
+        except jwt.InvalidSignatureError:
+            raise _refused("the token's signature is wrong") from None
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
+            raise _refused("the token is not valid") from None
+        return claims
+
+    async def _key(self, algorithm: str, kid: object) -> str | jwt.PyJWK:
+        if algorithm == "HS256" and self._secret is not None:
+            return self._secret
+        if algorithm in ("ES256", "RS256") and self._keys is not None and isinstance(kid, str):
+            try:
+                key = await self._keys.key(kid, algorithm)
+            except ConnectionError as error:
+                raise Problem(503, str(error), headers=RETRY) from None
+            if key is not None:
+                return key
+        raise _refused(
+            "the token is signed in a way that is not taken here, or with an unknown key"
+        )
+
+
+def _refused(detail: str, error: str | None = "invalid_token") -> Problem:
+    challenge = "Bearer" if error is None else f'Bearer error="{error}"'
+    return Problem(401, detail, headers={"WWW-Authenticate": challenge})

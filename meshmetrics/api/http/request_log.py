@@ -1,0 +1,97 @@
+"""Every request measured, named and logged: one line each."""
+
+from __future__ import annotations
+
+import re
+import time
+from uuid import uuid4
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from meshmetrics.api.http.problems import Problem, answer
+from meshmetrics.runtime.telemetry import Telemetry
+
+log = structlog.get_logger()
+
+HEADER = b"x-request-id"
+_TAKEN = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+QUIET = {"/healthz", "/readyz", "/metrics"}
+"""Asked every few seconds by machines: logged only where all is."""
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+
+class Observe:
+    """Gives a request its id (`X-Request-ID`, taken or made), times it, and logs it when it ends.
+
+    An error that nobody handled is logged with its trace and answered with 500.
+    """
+
+    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
+        self._app = app
+        self._telemetry = telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+
+        async def send_named(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (HEADER, request_id.encode())]
+            await send(message)
+
+        failure: Exception | None = None
+        self._telemetry.http_in_flight.inc()
+        try:
+            await self._app(scope, receive, send_named)
+        except Exception as error:
+            failure = error
+            if status == 0:
+                problem = Problem(500, "something went wrong here; the logs say what")
+                await answer(problem, request_id)(scope, receive, send_named)
+            else:
+                raise  # the answer has begun: it is cut off, so as not to be taken for whole
+        finally:
+            self._telemetry.http_in_flight.dec()
+            self._note(scope, status, time.perf_counter() - began, request_id, failure)
+
+    def _note(
+        self, scope: Scope, status: int, seconds: float, request_id: str, failure: Exception | None
+    ) -> None:
+        route = getattr(scope.get("route"), "path", None) or "unknown"
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        cut_off = status == 0 and failure is None  # the client left
+        shown = "499" if cut_off else str(status or 500)
+        self._telemetry.http_seconds.labels(method, route, shown).observe(seconds)
+        if failure is not None or status >= 500:
+            self._telemetry.http_errors.labels(route).inc()
+        fields = {
+            "method": method,
+            "route": route,
+            "status": int(shown),
+            "took_ms": seconds * 1000,
+            "request_id": request_id,
+            "caller": scope.get("state", {}).get("caller"),
+        }
+        if failure is not None:
+            log.error("http.request", **fields, exc_info=failure)
+        elif status >= 500 and route not in QUIET:
+            log.warning("http.request", **fields)
+        elif route in QUIET:
+            log.debug("http.request", **fields)
+        else:
+            log.info("http.request", **fields)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == HEADER and _TAKEN.fullmatch(value):
+            return str(value, "ascii")
+    return uuid4().hex

@@ -1,0 +1,92 @@
+"""What a dashboard needs beside the metrics: what there is, and how it ended lately."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from meshmetrics.api.http.dependencies import Api, Signed, bearer
+from meshmetrics.api.http.etags import NOT_MODIFIED, cached
+from meshmetrics.api.http.problems import responses
+from meshmetrics.api.metrics.parameters import RecentParameters
+from meshmetrics.api.metrics.schemas import (
+    Catalogue,
+    Outcome,
+    Project,
+    Recent,
+    RecentRuns,
+    Standing,
+    Strip,
+    Strips,
+    Version,
+)
+
+router = APIRouter(
+    prefix="/api/metrics",
+    tags=["metrics"],
+    dependencies=[Depends(bearer)],
+    responses=responses(401, 422, 429, 431, 500, 503),
+)
+
+
+@router.get("/catalogue", response_model=Catalogue, responses=NOT_MODIFIED)
+async def catalogue(request: Request, api: Api, who: Signed) -> Response:
+    """The caller's projects, and all versions of their workflows."""
+    async with api.reader.reading(who) as reading:
+        rows = await reading.versions()
+    projects = [
+        Project(
+            project_id=project_id,
+            name=name,
+            versions=[
+                Version.model_construct(**{field: row[field] for field in Version.model_fields})
+                for row in of_project
+            ],
+        )
+        for (project_id, name), of_project in groupby(
+            rows, key=lambda row: (row["project_id"], row["project_name"])
+        )
+    ]
+    return cached(request, Catalogue(projects=projects))
+
+
+@router.get("/workflows/recent", response_model=RecentRuns, responses=NOT_MODIFIED)
+async def workflows_recent(
+    request: Request, api: Api, who: Signed, asked: Annotated[RecentParameters, Query()]
+) -> Response:
+    """How the last runs of each workflow ended."""
+    async with api.reader.reading(who) as reading:
+        rows = await reading.recent(asked.project, asked.workflow, asked.most)
+    workflows = [
+        Recent(
+            project_id=project_id,
+            slug=slug,
+            outcomes=[
+                Outcome.model_construct(**{field: row[field] for field in Outcome.model_fields})
+                for row in runs
+            ],
+        )
+        for (project_id, slug), runs in groupby(
+            rows, key=lambda row: (row["project_id"], row["slug"])
+        )
+    ]
+    return cached(request, RecentRuns(workflows=workflows))
+
+
+@router.get("/workflows/outcomes", response_model=Strips, responses=NOT_MODIFIED)
+async def workflows_outcomes(
+    request: Request, api: Api, who: Signed, asked: Annotated[RecentParameters, Query()]
+) -> Response:
+    """How the last runs of each workflow ended, in a letter each: what a strip of them takes."""
+    async with api.reader.reading(who) as reading:
+        rows = await reading.outcomes(asked.project, asked.workflow, asked.most)
+    return cached(request, Strips(workflows=[Strip.model_construct(**dict(row)) for row in rows]))
+
+
+@router.get("/standing", response_model=Standing)
+async def standing(request: Request, api: Api, who: Signed) -> Response:
+    """When all counts were last compared with the runs, what came of it, and whether the past is
+    counted."""
+    return cached(request, await api.standing())

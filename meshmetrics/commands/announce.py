@@ -1,0 +1,44 @@
+"""Broadcasts what a command changed, so that screens need not wait for the next run."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+
+from meshmetrics.auditing.store import AuditStore
+from meshmetrics.broadcast.publisher import Publisher, Sent
+from meshmetrics.daemon.daemon import realtime_http
+from meshmetrics.runtime.telemetry import Telemetry
+from meshmetrics.settings.fields import Settings
+
+SECONDS = 30.0
+
+
+async def announce(store: AuditStore, settings: Settings, since: datetime) -> int:
+    """Broadcast the workflows counted since then; return how many Realtime took.
+
+    Fewer than there are where Realtime cannot be reached: screens then notice by the revision of
+    the next broadcast.
+    """
+    workflows: set[object] = set()
+
+    def sent(message: Sent) -> None:
+        workflows.update(change.workflow_id for change in message.changes)
+
+    async with realtime_http(settings) as client:
+        publisher = Publisher(
+            store,
+            client,
+            settings.supabase_url,
+            Telemetry(),
+            per_second=settings.broadcasts_per_second,
+            resend_since=since,
+            on_sent=sent,
+        )
+        publisher.stop()  # it then sends what there is, and returns
+        try:
+            async with asyncio.timeout(SECONDS):
+                await publisher.run()
+        except TimeoutError:
+            pass
+    return len(workflows)

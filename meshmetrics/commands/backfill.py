@@ -1,0 +1,72 @@
+"""The back-fill, run by hand: the daemon's own, with somebody watching."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from meshmetrics.auditing.store import AuditStore
+from meshmetrics.counting.backfill import Backfill
+from meshmetrics.counting.counter import quiet_counter
+from meshmetrics.counting.model import Position
+from meshmetrics.runtime.telemetry import Telemetry
+from meshmetrics.settings.fields import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a back-fill ended: whether all is done, and how many runs it looked at."""
+
+    done: bool
+    scanned: int
+
+
+async def backfill(
+    store: AuditStore,
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    on_start: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[int], None] = lambda _: None,
+    on_wait: Callable[[str], None] = lambda _: None,
+) -> Ended:
+    """Count what was there before meshmetrics, from where the last one stopped, until done or
+    `stop`. Safe beside a running daemon: both share one checkpoint.
+
+    `on_start` is told about how many runs are left, `on_progress` how many were looked at so far,
+    `on_wait` what it waits for if it has to wait.
+    """
+    checkpoint = await store.read_checkpoint("backfill")
+    if checkpoint.done:
+        return Ended(True, 0)
+    until = (await store.read_checkpoint("sweep")).position.updated_at
+    on_start(await store.estimate_runs(checkpoint.position.updated_at, until))
+    scanned = 0
+
+    def progress(count: int, _: Position) -> None:
+        nonlocal scanned
+        scanned = count
+        on_progress(count)
+
+    service = Backfill(
+        store,
+        quiet_counter(store, settings.count_batch),
+        Telemetry(),
+        batch=settings.backfill_batch,
+        overlap=settings.sweep_overlap,
+        settle_pause=1.0,
+        on_progress=progress,
+        on_wait=on_wait,
+    )
+    stopping = asyncio.create_task(_stop_with(stop, service))
+    try:
+        await service.run()
+    finally:
+        stopping.cancel()
+    return Ended((await store.read_checkpoint("backfill")).done, scanned)
+
+
+async def _stop_with(stop: asyncio.Event, service: Backfill) -> None:
+    await stop.wait()
+    service.stop()

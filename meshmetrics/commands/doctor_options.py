@@ -1,0 +1,90 @@
+"""The optional parts, a line each: on, or off with the setting that switches it on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+
+from meshmetrics.api.http.jwks import TIMEOUT, jwks_url, usable_keys
+from meshmetrics.commands.check import Check, State
+from meshmetrics.runtime.logs import describe
+from meshmetrics.settings.fields import Settings
+
+FERNET = "32 random bytes in URL-safe base64; docs/operations.md has the command that makes one"
+
+
+async def checks(settings: Settings, http: httpx.AsyncClient) -> list[Check]:
+    """All optional parts."""
+    return [
+        *_sign_in(settings),
+        await _tokens(settings, http),
+        *_alerts(settings),
+        *_links(settings),
+    ]
+
+
+def _sign_in(s: Settings) -> Iterator[Check]:
+    yield _option(
+        "sign-in",
+        s.supabase_publishable_key is not None,
+        "the dashboard signs users in",
+        "set SUPABASE_PUBLISHABLE_KEY to the project's publishable key",
+    )
+
+
+async def _tokens(s: Settings, http: httpx.AsyncClient) -> Check:
+    """Whether users' tokens can be checked: by the project's public keys, or its legacy secret."""
+    name, secret = "token checking", s.supabase_jwt_secret is not None
+    try:
+        response = await http.get(jwks_url(s.supabase_url), timeout=TIMEOUT)
+        response.raise_for_status()
+        count = len(usable_keys(response.json()["keys"]))
+        problem = "the project publishes no signing keys"
+    except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
+        count, problem = 0, f"the project's signing keys cannot be fetched ({describe(error)})"
+    by = [f"{count} public keys of the project"] if count else []
+    by += ["SUPABASE_JWT_SECRET"] if secret else []
+    if by:
+        return Check(name, "ok", f"users' tokens are checked by {' and '.join(by)}")
+    mend = (
+        "switch to JWT signing keys in Supabase (Project Settings → JWT Keys), or set"
+        " SUPABASE_JWT_SECRET to the legacy secret"
+    )
+    # Where users sign in their tokens have to be checked; else the API may be unused.
+    state: State = "note" if s.supabase_publishable_key is None else "wrong"
+    return Check(name, state, f"off: {problem}", mend)
+
+
+def _alerts(s: Settings) -> Iterator[Check]:
+    yield _option(
+        "alert channels",
+        s.alert_keys is not None,
+        "incidents are sent to channels",
+        f"set MESHMETRICS_ALERT_KEYS to a Fernet key: {FERNET}",
+    )
+    yield _option(
+        "e-mail",
+        s.smtp_url is not None,
+        f"sent as {s.smtp_from}",
+        "set MESHMETRICS_SMTP_URL to your mail server, and MESHMETRICS_SMTP_FROM",
+    )
+
+
+def _links(s: Settings) -> Iterator[Check]:
+    yield _option(
+        "dashboard links",
+        s.dashboard_url is not None,
+        f"alerts link to {s.dashboard_url}",
+        "set MESHMETRICS_DASHBOARD_URL to where users open the dashboard",
+    )
+    yield _option(
+        "run links",
+        s.runs_url is not None,
+        "the dashboard links to MeshHook's runs",
+        "set MESHMETRICS_RUNS_URL to where MeshHook lists a workflow's runs",
+    )
+
+
+def _option(name: str, on: bool, text: str, mend: str) -> Check:
+    return Check(name, "ok", text) if on else Check(name, "note", "off", mend)

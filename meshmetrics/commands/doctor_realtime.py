@@ -1,0 +1,168 @@
+"""Whether Realtime can be reached, would tell us of changes, and passes our broadcasts on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from uuid import uuid4
+
+import httpx
+from realtime import AsyncRealtimeChannel, RealtimeSubscribeStates
+
+from meshmetrics.broadcast.messages import request
+from meshmetrics.commands.check import Check
+from meshmetrics.daemon.daemon import realtime_http
+from meshmetrics.runtime.logs import describe, redactor
+from meshmetrics.settings.fields import Settings
+from meshmetrics.settings.keys import SecretKeys
+from meshmetrics.stream import client_log
+from meshmetrics.stream.session import (
+    Session,
+    SessionEndedError,
+    SessionTimes,
+    close,
+    make_client,
+)
+
+CANARY_SECONDS = 10.0
+MOST_CHARACTERS = 400
+NOT_PUBLISHED = "Unable to subscribe to changes"
+"""How Realtime's answer begins for a table that the publication lacks or that it may not read."""
+REFUSALS = ("HTTP 401", "HTTP 403", "JWT", "Token", "Unauthorized")
+KEYS = "check that SUPABASE_URL and SUPABASE_SECRET_KEY are of the same project"
+ADDRESS = (
+    "check that SUPABASE_URL is the project's address, that this machine reaches it, and that"
+    " Realtime is enabled; the project's Realtime logs say more"
+)
+MIGRATE = "run `meshmetrics migrate`: it adds workflow_runs to the publication supabase_realtime"
+
+
+async def checks(settings: Settings) -> list[Check]:
+    """The stream of changes, and a broadcast that must come back."""
+    client_log.install()
+    keys = SecretKeys(settings.secret_keys)
+    async with httpx.AsyncClient() as http:
+        stream = await _stream(settings, keys, http)
+        while "HTTP 401" in stream.text and keys.current != settings.secret_keys[-1]:
+            keys.refused(keys.current)
+            stream = await _stream(settings, keys, http)
+        found = [stream]
+        if (refused := settings.secret_keys.index(keys.current)) and stream.state == "ok":
+            text = f"the first {refused} of SUPABASE_SECRET_KEY are refused; the next one works"
+            found.append(Check("secret keys", "note", text, "remove the keys that are refused"))
+        # A table that is not published says nothing about the keys: a broadcast does.
+        if stream.state == "ok" or NOT_PUBLISHED in stream.text:
+            return [*found, await _canary(settings, keys.current, http)]
+        return [*found, Check("broadcast", "skipped", "Realtime cannot be used")]
+
+
+def _remedy(text: str) -> str:
+    """What helps against that reason of Realtime's."""
+    if NOT_PUBLISHED in text:
+        return MIGRATE
+    return KEYS if any(word in text for word in REFUSALS) else ADDRESS
+
+
+async def _stream(settings: Settings, keys: SecretKeys, http: httpx.AsyncClient) -> Check:
+    """A session as the daemon has one, until changes flow."""
+    text = ""
+    for private in (False, True):  # some projects allow private channels only
+        up = asyncio.Event()
+        session = Session(
+            settings.supabase_url,
+            keys.current,
+            http,
+            private=private,
+            times=SessionTimes(step=settings.connect_timeout),
+            on_hint=lambda *_: None,
+            on_odd=lambda _: None,
+        )
+        began = time.monotonic()
+        running = asyncio.create_task(session.run(up.set))
+        waiting = asyncio.create_task(up.wait())
+        await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        took = time.monotonic() - began
+        waiting.cancel()
+        running.cancel()
+        (result,) = await asyncio.gather(running, return_exceptions=True)
+        if up.is_set():
+            return Check("realtime", "ok", f"changes flow after {took * 1000:,.0f} ms")
+        said = str(result) if isinstance(result, SessionEndedError) else repr(result)
+        text = redactor(settings.secrets())(said)[:MOST_CHARACTERS]
+        if "PrivateOnly" not in text:
+            break
+    return Check("realtime", "wrong", f"no stream of changes: {text}", _remedy(text))
+
+
+async def _canary(settings: Settings, key: str, http: httpx.AsyncClient) -> Check:
+    """A private broadcast over HTTP, as the daemon sends them, to a topic that nobody else has."""
+    topic = f"metrics:{uuid4()}"
+    back = asyncio.Event()
+    try:
+        async with asyncio.timeout(CANARY_SECONDS):
+            client = await make_client(settings.supabase_url, key, http)
+            channel = client.channel(
+                topic,
+                {
+                    "config": {
+                        "broadcast": {"ack": False, "self": False},
+                        "presence": {"key": "", "enabled": False},
+                        "private": True,
+                    }
+                },
+            )
+            channel.on_broadcast("canary", lambda _: back.set())
+            try:
+                await client.realtime.connect()
+                await _joined(channel)
+                began = time.monotonic()
+                status = await _send(settings, topic)
+                if not 200 <= status < 300:
+                    return Check(
+                        "broadcast", "wrong", f"refused with HTTP {status}", _refused(status)
+                    )
+                await back.wait()
+                took = time.monotonic() - began
+            finally:
+                await close(client, channel)
+    except TimeoutError:
+        mend = "is the key the secret one, and are the policies on realtime.messages in place?"
+        text = f"a canary did not come back within {CANARY_SECONDS:.0f} s"
+        return Check("broadcast", "wrong", text, mend)
+    except Exception as error:
+        text = redactor(settings.secrets())(describe(error))
+        return Check("broadcast", "wrong", text, _remedy(text))
+    return Check("broadcast", "ok", f"a canary came back after {took * 1000:,.0f} ms")
+
+
+def _refused(status: int) -> str:
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        return "the project is over its plan's limit of messages: try again, or raise the limit"
+    return KEYS if status in (401, 403) else ADDRESS
+
+
+async def _joined(channel: AsyncRealtimeChannel) -> None:
+    """Join. Raises ConnectionError with what Realtime said."""
+    joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def state(now: RealtimeSubscribeStates, error: Exception | None) -> None:
+        if joined.done():
+            return
+        if now == RealtimeSubscribeStates.SUBSCRIBED:
+            joined.set_result(None)
+        else:
+            joined.set_exception(ConnectionError(f"{now.value.lower()} {error or ''}"))
+
+    await channel.subscribe(state)
+    await joined
+
+
+async def _send(settings: Settings, topic: str) -> int:
+    text = f'{{"topic":"{topic}","event":"canary","private":true,"payload":{{}}}}'
+    async with realtime_http(settings) as client:
+        response = await client.post(
+            f"{settings.supabase_url}/realtime/v1/api/broadcast",
+            content=request([text]),
+            headers={"Content-Type": "application/json"},
+        )
+    return response.status_code

@@ -1,0 +1,47 @@
+"""Which status of the engine's counts as which outcome: listed, and mapped by the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from meshmetrics.auditing.store import AuditStore
+from meshmetrics.commands.connecting import CommandError
+from meshmetrics.counting.counter import quiet_counter
+from meshmetrics.settings.fields import Settings
+
+OUTCOMES = ("success", "failure", "canceled", "open")
+
+
+async def map_status(
+    store: AuditStore,
+    settings: Settings,
+    status: str,
+    outcome: str,
+    on_progress: Callable[[int], None],
+) -> int:
+    """Map `status` to `outcome`, then count all its runs again; return how many changed.
+
+    A run that a daemon counts meanwhile is counted by the new mapping too, so the ledger says the
+    same in the end. `on_progress` is given how many were counted so far.
+
+    Raises CommandError for an outcome or a status that there is not.
+    """
+    if outcome not in OUTCOMES:
+        raise CommandError(f"`{outcome}` is no outcome", f"take one of {', '.join(OUTCOMES)}")
+    known = {row.status: row for row in await store.statuses()}
+    if status not in known:
+        raise CommandError(
+            f"no run has the status `{status}`",
+            f"statuses are {', '.join(sorted(known))}",
+        )
+    await store.map_status(status, outcome)
+    counter = quiet_counter(store, settings.count_batch)
+    changed = scanned = 0
+    after = UUID(int=0)
+    while run_ids := await store.runs_of_status(status, after, settings.backfill_batch):
+        changed += await counter.count(run_ids, source="backfill")
+        scanned += len(run_ids)
+        after = run_ids[-1]
+        on_progress(scanned)
+    return changed

@@ -1,0 +1,213 @@
+"""Inbox → `count_runs` → publisher. No timer and no fixed batch: load makes the batches."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Literal, Protocol, TypeVar
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from meshmetrics.counting.model import Change, Counted
+from meshmetrics.counting.source import SourceWatch
+from meshmetrics.counting.store import Store
+from meshmetrics.database.store import is_schema_error, is_transient
+from meshmetrics.runtime.logs import describe
+from meshmetrics.runtime.service import Service, full_jitter
+from meshmetrics.runtime.telemetry import Telemetry
+from meshmetrics.stream.inbox import Arrival, Inbox
+from meshmetrics.stream.run_rate import Flow
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+Source = Literal["event", "sweep", "backfill", "audit", "open_runs"]
+
+_OF_A_RUN = ("22", "23")
+"""Classes of SQLSTATE that a run's own data can cause: data exceptions and violated constraints.
+Any other error says something about the database, the session or our rights."""
+
+
+class Publish(Protocol):
+    """Takes changes to broadcast. Never waits, never raises."""
+
+    def __call__(
+        self, changes: Sequence[Change], *, counted: float, committed: float | None
+    ) -> None:
+        """`counted`: when (`time.monotonic`); `committed`: Unix time of the oldest run's commit,
+        if known."""
+
+
+class Counter(Service):
+    """Counts everything the inbox holds, at once, again and again; and what sweeps bring."""
+
+    name = "counter"
+    drain_seconds = 2.0
+
+    def __init__(
+        self,
+        store: Store,
+        inbox: Inbox,
+        publish: Publish,
+        telemetry: Telemetry,
+        *,
+        flow: Flow | None = None,
+        source: SourceWatch | None = None,
+        batch: int = 10_000,
+        retry_base: float = 0.1,
+        retry_cap: float = 5.0,
+    ) -> None:
+        super().__init__()
+        self._store = store
+        self._inbox = inbox
+        self._publish = publish
+        self._flow = flow or Flow(0)
+        self._source = source or SourceWatch(store)
+        self._telemetry = telemetry
+        self._batch = batch
+        self._retry_base = retry_base
+        self._retry_cap = retry_cap
+        self.counted = asyncio.Event()
+        """Set at every count that changed something, for whoever clears it."""
+
+    def stop(self) -> None:
+        """Wake up, count what the inbox holds, and return."""
+        super().stop()
+        self._inbox.filled.set()
+
+    async def run(self) -> None:
+        """Count until stopped, and then what the inbox still holds."""
+        self.started.set()
+        while True:
+            if not self.stopping.is_set():
+                await self._inbox.filled.wait()
+            batch = self._inbox.take(self._batch)
+            self._telemetry.inbox_size.set(len(self._inbox))
+            if batch:
+                await self._count_arrived(batch)
+            elif self.stopping.is_set():
+                return
+
+    async def _count_arrived(self, batch: dict[UUID, Arrival]) -> None:
+        known = [a.committed for a in batch.values() if a.committed is not None]
+        try:
+            changed = await self.count(
+                list(batch), source="event", committed=min(known, default=None)
+            )
+        except Exception:
+            for run_id, arrival in batch.items():
+                self._inbox.put(run_id, arrival)
+            raise
+        self._flow.add(changed)
+        now = time.monotonic()
+        for arrival in batch.values():
+            self._telemetry.received_to_counted.observe(now - arrival.received)
+
+    async def count(
+        self, run_ids: Sequence[UUID], *, source: Source, committed: float | None = None
+    ) -> int:
+        """Count these runs and publish what changed; return how many changed.
+
+        Waits for a database that is away for as long as it takes, unless the counter is being
+        stopped. A run that cannot be counted is set aside, and the rest goes on.
+
+        Raises what the database raises where it is no single run's fault.
+        """
+        changed = 0
+        pieces = [run_ids[i : i + self._batch] for i in range(0, len(run_ids), self._batch)][::-1]
+        while pieces:
+            piece = pieces.pop()
+            try:
+                counted = await self._patiently(partial(self._store.count_runs, piece))
+            except Exception as error:
+                if is_schema_error(error):
+                    await self._source.check()
+                if not _fault_of_a_run(error):
+                    raise
+                if len(piece) == 1:
+                    await self._set_aside(piece[0], describe(error))
+                else:
+                    middle = len(piece) // 2
+                    pieces += [piece[middle:], piece[:middle]]
+                continue
+            changed += counted.runs
+            self._telemetry.count_batch.observe(len(piece))
+            self._hand_on(counted, source, committed)
+        return changed
+
+    async def settle_abandoned(self, run_ids: Sequence[UUID], silent_for: timedelta) -> int:
+        """Count as failures those of these open runs that will not go on, take back those that did,
+        and publish what changed; return how many changed. Waits for a database that is away."""
+        changed = 0
+        for first in range(0, len(run_ids), self._batch):
+            piece = run_ids[first : first + self._batch]
+            counted = await self._patiently(
+                partial(self._store.settle_abandoned, piece, silent_for)
+            )
+            changed += counted.runs
+            self._hand_on(counted, "open_runs", None)
+        return changed
+
+    def _hand_on(self, counted: Counted, source: Source, committed: float | None) -> None:
+        self._telemetry.runs_counted.labels(source).inc(counted.runs)
+        if counted.runs:
+            self.counted.set()
+        for item in counted.set_aside:
+            self._telemetry.runs_set_aside.inc()
+            log.warning("run.set_aside", run_id=str(item.run_id), reason=item.reason)
+        if counted.changes:
+            now = time.monotonic()
+            self._publish(counted.changes, counted=now, committed=committed)
+        log.debug("run.counted", runs=counted.runs, workflows=len(counted.changes), source=source)
+
+    async def _set_aside(self, run_id: UUID, reason: str) -> None:
+        self._telemetry.runs_set_aside.inc()
+        log.error("run.set_aside", run_id=str(run_id), reason=reason)
+        try:
+            await self._patiently(lambda: self._store.set_aside_run(run_id, reason))
+        except Exception as error:
+            if not _fault_of_a_run(error):
+                raise
+            log.exception("run.set_aside_failed", run_id=str(run_id), error=describe(error))
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a call while it fails for passing reasons and we are not being stopped."""
+        attempt = 0
+        while True:
+            began = time.perf_counter()
+            try:
+                result = await call()
+            except Exception as error:
+                attempt += 1
+                passing = is_transient(error)
+                self._telemetry.count_failures.labels("passing" if passing else "lasting").inc()
+                if not passing or self.stopping.is_set():
+                    raise
+                wait = full_jitter(attempt, base=self._retry_base, cap=self._retry_cap)
+                log.warning(
+                    "count.retry", attempt=attempt, wait_ms=wait * 1000, error=describe(error)
+                )
+                await self.pause(wait)
+            else:
+                self._telemetry.count_seconds.observe(time.perf_counter() - began)
+                return result
+
+
+def quiet_counter(store: Store, batch: int) -> Counter:
+    """A counter for a command: it takes no hints and publishes nothing."""
+    return Counter(store, Inbox(1), lambda *_, **__: None, Telemetry(), batch=batch)
+
+
+def _fault_of_a_run(error: Exception) -> bool:
+    """Whether a run's own data may be to blame. With any other error, bisecting would set sound
+    runs aside, and the batch may even have been counted."""
+    return (
+        isinstance(error, asyncpg.PostgresError)
+        and not is_transient(error)
+        and (error.sqlstate or "")[:2] in _OF_A_RUN
+    )

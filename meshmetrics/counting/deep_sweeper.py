@@ -1,0 +1,80 @@
+"""The net under all that sweeps assume."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import structlog
+
+from meshmetrics.counting.counter import Counter
+from meshmetrics.counting.model import Position
+from meshmetrics.counting.store import Store
+from meshmetrics.counting.walk import FAR_FUTURE, FIRST_ID, walk
+from meshmetrics.runtime.service import Service
+from meshmetrics.runtime.telemetry import Telemetry
+
+log = structlog.get_logger()
+
+DEEP = timedelta(hours=25)
+SOON = 60.0
+"""Seconds from the start to the first deep sweep, at most."""
+REST = 4
+"""A step is followed by a pause of so many times its length: nobody waits for a deep sweep, so it
+takes a fifth of one connection's time and leaves the database to the others in between."""
+MOST_REST = 30.0
+"""Seconds: a step that was long may have waited for a database that was away."""
+
+
+class DeepSweeper(Service):
+    """Sweeps the last 25 hours and all that lies ahead of the clock: now and then, with rests."""
+
+    name = "deep_sweeper"
+
+    def __init__(
+        self,
+        store: Store,
+        counter: Counter,
+        telemetry: Telemetry,
+        *,
+        interval: float,
+        batch: int,
+    ) -> None:
+        """`interval`: seconds from the start of one sweep to the next at least. `batch`: rows
+        looked at in one step."""
+        super().__init__()
+        self._store = store
+        self._counter = counter
+        self._telemetry = telemetry
+        self._interval = interval
+        self._batch = batch
+
+    async def run(self) -> None:
+        """Sweep soon after the start, and then every `interval` seconds, until stopped."""
+        self.started.set()
+        pause = min(SOON, self._interval)
+        while not await self.pause(pause):
+            began = time.monotonic()
+            changed = await self._sweep()
+            if changed is None:
+                return
+            self._telemetry.sweeps.labels("deep").inc()
+            took = time.monotonic() - began
+            # Those of the last seconds are merely on their way: the regular sweeps judge them.
+            log.info("sweep.deep", runs=changed, took_ms=took * 1000)
+            pause = self._interval - took
+
+    async def _sweep(self) -> int | None:
+        """Count everything uncounted; return how many runs changed, None when stopped."""
+        start = Position(await self._store.now() - DEEP, FIRST_ID)
+        changed = 0
+        began = time.monotonic()
+        async for step in walk(
+            self._store, self._counter, start, FAR_FUTURE, self._batch, "sweep", whole=True
+        ):
+            changed += step.changed
+            took = time.monotonic() - began
+            if not step.last and await self.pause(min(REST * took, MOST_REST)):
+                return None
+            began = time.monotonic()
+        return changed

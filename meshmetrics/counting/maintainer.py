@@ -1,0 +1,58 @@
+"""The chores: pruning old buckets, retiring ledger rows whose run is gone; a slice at a time."""
+
+from __future__ import annotations
+
+import structlog
+
+from meshmetrics.counting.source import SourceWatch
+from meshmetrics.counting.store import Store
+from meshmetrics.runtime.service import Service
+from meshmetrics.runtime.telemetry import Telemetry
+
+log = structlog.get_logger()
+
+
+class Maintainer(Service):
+    """Calls `maintain` for one slice of the ledger every `interval` seconds: a trickle, because
+    it holds the counting lock meanwhile."""
+
+    name = "maintainer"
+
+    def __init__(
+        self,
+        store: Store,
+        source: SourceWatch,
+        telemetry: Telemetry,
+        *,
+        interval: float,
+        batch: int,
+    ) -> None:
+        super().__init__()
+        self._store = store
+        self._source = source
+        self._telemetry = telemetry
+        self._interval = interval
+        self._batch = batch
+        self._unknown: set[str] = set()
+
+    async def run(self) -> None:
+        """Trickle until stopped."""
+        self.started.set()
+        while not await self.pause(self._interval):
+            await self._source.check()
+            await self._check_statuses()
+            done = await self._store.maintain(None, self._batch)
+            self._telemetry.pruned_buckets.inc(done.pruned_buckets)
+            self._telemetry.retired_runs.inc(done.retired_runs)
+            if done.pruned_buckets or done.retired_runs:
+                log.info(
+                    "maintain.done", buckets=done.pruned_buckets, retired_runs=done.retired_runs
+                )
+
+    async def _check_statuses(self) -> None:
+        """Log it, once, when runs have a status that no outcome is mapped to."""
+        unknown = await self._store.unknown_statuses()
+        self._telemetry.set_unknown_statuses(unknown)
+        if unknown.keys() - self._unknown:
+            log.warning("status.unknown", statuses=sorted(unknown), remedy="meshmetrics statuses")
+        self._unknown = set(unknown)

@@ -1,0 +1,133 @@
+"""Looks through the runs that have not ended: how many are open, overdue, or abandoned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+
+from meshmetrics.counting.counter import Counter
+from meshmetrics.counting.model import OpenCounts
+from meshmetrics.counting.store import Store
+from meshmetrics.runtime.service import Service
+from meshmetrics.runtime.telemetry import Telemetry
+
+log = structlog.get_logger()
+
+SHORTEST = 2.0
+"""Seconds from the end of one look to the next, at least."""
+LONGEST = 600.0
+"""Seconds, at most: a look that was long may have waited for a database that was away."""
+REST = 120
+"""A look is followed by a pause of so many times its length: less than 1 % of one core."""
+SETTLED_AT_ONCE = 20_000
+DEADLINES_AT_ONCE = 20
+ANNOUNCED_EVERY = 10.0
+"""Seconds between two messages to one project: these counts change with every run."""
+ANNOUNCED_AT_ONCE = 10
+"""Projects in one look: the budget of broadcasts is there for rates first."""
+WORKFLOWS_A_MESSAGE = 50
+"""As many fit into a message of Realtime's, however long their slugs."""
+
+
+class Announce(Protocol):
+    """Takes an event of a project's channel. Never waits, never raises."""
+
+    def __call__(self, project_id: UUID, event: str, payload: dict[str, Any]) -> None: ...
+
+
+class OpenRunsInspector(Service):
+    """Counts open and overdue runs, and makes a failure of each run that will not go on.
+
+    The table is the truth here too: every look compares what is there now with what was written
+    down last, so the next look finds what this one missed or a crash cut short.
+    """
+
+    name = "open_runs"
+
+    def __init__(
+        self,
+        store: Store,
+        counter: Counter,
+        announce: Announce,
+        telemetry: Telemetry,
+        *,
+        abandoned_after: float,
+        shortest: float = SHORTEST,
+    ) -> None:
+        """`abandoned_after`: seconds for which nothing may follow a failed step; 0: no run is ever
+        abandoned, and those that were are taken back."""
+        super().__init__()
+        self._store = store
+        self._counter = counter
+        self._announce = announce
+        self._telemetry = telemetry
+        self._abandoned_after = timedelta(seconds=abandoned_after)
+        self._shortest = shortest
+        self._pending: dict[UUID, dict[UUID, OpenCounts]] = {}
+        self._announced: dict[UUID, float] = {}
+
+    async def run(self) -> None:
+        """Look until stopped."""
+        self.started.set()
+        pause = 0.0
+        while not await self.pause(pause):
+            began = time.monotonic()
+            await self.look()
+            took = time.monotonic() - began
+            self._telemetry.open_runs_seconds.observe(took)
+            pause = min(LONGEST, max(self._shortest, REST * took))
+
+    async def look(self) -> None:
+        """Look through all open runs once, and announce what changed."""
+        run_ids = await self._store.find_abandoned(self._abandoned_after, SETTLED_AT_ONCE)
+        if run_ids:
+            changed = await self._counter.settle_abandoned(run_ids, self._abandoned_after)
+            log.info("open_runs.settled", runs=changed)
+        await self._store.refresh_deadlines(DEADLINES_AT_ONCE)
+        found = await self._store.count_open_runs()
+        self._telemetry.open_runs.set(found.open)
+        self._telemetry.overdue_runs.set(found.overdue)
+        self._telemetry.abandoned_runs.set(found.abandoned)
+        for counts in found.changed:
+            self._pending.setdefault(counts.project_id, {})[counts.workflow_id] = counts
+        self._announce_pending(time.monotonic())
+
+    def _announce_pending(self, now: float) -> None:
+        """Announce what changed in the projects that have waited longest, each at most every
+        ANNOUNCED_EVERY seconds."""
+        latest = now - ANNOUNCED_EVERY
+        self._announced = {p: at for p, at in self._announced.items() if at > latest}
+        due = [project for project in self._pending if project not in self._announced]
+        for project_id in due[:ANNOUNCED_AT_ONCE]:
+            self._announced[project_id] = now
+            workflows = list(self._pending.pop(project_id).values())
+            for first in range(0, len(workflows), WORKFLOWS_A_MESSAGE):
+                part = workflows[first : first + WORKFLOWS_A_MESSAGE]
+                self._announce(project_id, "open", payload(project_id, part))
+
+
+def payload(project_id: UUID, workflows: Sequence[OpenCounts]) -> dict[str, Any]:
+    """The broadcast event `open`: the counts as they are now, for the workflows that changed."""
+    return {
+        "v": 1,
+        "project_id": str(project_id),
+        "sent_at": datetime.now(UTC).isoformat(),
+        "workflows": [
+            {
+                "workflow_id": str(counts.workflow_id),
+                "slug": counts.slug,
+                "open": counts.open,
+                "oldest_open_at": None
+                if counts.oldest_open_at is None
+                else counts.oldest_open_at.isoformat(),
+                "overdue": counts.overdue,
+                "abandoned": counts.abandoned,
+            }
+            for counts in workflows
+        ],
+    }

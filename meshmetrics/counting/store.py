@@ -1,0 +1,257 @@
+"""The database as those see it who count: a method for each SQL function, and no other SQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from meshmetrics.counting.model import (
+    Change,
+    Checkpoint,
+    Counted,
+    Delta,
+    Difference,
+    Lease,
+    Maintained,
+    OpenCounts,
+    OpenRuns,
+    Position,
+    SetAside,
+    TransactionsSeen,
+    Uncounted,
+)
+from meshmetrics.database.store import UNLIMITED, Database
+
+
+class Store(Database):
+    """Counting's functions: a method for each, and no other SQL."""
+
+    async def count_runs(self, run_ids: Sequence[UUID]) -> Counted:
+        """Make ledger, buckets and counters say of these runs what `workflow_runs` says now.
+
+        Idempotent, in any order, from any number of callers at once. Unknown ids are ignored.
+        """
+        row = await self._row(
+            "select counted, changes, set_aside from meshmetrics.count_runs($1)", list(run_ids)
+        )
+        return _counted(row)
+
+    async def source_flaws(self) -> tuple[str, ...]:
+        """What keeps us from reading the engine's tables or hearing of their changes, a sentence
+        each; empty where all is as it should be."""
+        row = await self._row("select meshmetrics.source_flaws() as flaws")
+        return tuple(row["flaws"])
+
+    async def unknown_statuses(self) -> dict[str, int]:
+        """The statuses of runs that no outcome is mapped to, with how many runs have each."""
+        async with self._connection() as connection:
+            rows = await connection.fetch("select status, runs from meshmetrics.unknown_statuses()")
+        return {row["status"]: row["runs"] for row in rows}
+
+    async def find_abandoned(self, silent_for: timedelta, max_runs: int) -> tuple[UUID, ...]:
+        """The runs, `max_runs` at most, that `settle_abandoned` would change. `silent_for`: how
+        long nothing may follow a failed step. Reads every open run."""
+        row = await self._long_row(
+            "select meshmetrics.find_abandoned($1, $2) as run_ids", silent_for, max_runs
+        )
+        return tuple(row["run_ids"])
+
+    async def settle_abandoned(self, run_ids: Sequence[UUID], silent_for: timedelta) -> Counted:
+        """Count those of these open runs as failures that will not go on by what the engine wrote
+        about them, and take back those that went on. Idempotent."""
+        row = await self._row(
+            "select counted, changes, set_aside from meshmetrics.settle_abandoned($1, $2)",
+            list(run_ids),
+            silent_for,
+        )
+        return _counted(row)
+
+    async def count_open_runs(self) -> OpenRuns:
+        """Count the open, overdue and abandoned runs of every workflow version. Reads every open
+        run."""
+        row = await self._long_row(
+            "select changed, open_runs, overdue_runs, abandoned_runs"
+            " from meshmetrics.count_open_runs()"
+        )
+        return OpenRuns(
+            changed=tuple(
+                OpenCounts(
+                    workflow_id=UUID(item["workflow_id"]),
+                    project_id=UUID(item["project_id"]),
+                    slug=item["slug"],
+                    open=item["open"],
+                    oldest_open_at=_time(item["oldest_open_at"]),
+                    overdue=item["overdue"],
+                    abandoned=item["abandoned"],
+                )
+                for item in json.loads(row["changed"])
+            ),
+            open=row["open_runs"],
+            overdue=row["overdue_runs"],
+            abandoned=row["abandoned_runs"],
+        )
+
+    async def refresh_deadlines(self, max_workflows: int) -> int:
+        """Compute the deadlines of up to `max_workflows` workflows whose last computation is an
+        hour old; return for how many."""
+        row = await self._row("select meshmetrics.refresh_deadlines($1) as n", max_workflows)
+        return int(row["n"])
+
+    async def set_aside_run(self, run_id: UUID, reason: str) -> None:
+        """Note that a run cannot be counted, until its row changes."""
+        await self._row("select meshmetrics.set_aside_run($1, $2)", run_id, reason)
+
+    async def uncounted_runs(self, after: Position, until: datetime, max_scanned: int) -> Uncounted:
+        """Walk at most `max_scanned` runs behind `after` and updated before `until`; return
+        those whose present outcome differs from the ledger."""
+        row = await self._row(
+            "select run_ids, scanned, reached_at, reached_id"
+            " from meshmetrics.uncounted_runs($1, $2, $3, $4)",
+            after.updated_at,
+            after.run_id,
+            until,
+            max_scanned,
+        )
+        reached = Position(row["reached_at"], row["reached_id"]) if row["scanned"] else None
+        return Uncounted(tuple(row["run_ids"]), row["scanned"], reached)
+
+    async def settled_until(self, overlap: timedelta) -> datetime:
+        """The time before which no transaction can still add a row by `updated_at`: the start
+        of the oldest transaction under way, or `overlap` ago where the database does not let us
+        see other sessions' transactions."""
+        row = await self._row("select meshmetrics.settled_until($1) as at", overlap)
+        at: datetime = row["at"]
+        return at
+
+    async def transactions_seen(self, overlap: timedelta) -> TransactionsSeen:
+        """What `settled_until` is made of, to say what is waited for."""
+        row = await self._row(
+            "select oldest, owner from meshmetrics.transactions_seen($1)", overlap
+        )
+        return TransactionsSeen(row["oldest"], row["owner"])
+
+    async def unsettled_since(self, overlap: timedelta) -> datetime:
+        """From when on rows may still appear behind what is there now: the start of the oldest
+        transaction under way, but no more than `overlap` ago."""
+        row = await self._row("select meshmetrics.unsettled_since($1) as at", overlap)
+        at: datetime = row["at"]
+        return at
+
+    async def now(self) -> datetime:
+        """The database's clock."""
+        row = await self._row("select now() as at")
+        at: datetime = row["at"]
+        return at
+
+    async def read_checkpoint(self, name: str) -> Checkpoint:
+        """How far the walk `name` (`sweep` or `backfill`) got."""
+        row = await self._row(
+            "select updated_at, run_id, done from meshmetrics.read_checkpoint($1)", name
+        )
+        return Checkpoint(Position(row["updated_at"], row["run_id"]), row["done"])
+
+    async def advance_checkpoint(self, name: str, position: Position, *, done: bool) -> None:
+        """Move a checkpoint forward; a position behind the present one changes nothing."""
+        await self._row(
+            "select meshmetrics.advance_checkpoint($1, $2, $3, $4)",
+            name,
+            position.updated_at,
+            position.run_id,
+            done,
+        )
+
+    async def changed_since(self, since: datetime) -> tuple[Change, ...]:
+        """The workflows counted at or after `since`, without deltas."""
+        row = await self._row("select meshmetrics.changed_since($1) as changes", since)
+        return _changes(row["changes"])
+
+    async def take_lease(self, holder: UUID, holder_name: str, ttl: timedelta) -> Lease:
+        """Take or renew the lease for `ttl`, unless another holder's is still running."""
+        row = await self._row(
+            "select held, holder_name, last_alive from meshmetrics.take_lease($1, $2, $3)",
+            holder,
+            holder_name,
+            ttl,
+        )
+        return Lease(row["held"], row["holder_name"], row["last_alive"])
+
+    async def release_lease(self, holder: UUID) -> None:
+        """Give the lease back, if this holder has it."""
+        await self._row("select meshmetrics.release_lease($1)", holder)
+
+    async def maintain(self, now: datetime | None, max_scanned: int) -> Maintained:
+        """Prune buckets by grain as of `now` (the database's clock where None), and retire up
+        to `max_scanned` ledger rows whose run is gone."""
+        row = await self._row(
+            "select pruned_buckets, retired_runs, scanned, wrapped"
+            " from meshmetrics.maintain($1, $2)",
+            now,
+            max_scanned,
+        )
+        return Maintained(**dict(row))
+
+    async def audit(
+        self, after: datetime | None = None, before: datetime | None = None, limit: int = 1000
+    ) -> tuple[Difference, ...]:
+        """Compare runs, ledger, buckets and counters in one snapshot; wrong ones first.
+
+        `after` and `before` narrow it to whole UTC days of `finished_at`; counters are compared
+        only where both are None. Takes as long as reading every run takes.
+        """
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute("set local statement_timeout = 0")
+            rows = await connection.fetch(
+                "select kind, pending, project_id, workflow_id, run_id, grain, bucket_start,"
+                " expected, found, alike from meshmetrics.audit($1, $2, $3)",
+                after,
+                before,
+                limit,
+                timeout=UNLIMITED,
+            )
+        return tuple(Difference(**dict(row)) for row in rows)
+
+
+def _counted(row: asyncpg.Record) -> Counted:
+    return Counted(
+        runs=row["counted"],
+        changes=_changes(row["changes"]),
+        set_aside=tuple(
+            SetAside(UUID(item["run_id"]), item["reason"]) for item in json.loads(row["set_aside"])
+        ),
+    )
+
+
+def _changes(document: str) -> tuple[Change, ...]:
+    return tuple(_change(item) for item in json.loads(document))
+
+
+def _change(item: dict[str, Any]) -> Change:
+    deltas = item["deltas"]
+    return Change(
+        workflow_id=UUID(item["workflow_id"]),
+        project_id=UUID(item["project_id"]),
+        slug=item["slug"],
+        base_revision=item["base_revision"],
+        revision=item["revision"],
+        success_count=item["success_count"],
+        failure_count=item["failure_count"],
+        canceled_count=item["canceled_count"],
+        last_success_at=_time(item["last_success_at"]),
+        last_failure_at=_time(item["last_failure_at"]),
+        last_updated=datetime.fromisoformat(item["last_updated"]),
+        deltas=None
+        if deltas is None
+        else tuple(
+            Delta(datetime.fromisoformat(d["minute"]), d["success"], d["failure"], d["canceled"])
+            for d in deltas
+        ),
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -1,0 +1,126 @@
+"""Makes the parts that count and broadcast out of the settings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+
+import httpx
+
+from meshmetrics.auditing.auditor import Auditor
+from meshmetrics.auditing.store import AuditStore
+from meshmetrics.broadcast.publisher import RESEND_MARGIN, Publisher, Sent
+from meshmetrics.counting.backfill import Backfill
+from meshmetrics.counting.counter import Counter, Publish
+from meshmetrics.counting.deep_sweeper import DeepSweeper
+from meshmetrics.counting.maintainer import Maintainer
+from meshmetrics.counting.open_runs import Announce, OpenRunsInspector
+from meshmetrics.counting.quick_sweeper import QuickSweeper
+from meshmetrics.counting.source import SourceWatch
+from meshmetrics.counting.sweeper import Sweeper, SweepTimes
+from meshmetrics.runtime.service import Service
+from meshmetrics.runtime.telemetry import Telemetry
+from meshmetrics.settings.fields import Settings
+from meshmetrics.settings.keys import SecretKeys
+from meshmetrics.stream.inbox import Inbox
+from meshmetrics.stream.listener import Listener
+from meshmetrics.stream.run_rate import Flow
+from meshmetrics.stream.session import SessionTimes
+from meshmetrics.stream.state import Stream
+
+
+def make_publisher(
+    settings: Settings,
+    store: AuditStore,
+    client: httpx.AsyncClient,
+    telemetry: Telemetry,
+    *,
+    last_alive: datetime | None,
+    on_sent: Callable[[Sent], None] | None,
+) -> Publisher:
+    """What broadcasts; first what the last daemon, alive until then, may not have sent."""
+    s = settings
+    return Publisher(
+        store,
+        client,
+        s.supabase_url,
+        telemetry,
+        per_second=s.broadcasts_per_second,
+        project_per_second=s.project_broadcasts_per_second,
+        resend_since=last_alive and last_alive - RESEND_MARGIN,
+        on_sent=on_sent,
+    )
+
+
+def counting_services(
+    settings: Settings,
+    store: AuditStore,
+    stream: Stream,
+    publish: Publish,
+    announce: Announce,
+    telemetry: Telemetry,
+) -> list[Service]:
+    """All that counts, in the order in which it is to be started: who finds runs comes after
+    who counts them."""
+    s = settings
+    wanted = asyncio.Event()
+
+    def overflow() -> None:
+        telemetry.inbox_overflows.inc()
+        wanted.set()
+
+    inbox = Inbox(s.inbox_capacity, overflow)
+    flow = Flow(s.stream_runs_per_second if s.sweep_quick else 0)
+    source = SourceWatch(store)
+    counter = Counter(
+        store, inbox, publish, telemetry, flow=flow, source=source, batch=s.count_batch
+    )
+    maintainer = Maintainer(
+        store, source, telemetry, interval=s.maintain_interval, batch=s.maintain_batch
+    )
+    open_runs = OpenRunsInspector(
+        store, counter, announce, telemetry, abandoned_after=s.abandoned_after
+    )
+    auditor = Auditor(store, counter, telemetry, interval=s.audit_interval, batch=s.audit_batch)
+    backfill = Backfill(store, counter, telemetry, batch=s.backfill_batch, overlap=s.sweep_overlap)
+    deep = DeepSweeper(
+        store, counter, telemetry, interval=s.deep_sweep_interval, batch=s.sweep_batch
+    )
+    times = SweepTimes(
+        shortest=s.sweep_min,
+        longest=s.sweep_max,
+        overlap=s.sweep_overlap,
+        missed_after=s.missed_after,
+        silent_after=s.silent_after,
+    )
+    sweeper = Sweeper(
+        store, counter, inbox, stream, flow, wanted, telemetry, times=times, batch=s.sweep_batch
+    )
+    quick = QuickSweeper(
+        store,
+        counter,
+        inbox,
+        flow,
+        telemetry,
+        interval=s.sweep_quick,
+        missed_after=s.missed_after,
+        batch=s.sweep_batch,
+    )
+    listener = Listener(
+        s.supabase_url,
+        SecretKeys(s.secret_keys),
+        inbox,
+        stream,
+        flow,
+        wanted,
+        telemetry,
+        times=SessionTimes(
+            step=s.connect_timeout,
+            probe_interval=s.probe_interval,
+            probe_timeout=s.probe_timeout,
+        ),
+        backoff_cap=s.backoff_cap,
+    )
+    quickly = [quick] if s.sweep_quick else []
+    return [counter, maintainer, open_runs, auditor, backfill, deep, sweeper, *quickly, listener]

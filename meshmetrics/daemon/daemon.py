@@ -1,0 +1,233 @@
+"""The composition root: the only module that wires the services together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+from uuid import UUID
+
+import httpx
+
+from meshmetrics.alerts.sealing import new_secret
+from meshmetrics.alerts.store import AlertStore
+from meshmetrics.api.alerts.channels import AlertsApi
+from meshmetrics.api.dashboard import Dashboard
+from meshmetrics.api.http.tenant_check import BROKEN, OFF, TenantProbe
+from meshmetrics.api.metrics.schemas import Standing
+from meshmetrics.api.server import HttpServer, Readiness, create_app
+from meshmetrics.auditing.store import AuditStore
+from meshmetrics.broadcast.publisher import Sent
+from meshmetrics.counting.model import Change, Lease
+from meshmetrics.daemon.alerting import alert_services, make_guard, make_seal
+from meshmetrics.daemon.counting import counting_services, make_publisher
+from meshmetrics.daemon.leader import Leader
+from meshmetrics.daemon.rest_api import metrics_api
+from meshmetrics.database.pool import open_pool
+from meshmetrics.database.prepare import Preparation, await_database
+from meshmetrics.runtime.service import Service, Supervisor
+from meshmetrics.runtime.telemetry import Telemetry
+from meshmetrics.settings.fields import Settings
+from meshmetrics.settings.keys import KeyAuth, SecretKeys
+from meshmetrics.stream.state import Stream
+
+READY_TIMEOUT = 2.0
+
+
+class Daemon:
+    """One daemon: the HTTP server, and the pipeline while it holds the lease."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        api_only: bool = False,
+        on_sent: Callable[[Sent], None] | None = None,
+    ) -> None:
+        """`api_only`: never take the lease; so count, send and alert nothing. `on_sent` is called
+        for every message that Realtime has taken: for the demo and for benchmarks. It must not
+        raise."""
+        self.settings = settings
+        self.api_only = api_only
+        self.telemetry = Telemetry()
+        self.stream = Stream()
+        self.http: HttpServer | None = None
+        self._tenants: TenantProbe | None = None
+        self._on_sent = on_sent
+        self._leader: Leader | None = None
+        self._preparation: Preparation | None = None
+        self._supervisor: Supervisor | None = None
+
+    @property
+    def standing_by(self) -> bool:
+        """Whether another daemon holds the lease."""
+        lease = self._leader.lease if self._leader else None
+        return lease is not None and not lease.held
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`, then drain within `settings.shutdown` seconds.
+
+        Raises FatalError where only the operator can help; its message says how.
+        """
+        s = self.settings
+        dsn = s.database_url.get_secret_value()
+        async with (
+            open_pool(dsn, size=s.pool_size, transaction_pooler=s.transaction_pooler) as pool,
+            realtime_http(s) as client,
+            metrics_api(s) as api,
+        ):
+            self._tenants = TenantProbe(api.reader.probe)
+            store = AuditStore(pool, transaction_pooler=s.transaction_pooler)
+            alerts = AlertStore(pool, transaction_pooler=s.transaction_pooler)
+            prepare = partial(await_database, store=store, dsn=dsn, migrating=s.migrate)
+            beside: Service
+            if self.api_only:
+                beside = self._preparation = Preparation(prepare)
+            else:
+                beside = self._leader = Leader(
+                    store,
+                    partial(self._pipeline, store, alerts, client),
+                    self.telemetry,
+                    prepare=prepare,
+                    ttl=s.lease_ttl,
+                    drain_seconds=s.shutdown - 0.3,
+                )
+            token = s.metrics_token.get_secret_value() if s.metrics_token else None
+            app = create_app(
+                partial(self._readiness, store),
+                self.telemetry,
+                metrics_token=token,
+                metrics_api=replace(api, standing=partial(_standing, store)),
+                alerts_api=alerts_api(s),
+                dashboard=Dashboard(s.supabase_url, s.supabase_publishable_key, s.runs_url),
+                cors_origins=s.cors_origins.split(",") if s.cors_origins else (),
+            )
+            self.http = HttpServer(app, *s.address)
+            # Stopped in the reverse order: the server says until the end how things stand.
+            self._supervisor = Supervisor(
+                [self.http, beside], drain_seconds=s.shutdown, on_failure=self._note_failure
+            )
+            await self._supervisor.run(stop)
+
+    def _note_failure(self, name: str) -> None:
+        self.telemetry.service_failures.labels(name).inc()
+
+    def _pipeline(
+        self, store: AuditStore, alerts: AlertStore, client: httpx.AsyncClient, lease: Lease
+    ) -> Sequence[Service]:
+        """What the holder of the lease runs. Stopped in the reverse order: no new hints, then
+        count what the inbox holds, then send what is pending."""
+        s, telemetry = self.settings, self.telemetry
+        self.stream = Stream()
+        publisher = make_publisher(
+            s, store, client, telemetry, last_alive=lease.last_alive, on_sent=self._on_sent
+        )
+        evaluator, notifier = alert_services(
+            s,
+            alerts,
+            lambda notice: publisher.announce(UUID(notice["project_id"]), "alert", notice),
+            telemetry,
+        )
+
+        def publish(changes: Sequence[Change], *, counted: float, committed: float | None) -> None:
+            publisher.publish(changes, counted=counted, committed=committed)
+            evaluator.touch(change.workflow_id for change in changes)
+
+        return [
+            publisher,
+            *([notifier] if notifier else []),
+            evaluator,
+            *counting_services(s, store, self.stream, publish, publisher.announce, telemetry),
+        ]
+
+    async def _readiness(self, store: AuditStore) -> Readiness:
+        """Whether database, lease and, for the one that works, the stream are as they should.
+
+        One that only serves the API is ready without anybody who counts, and says who does.
+        """
+        parts = {"database": await _database_state(store)}
+        lease = self._leader.lease if self._leader else None
+        if self.api_only:
+            parts["lease"] = "not sought: API only"
+            parts["stream"] = "not listening: API only"
+            if self._preparation is None or not self._preparation.done:
+                parts["counting"] = "unknown"
+            elif parts["database"] == "ok":
+                parts["counting"] = await _who_counts(store)
+        elif lease is None:
+            parts["lease"] = "unknown"
+        elif not lease.held:
+            parts["lease"] = f"standby for {lease.holder_name}"
+            parts["stream"] = "not listening: standing by"
+        else:
+            parts["lease"] = "held"
+            up = self.stream.up_since
+            if up is not None:
+                parts["stream"] = f"up for {time.monotonic() - up:.0f} s"
+            else:
+                parts["stream"] = "left to the sweeps" if self.stream.left else "down"
+        supervisors = [s for s in (self._supervisor, self._leader) if s is not None]
+        failing = sorted({name for s in supervisors for name in s.failing})
+        if failing:
+            parts["services"] = "failing: " + ", ".join(failing)
+        if self._tenants is not None and parts["database"] == "ok":
+            parts["api"] = await self._tenants.state()
+        bad = {"unreachable", "unknown", "down", BROKEN} | ({OFF} if self.api_only else set())
+        return Readiness(not failing and not bad & set(parts.values()), parts)
+
+
+async def _standing(store: AuditStore) -> Standing:
+    """How the counts stand, for the dashboard's footer."""
+    audits = [await store.last_audit(kind) for kind in ("cycle", "snapshot")]
+    last = max((a for a in audits if a is not None), key=lambda a: a.started_at, default=None)
+    backfill = await store.read_checkpoint("backfill")
+    return Standing(
+        audited_at=last.started_at if last else None,
+        drift=last.drift if last else None,
+        backfilled=backfill.done,
+    )
+
+
+async def _who_counts(store: AuditStore) -> str:
+    try:
+        async with asyncio.timeout(READY_TIMEOUT):
+            lease = (await store.condition())["lease"]
+    except Exception:
+        return "unknown"
+    if lease is None or not lease["running"]:
+        return "nobody does"
+    return f"{lease['holder']} does"
+
+
+async def _database_state(store: AuditStore) -> str:
+    try:
+        async with asyncio.timeout(READY_TIMEOUT):
+            await store.now()
+    except Exception:
+        return "unreachable"
+    return "ok"
+
+
+def alerts_api(settings: Settings) -> AlertsApi:
+    """What the operations on alerts need: API and alerts do not know each other."""
+    seal, guard = make_seal(settings), make_guard(settings)
+
+    def check(url: str) -> None:
+        guard.check(url)
+
+    return AlertsApi(seal.seal if seal else None, check, new_secret)
+
+
+def realtime_http(settings: Settings) -> httpx.AsyncClient:
+    """The client of Realtime's HTTP API. One connection does: requests go one after another."""
+    return httpx.AsyncClient(
+        timeout=httpx.Timeout(5.0, connect=3.0),
+        # The next broadcast of a quiet project need not wait for a TLS handshake; most servers
+        # close what is idle for a minute.
+        limits=httpx.Limits(max_connections=10, keepalive_expiry=50.0),
+        auth=KeyAuth(SecretKeys(settings.secret_keys)),
+        headers={"User-Agent": f"meshmetrics/{version('meshmetrics')}"},
+    )

@@ -1,0 +1,95 @@
+"""Waits for a database that may not be there yet, and gets it ready."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import asyncpg
+import structlog
+
+from meshmetrics.database.migrate import migrate
+from meshmetrics.database.packaged_sql import MigrationError
+from meshmetrics.database.store import is_transient
+from meshmetrics.runtime.logs import describe
+from meshmetrics.runtime.service import FatalError, Service, full_jitter
+
+log = structlog.get_logger()
+
+_HOPELESS = (
+    asyncpg.InvalidAuthorizationSpecificationError,  # 28: wrong password, unknown user
+    asyncpg.InvalidCatalogNameError,  # 3D: no such database
+)
+
+
+class Installed(Protocol):
+    """What is asked of a database to see that it can be worked with."""
+
+    async def read_checkpoint(self, name: str) -> Any: ...
+
+    async def source_flaws(self) -> tuple[str, ...]: ...
+
+
+class Preparation(Service):
+    """Gets the database ready, once; for a daemon that has nothing to do with it afterwards."""
+
+    name = "database"
+    may_finish = True
+
+    def __init__(self, prepare: Callable[[Service], Awaitable[None]]) -> None:
+        """`prepare` returns once there is a database to work with, or once the service it is
+        given is stopping."""
+        super().__init__()
+        self._prepare = prepare
+        self.done = False
+        """Whether there is a database to work with."""
+
+    async def run(self) -> None:
+        """Prepare, then return."""
+        self.started.set()
+        await self._prepare(self)
+        self.done = not self.stopping.is_set()
+
+
+async def await_database(service: Service, store: Installed, dsn: str, *, migrating: bool) -> None:
+    """Wait for the database, then migrate it or make sure that it is; or until `service` stops.
+
+    Raises FatalError where waiting would not help, with what would.
+    """
+    attempt = 0
+    while not service.stopping.is_set():
+        try:
+            if migrating:
+                for line in await migrate(dsn):
+                    log.info("migrate.done", step=line)
+            await store.read_checkpoint("sweep")
+            flaws = await store.source_flaws()
+        except MigrationError as error:
+            raise FatalError(f"the database cannot be migrated: {error}") from None
+        except _HOPELESS as error:
+            raise FatalError(
+                f"the database refuses us ({describe(error)}): DATABASE_URL needs the right user,"
+                " password and database"
+            ) from None
+        except (asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError):
+            raise FatalError(
+                "the database is not migrated: run `meshmetrics migrate`, or leave"
+                " MESHMETRICS_MIGRATE at true"
+            ) from None
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise FatalError(
+                f"DATABASE_URL's user may not do the daemon's work ({describe(error)}): make it a"
+                " member of meshmetrics_worker"
+            ) from None
+        except Exception as error:
+            if not (is_transient(error) or isinstance(error, asyncpg.PostgresError)):
+                raise
+            attempt += 1
+            wait = full_jitter(attempt, base=0.5, cap=5.0)
+            log.warning("database.unreachable", attempt=attempt, error=describe(error))
+            await service.pause(wait)
+        else:
+            if flaws:
+                log.warning("source.changed", flaws=flaws, remedy="run `meshmetrics doctor`")
+            log.info("database.ready")
+            return

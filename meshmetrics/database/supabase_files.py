@@ -1,0 +1,48 @@
+"""Writes our SQL as migration files of the Supabase CLI, for `supabase db push`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from meshmetrics.database.packaged_sql import MigrationError, Schema, packaged_schema
+
+NAME = "meshmetrics"
+INDEX_NAME = "meshmetrics_index"
+
+
+def write_files(directory: Path, schema: Schema | None = None) -> list[Path]:
+    """Write what is new into `directory`/migrations; return the files (none: all is there).
+
+    `supabase db push` runs each file in one transaction, except a file that is only a
+    `create index concurrently`, so the index has a file of its own.
+
+    Raises MigrationError where `directory` is not a folder of the Supabase CLI.
+    """
+    schema = schema or packaged_schema()
+    migrations = directory / "migrations"
+    if not migrations.is_dir():
+        raise MigrationError(
+            f"{migrations} is missing: name the `supabase` folder that `supabase init` made"
+        )
+    written = []
+    for name, sql in ((NAME, schema.transaction()), (INDEX_NAME, schema.index_statement)):
+        text = sql.strip() + "\n"
+        there = sorted(migrations.glob(f"*_{name}.sql"))
+        if there and there[-1].read_text() == text:
+            continue
+        path = migrations / f"{_stamp(migrations)}_{name}.sql"
+        path.write_text(text)
+        written.append(path)
+    return written
+
+
+def _stamp(migrations: Path) -> str:
+    """A stamp behind those of all files that are there: the CLI applies them in order."""
+    stamps = [path.name[:14] for path in migrations.glob("*.sql") if path.name[:14].isdigit()]
+    now = datetime.now(UTC)
+    if stamps and max(stamps) >= now.strftime("%Y%m%d%H%M%S"):
+        now = datetime.strptime(max(stamps), "%Y%m%d%H%M%S").replace(tzinfo=UTC) + timedelta(
+            seconds=1
+        )
+    return now.strftime("%Y%m%d%H%M%S")

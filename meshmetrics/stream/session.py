@@ -1,0 +1,239 @@
+"""One session with Realtime: connect, subscribe, listen, and end at the first sign of trouble.
+
+The client can lose its way in more manners than it tells (realtime-py 2.34.1: it gives up after
+five reconnects, rejoins into a channel that the old join's close then closes, never notices a
+server that stopped answering). So it never reconnects here: each session has a new client and a
+topic of its own, and whatever goes wrong ends the session; the listener starts the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import httpx
+import structlog
+from realtime import AsyncRealtimeChannel, RealtimeSubscribeStates
+from realtime.types import RealtimeAcknowledgementStatus, RealtimePostgresChangesListenEvent
+from supabase import AsyncClient, AsyncClientOptions, acreate_client
+
+from meshmetrics.runtime.logs import describe
+from meshmetrics.stream.inbox import Arrival
+
+log = structlog.get_logger()
+
+CLOSE_SECONDS = 3.0
+TABLE: Final = "workflow_runs"
+COLUMNS: Final = ["id", "status"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTimes:
+    """All in seconds; settings.py says what each is for."""
+
+    step: float = 15.0
+    probe_interval: float = 20.0
+    probe_timeout: float = 10.0
+
+
+class SessionEndedError(Exception):
+    """Why a session ended: a short stable `reason`, and what was said about it."""
+
+    def __init__(self, reason: str, text: str = "") -> None:
+        super().__init__(f"{reason}: {text}" if text else reason)
+        self.reason = reason
+        self.text = text
+
+
+class Session:
+    """One session. `on_hint` is called for every event, `on_odd` with the kind of whatever could
+    not be understood; both must be quick and must not raise."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        http: httpx.AsyncClient,
+        *,
+        private: bool,
+        times: SessionTimes,
+        on_hint: Callable[[UUID, Arrival], None],
+        on_odd: Callable[[str], None],
+    ) -> None:
+        """`private`: join the topic as a private one, for projects that allow no others."""
+        self._url = url
+        self._key = key
+        self._http = http
+        self._private = private
+        self._times = times
+        self._on_hint = on_hint
+        self._on_odd = on_odd
+        self._flowing = asyncio.Event()
+        self._ended: asyncio.Future[SessionEndedError] = asyncio.Future()
+
+    async def run(self, on_up: Callable[[], None]) -> None:
+        """Listen until something goes wrong; `on_up` is called once changes flow.
+
+        Always raises: SessionEndedError, or CancelledError.
+        """
+        client = await make_client(self._url, self._key, self._http)
+        channel = self._make_channel(client)
+        step = self._times.step
+        try:
+            await self._within(step, "connect", client.realtime.connect())
+            await self._within(step, "subscribe", channel.subscribe(self._state))
+            await self._within(step, "system", self._flowing.wait())
+            on_up()
+            while True:
+                await asyncio.wait({self._ended}, timeout=self._times.probe_interval)
+                await self._within(self._times.probe_timeout, "probe", self._probe(channel))
+        finally:
+            await close(client, channel)
+
+    def _make_channel(self, client: AsyncClient) -> AsyncRealtimeChannel:
+        channel = client.channel(
+            f"meshmetrics-{uuid4().hex}",
+            {
+                "config": {
+                    "broadcast": {"ack": True, "self": False},
+                    "presence": {"key": "", "enabled": False},
+                    "private": self._private,
+                }
+            },
+        )
+        event = RealtimePostgresChangesListenEvent
+        channel.on_postgres_changes(
+            event.Update, self._take, table=TABLE, schema="public", select=COLUMNS
+        )
+        channel.on_postgres_changes(
+            event.Insert,
+            self._take,
+            table=TABLE,
+            schema="public",
+            filter="status=neq.running",
+            select=COLUMNS,
+        )
+        channel.on_system(self._system)
+        return channel
+
+    async def _probe(self, channel: AsyncRealtimeChannel) -> None:
+        """Ask the server to acknowledge a broadcast to nobody: a heartbeat says less, and the
+        client does not look at its answer."""
+        answered = asyncio.Event()
+        push = await channel.push(
+            "broadcast", {"type": "broadcast", "event": "probe", "payload": {}}
+        )
+        push.receive(RealtimeAcknowledgementStatus.Ok, lambda _: answered.set())
+        await answered.wait()
+
+    # What the client calls. None of these may raise: it would end the client's loop silently.
+
+    def _take(self, payload: Any) -> None:
+        try:
+            data = payload["data"]
+            run_id = UUID(data["record"]["id"])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            self._on_odd("event")
+            return
+        self._on_hint(run_id, Arrival(time.monotonic(), _commit_time(data)))
+
+    def _system(self, payload: Any) -> None:
+        if getattr(payload, "extension", None) == "postgres_changes":
+            self._flowing.set()
+
+    def _state(self, state: RealtimeSubscribeStates, error: Exception | None) -> None:
+        if state != RealtimeSubscribeStates.SUBSCRIBED:
+            self._end(state.value.lower(), _said(str(error or "")))
+
+    def _end(self, reason: str, text: str = "") -> None:
+        if not self._ended.done():
+            self._ended.set_result(SessionEndedError(reason, text))
+
+    async def _within(self, seconds: float, step: str, work: Coroutine[Any, Any, Any]) -> None:
+        """Do one step, unless the time runs out or the session ends first."""
+        task = asyncio.create_task(work)
+        try:
+            await asyncio.wait(
+                {task, self._ended}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            if self._ended.done():
+                raise self._ended.result()
+            if not task.done():
+                raise SessionEndedError(f"{step}_timed_out")
+            if (error := task.exception()) is not None:
+                raise SessionEndedError(f"{step}_failed", describe(error)) from error
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=0.1)
+            elif not task.cancelled():
+                task.exception()  # seen: asyncio need not complain
+
+
+def _said(text: str) -> str:
+    """What Realtime itself says, where the client wraps it in a JSON object."""
+    try:
+        message = json.loads(text)["message"]
+    except (ValueError, KeyError, TypeError):
+        return text
+    return message if isinstance(message, str) else text
+
+
+def _commit_time(data: Any) -> float | None:
+    try:
+        return datetime.fromisoformat(data["commit_timestamp"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+async def make_client(url: str, key: str, http: httpx.AsyncClient) -> AsyncClient:
+    """A client whose Realtime part never reconnects by itself.
+
+    The Realtime client is the one that Supabase's async client makes, as for any user of the
+    library; of its options only those that keep it from reconnecting are not default. An
+    Authorization header keeps it from looking for a signed-in user.
+    """
+    return await acreate_client(
+        url,
+        key,
+        AsyncClientOptions(
+            headers={"Authorization": f"Bearer {key}"},
+            auto_refresh_token=False,
+            persist_session=False,
+            httpx_client=http,
+            realtime={"auto_reconnect": False, "max_retries": 1},
+        ),
+    )
+
+
+async def close(client: AsyncClient, channel: AsyncRealtimeChannel) -> None:
+    """Close the client, and whatever it leaves running when its server does not answer.
+
+    The client has no public way to do the latter; its version is pinned, and a test looks for
+    what is left.
+    """
+    realtime = client.realtime
+    socket = realtime._ws_connection
+    tasks = [realtime._listen_task, realtime._heartbeat_task]
+    closed = False
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await realtime.close()
+        closed = True
+    except Exception as error:
+        log.debug("stream.close_failed", error=describe(error))
+    finally:
+        if socket is not None and not closed:
+            socket.transport.abort()
+        channel.rejoin_timer.reset()
+        for push in (channel.join_push, *channel.messages_waiting_for_ack.values()):
+            push.destroy()
+        for task in tasks:
+            if task is not None:
+                task.cancel()
