@@ -58,6 +58,7 @@ class OpenRunsInspector(Service):
         *,
         abandoned_after: float,
         shortest: float = SHORTEST,
+        rest: float = REST,
     ) -> None:
         """`abandoned_after`: seconds for which nothing may follow a failed step; 0: no run is ever
         abandoned, and those that were are taken back."""
@@ -68,6 +69,7 @@ class OpenRunsInspector(Service):
         self._telemetry = telemetry
         self._abandoned_after = timedelta(seconds=abandoned_after)
         self._shortest = shortest
+        self._rest = rest
         self._pending: dict[UUID, dict[UUID, OpenCounts]] = {}
         self._announced: dict[UUID, float] = {}
 
@@ -80,7 +82,7 @@ class OpenRunsInspector(Service):
             await self.look()
             took = time.monotonic() - began
             self._telemetry.open_runs_seconds.observe(took)
-            pause = min(LONGEST, max(self._shortest, REST * took))
+            pause = min(LONGEST, max(self._shortest, self._rest * took))
 
     async def look(self) -> None:
         """Look through all open runs once, and announce what changed."""

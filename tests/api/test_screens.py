@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
 
+from meshmetrics.counting.store import Store
 from tests.api.conftest import Counted, Service, signed
+from tests.sql.test_open_runs import event, old_run, settle
 from tests.support import Project, Workflow, make_project, make_workflow
 
 
@@ -55,6 +58,29 @@ async def test_the_last_outcomes_are_those_of_all_versions_the_newest_first(
     assert two["outcomes"] == "cs"
 
 
+async def test_a_failure_that_is_an_abandoned_run_is_marked_until_the_run_goes_on(
+    client: httpx.AsyncClient,
+    owner: asyncpg.Connection,
+    store: Store,
+    project: Project,
+    workflow: Workflow,
+    count: Counted,
+) -> None:
+    await count(workflow, minutes_ago=60, failed=1, succeeded=1)
+    run = await old_run(owner, workflow)
+    await event(owner, run, "step_failed", timedelta(minutes=20))
+    await settle(store)
+
+    async def marked() -> list[tuple[str, bool]]:
+        (found,) = (await ask(client, "workflows/recent", project))["workflows"]
+        return sorted((one["outcome"], one["abandoned"]) for one in found["outcomes"])
+
+    assert await marked() == [("failure", False), ("failure", True), ("success", False)]
+    await event(owner, run, "step_started", timedelta(0))
+    await settle(store)
+    assert await marked() == [("failure", False), ("success", False)]
+
+
 async def test_the_last_outcomes_of_another_tenants_workflow_are_none(
     client: httpx.AsyncClient, workflow: Workflow, stranger: Project, count: Counted
 ) -> None:
@@ -76,15 +102,17 @@ async def test_numbers_to_be_followed_live_say_what_they_hold(
     await count(workflow, succeeded=3, failed=1)
     idle = await make_workflow(owner, project)
     revision = await owner.fetchval("select revision from public.workflow_run_metrics")
-    nothing = {"revision": 0, "success_count": 0, "failure_count": 0, "canceled_count": 0}
+    none_open = {"open": 0, "oldest_open_at": None, "overdue": 0, "abandoned": 0}
+    none = {"revision": 0, "success_count": 0, "failure_count": 0, "canceled_count": 0}
     assert (await ask(client, path, project, live=True))["held"] == {
         str(workflow.id): {
             "revision": revision,
             "success_count": 3,
             "failure_count": 1,
             "canceled_count": 0,
+            **none_open,
         },
-        str(idle.id): nothing,
+        str(idle.id): {**none, **none_open},
     }
     assert (await ask(client, path, project))["held"] is None
 

@@ -27,7 +27,7 @@ def inspector(
     faulty: FaultyStore, counter: Counter, announced: Announced, telemetry: Telemetry
 ) -> OpenRunsInspector:
     return OpenRunsInspector(
-        faulty, counter, announced, telemetry, abandoned_after=60, shortest=0.01
+        faulty, counter, announced, telemetry, abandoned_after=60, shortest=0.01, rest=1
     )
 
 

@@ -31,7 +31,11 @@ _SUMMARY = (
     "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
 )
 _VERSIONS = "select * from public.workflow_metrics_versions($1, $2, $3)"
-_RECENT = "select * from public.workflow_metrics_recent($1, $2, $3)"
+_RECENT = (
+    "select r.*, r.outcome = 'failure' and exists ("
+    "select from public.workflow_run_abandonments a where a.run_id = r.run_id) as abandoned"
+    " from public.workflow_metrics_recent($1, $2, $3) with ordinality r order by r.ordinality"
+)
 _OUTCOMES = (
     "select project_id, slug,"
     " string_agg(left(outcome, 1), '' order by finished_at desc, run_id) as outcomes"

@@ -195,6 +195,9 @@ class Outcome(BaseModel):
     run_id: UUID
     outcome: Literal["success", "failure", "canceled"]
     finished_at: datetime
+    abandoned: bool = Field(
+        description="It is a failure because a step failed and nothing followed, until it goes on"
+    )
 
 
 class Recent(BaseModel):

@@ -1139,6 +1139,11 @@ export interface components {
              * Format: date-time
              */
             finished_at: string;
+            /**
+             * Abandoned
+             * @description It is a failure because a step failed and nothing followed, until it goes on
+             */
+            abandoned: boolean;
         };
         /**
          * Period
