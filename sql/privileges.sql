@@ -83,6 +83,7 @@ revoke all on function
   ),
   public.workflow_metrics_sums(timestamptz[], timestamptz[], uuid[], uuid[]),
   public.workflow_metrics_totals(timestamptz, timestamptz, uuid[], uuid[], text, text),
+  public.workflow_metrics_unknown_statuses(),
   public.workflow_metrics_versions(uuid[], uuid[], text),
   public.workflow_metrics_wilson(bigint, bigint),
   public.workflow_metrics_workflow(uuid, timestamptz, timestamptz, text)
@@ -111,6 +112,7 @@ grant execute on function
   ),
   public.workflow_metrics_sums(timestamptz[], timestamptz[], uuid[], uuid[]),
   public.workflow_metrics_totals(timestamptz, timestamptz, uuid[], uuid[], text, text),
+  public.workflow_metrics_unknown_statuses(),
   public.workflow_metrics_versions(uuid[], uuid[], text),
   public.workflow_metrics_wilson(bigint, bigint),
   public.workflow_metrics_workflow(uuid, timestamptz, timestamptz, text)

@@ -57,6 +57,7 @@ DEFINERS = {
     "unknown_statuses",
     "unsettled_since",
     "workflow_metrics_recent",
+    "workflow_metrics_unknown_statuses",
 }
 
 # Inlined into their callers, which a setting of their own would prevent; every name in them is
