@@ -70,6 +70,8 @@ class OpenRunsInspector(Service):
         self._abandoned_after = timedelta(seconds=abandoned_after)
         self._shortest = shortest
         self._rest = rest
+        # Whoever wants abandoned runs found soon does not wait much longer than that.
+        self._longest = max(shortest, min(LONGEST, abandoned_after or LONGEST))
         self._pending: dict[UUID, dict[UUID, OpenCounts]] = {}
         self._announced: dict[UUID, float] = {}
 
@@ -82,7 +84,7 @@ class OpenRunsInspector(Service):
             await self.look()
             took = time.monotonic() - began
             self._telemetry.open_runs_seconds.observe(took)
-            pause = min(LONGEST, max(self._shortest, self._rest * took))
+            pause = min(self._longest, max(self._shortest, self._rest * took))
 
     async def look(self) -> None:
         """Look through all open runs once, and announce what changed."""

@@ -239,6 +239,9 @@ async def a_shop(site: Site, store: Store) -> None:
     ids = [row["id"] for row in await site.owner.fetch("select id from public.workflow_runs")]
     for start in range(0, len(ids), 5000):
         await store.count_runs(ids[start : start + 5000])
+    silent_for = timedelta(seconds=1)
+    left_open = await store.find_abandoned(silent_for, len(ids))
+    await store.settle_abandoned(left_open, silent_for)
 
 
 @pytest.mark.parametrize("width", [390, 1024, 1600])
