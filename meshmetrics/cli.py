@@ -125,7 +125,7 @@ class Uninstall(BaseModel):
             _exit(str(error), EXIT_FAILED)
         except Exception as error:
             _exit(f"the database cannot be reached: {logs.describe(error)}", EXIT_FAILED)
-        for line in done:
+        for line in done or ["nothing to remove"]:
             sys.stdout.write(line + "\n")
 
 

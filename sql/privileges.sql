@@ -83,6 +83,7 @@ revoke all on function
   ),
   public.workflow_metrics_sums(timestamptz[], timestamptz[], uuid[], uuid[]),
   public.workflow_metrics_totals(timestamptz, timestamptz, uuid[], uuid[], text, text),
+  public.workflow_metrics_unknown_statuses(),
   public.workflow_metrics_versions(uuid[], uuid[], text),
   public.workflow_metrics_wilson(bigint, bigint),
   public.workflow_metrics_workflow(uuid, timestamptz, timestamptz, text)
@@ -111,6 +112,7 @@ grant execute on function
   ),
   public.workflow_metrics_sums(timestamptz[], timestamptz[], uuid[], uuid[]),
   public.workflow_metrics_totals(timestamptz, timestamptz, uuid[], uuid[], text, text),
+  public.workflow_metrics_unknown_statuses(),
   public.workflow_metrics_versions(uuid[], uuid[], text),
   public.workflow_metrics_wilson(bigint, bigint),
   public.workflow_metrics_workflow(uuid, timestamptz, timestamptz, text)
@@ -149,6 +151,7 @@ grant execute on function
   meshmetrics.repair_project(uuid, timestamptz, timestamptz),
   meshmetrics.repair_workflow(uuid, timestamptz, timestamptz),
   meshmetrics.retry_set_aside(),
+  meshmetrics.repair_effect(),
   meshmetrics.record_audit(text, timestamptz, bigint, bigint, bigint, bigint),
   meshmetrics.last_audit(text),
   meshmetrics.estimate_runs(timestamptz, timestamptz),

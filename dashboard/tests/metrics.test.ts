@@ -35,7 +35,7 @@ const client = {
       ],
     });
   },
-  standing: () => Promise.resolve({ audited_at: null, drift: null, backfilled: true }),
+  standing: () => Promise.resolve({ audited_at: null, drift: null, backfilled: true, unknown_statuses: [] }),
   table: () => {
     fetches += 1;
     return fails ? Promise.reject(fails) : Promise.resolve(table(revision, counts(revision)));

@@ -104,6 +104,16 @@ class AuditStore(Store):
         row = await self._row(_REPAIR[part.kind], part.id, part.after, part.before)
         return RepairedSlice(**dict(row))
 
+    async def repair_effect(self) -> tuple[int, int]:
+        """How many runs a repair would take out of the counts, and put in. Reads every run."""
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute("set local statement_timeout = 0")
+            row = await connection.fetchrow(
+                "select taken_out, put_in from meshmetrics.repair_effect()", timeout=UNLIMITED
+            )
+        assert row is not None  # noqa: S101 - a function called this way returns one row
+        return row["taken_out"], row["put_in"]
+
     async def retry_set_aside(self) -> int:
         """Have all runs set aside looked at again; return how many there are."""
         row = await self._row("select meshmetrics.retry_set_aside() as n")

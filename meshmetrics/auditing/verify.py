@@ -31,19 +31,15 @@ class Report:
     set_aside: int
     pending: int
     account: Account
+    taken_out: int = 0
+    """Runs that a repair would take out of the counts."""
+    put_in: int = 0
+    """Runs that it would put in."""
 
     @property
     def drift(self) -> int:
         """Everything that is wrong. A run set aside is known not to be counted: no drift."""
         return self.runs + self.buckets + self.counters + self.account.unaccounted
-
-    @property
-    def takes_out(self) -> int:
-        """Of the runs listed as wrong, how many more a repair would take out of the counts than it
-        would put in."""
-        runs = [d for d in self.differences if d.kind == "run"]
-        out = sum(d.expected == "nothing" for d in runs)
-        return max(0, out - sum(d.found == "nothing" for d in runs))
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -88,6 +84,7 @@ async def verify(store: AuditStore, *, patience: float = 10.0, limit: int = 1000
         wrong = await _watch(store, suspects, deadline)
         if wrong or not unlisted:
             break  # otherwise all that were listed were on their way: look at the others
+    taken_out, put_in = await store.repair_effect() if wrong else (0, 0)
     totals = {(d.kind, d.pending): d.alike for d in found}
     report = Report(
         differences=tuple(
@@ -99,6 +96,8 @@ async def verify(store: AuditStore, *, patience: float = 10.0, limit: int = 1000
         set_aside=totals.get(("set_aside", False), 0),
         pending=totals.get(("run", True), 0) + len(suspects) - len(wrong),
         account=_total(await store.account()),
+        taken_out=taken_out,
+        put_in=put_in,
     )
     record = AuditRecord(started_at, report.runs, report.buckets, report.counters, report.set_aside)
     await store.record_audit("snapshot", record)

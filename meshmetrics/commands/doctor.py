@@ -15,7 +15,7 @@ import httpx
 from meshmetrics.auditing.store import AuditStore
 from meshmetrics.commands import doctor_options, doctor_realtime, doctor_tenant
 from meshmetrics.commands.check import Check
-from meshmetrics.commands.connecting import CommandError, connected
+from meshmetrics.commands.connecting import RESTORE, CommandError, connected
 from meshmetrics.counting.model import EngineHabits
 from meshmetrics.database.packaged_sql import Schema, packaged_schema
 from meshmetrics.settings.fields import Settings
@@ -81,7 +81,7 @@ def database_checks(found: dict[str, Any], schema: Schema) -> Iterator[Check]:
         f"Postgres {version // 10000}.{version % 10000}",
         "upgrade to Postgres 15 or newer",
     )
-    yield _migrations(found["migrations"], schema)
+    yield _migrations(found["migrations"], found["release"], schema)
     missing = found["not_executable"]
     yield _check(
         "grants",
@@ -153,8 +153,7 @@ def _engine_tables(flaws: Sequence[str]) -> Check:
         "engine's tables",
         not flaws,
         "; ".join(flaws) or "as meshmetrics reads them",
-        "`meshmetrics migrate` restores index and publication; a column that was renamed needs a"
-        " meshmetrics that knows its new name",
+        RESTORE,
     )
 
 
@@ -184,7 +183,7 @@ def failure_checks(habits: EngineHabits) -> Iterator[Check]:
         yield Check("failures", "note", text, "rates are 100 % until the engine writes one of them")
 
 
-def _migrations(applied: dict[str, str] | None, schema: Schema) -> Check:
+def _migrations(applied: dict[str, str] | None, release: int | None, schema: Schema) -> Check:
     wanted = schema.checksums
     there = {int(version): checksum for version, checksum in (applied or {}).items()}
     mend = "run `meshmetrics migrate`"
@@ -193,6 +192,12 @@ def _migrations(applied: dict[str, str] | None, schema: Schema) -> Check:
         return Check("migrations", "wrong", text, "install the newer meshmetrics")
     if missing := sorted(wanted.keys() - there.keys()):
         return Check("migrations", "wrong", f"{missing[0]:04} is not applied", mend)
+    if there != wanted and release is not None and release > schema.release:
+        text = (
+            f"the database has newer functions (release {release}) than this meshmetrics"
+            f" ({schema.release}): they are left as they are"
+        )
+        return Check("migrations", "note", text, "install the newer meshmetrics")
     if there != wanted:
         changed = min(v for v in wanted if there[v] != wanted[v])
         what = f"{changed:04} was changed" if changed else "functions are of another version"

@@ -60,14 +60,16 @@ async def show_verify(
             _show_report(screen, report)
         if (
             mend
-            and report.takes_out
+            and report.taken_out > report.put_in
             and not confirm(
-                f"The repair takes {report.takes_out:,} more runs out of the counts than it puts"
-                " in. Their outcomes are gone then. Repair?"
+                f"The repair takes {report.taken_out:,} runs out of the counts and puts"
+                f" {report.put_in:,} in. Repair?"
             )
         ):
             mend = False
         if mend:
+            if report.taken_out and not as_json:
+                screen.print(f"taking {report.taken_out:,} runs out, putting {report.put_in:,} in")
             since = await store.now()
             with screen.status("repairing") as status:
                 done = await repair(store, on_step=status.update)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import asyncpg
 
@@ -39,21 +40,47 @@ def functions(schema: Schema) -> list[str]:
     return sorted(set(re.findall(r"create or replace function (public\.\w+)", schema.replayed)))
 
 
-def statements(schema: Schema, *, unpublish: bool) -> list[tuple[str, str]]:
-    """What is executed in one transaction: each statement, and what it removes."""
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A statement that removes something of ours, what that is, and whether it is there (SQL)."""
+
+    statement: str
+    what: str
+    there: str
+
+
+def removals(schema: Schema, *, unpublish: bool) -> list[Removal]:
+    """What is executed in one transaction. Nothing of the operator's own that is built on our
+    tables and functions in `public` goes with them: Postgres refuses then, and names it."""
     names = ", ".join(f"'{name.removeprefix('public.')}'" for name in functions(schema))
+    ours = (
+        "from pg_catalog.pg_proc p where p.pronamespace = 'public'::regnamespace"
+        f" and p.proname in ({names})"
+    )
     drop_functions = (
-        "do $$ declare f regprocedure; begin"  # noqa: S608 (names of our own files)
-        " for f in select p.oid from pg_catalog.pg_proc p"
-        f" where p.pronamespace = 'public'::regnamespace and p.proname in ({names})"
-        " loop execute 'drop function if exists ' || f || ' cascade'; end loop; end $$"
+        f"do $$ declare f regprocedure; begin for f in select p.oid {ours}"
+        " loop execute 'drop function if exists ' || f; end loop; end $$"
     )
     return [
-        (POLICY, "the policy on realtime.messages"),
-        *([(PUBLICATION, "workflow_runs from the publication")] if unpublish else []),
-        (f"drop table if exists {', '.join(tables(schema))} cascade", "the tables in public"),
-        (drop_functions, "the functions in public"),
-        (OUR_SCHEMA, "the schema meshmetrics"),
+        Removal(
+            POLICY,
+            "the policy on realtime.messages",
+            "exists (select from pg_catalog.pg_policies where schemaname = 'realtime'"
+            " and policyname = 'meshmetrics: members receive')",
+        ),
+        *([Removal(PUBLICATION, "workflow_runs from the publication", "true")] * unpublish),
+        Removal(drop_functions, "the functions in public", f"exists (select {ours})"),
+        Removal(
+            OUR_SCHEMA,
+            "the schema meshmetrics",
+            "pg_catalog.to_regnamespace('meshmetrics') is not null",
+        ),
+        # In one statement, because they reference each other.
+        Removal(
+            f"drop table if exists {', '.join(tables(schema))}",
+            "the tables in public",
+            " or ".join(f"pg_catalog.to_regclass('{name}') is not null" for name in tables(schema)),
+        ),
     ]
 
 
@@ -61,10 +88,10 @@ def script(schema: Schema | None = None) -> str:
     """All of it as SQL to print: for those who would rather run it themselves."""
     schema = schema or packaged_schema()
     lines = ["begin;", f"{PATIENCE};", "set local search_path = public;"]
-    for statement, what in statements(schema, unpublish=True):
-        if statement == PUBLICATION:
+    for removal in removals(schema, unpublish=True):
+        if removal.statement == PUBLICATION:
             lines.append("-- Leave this line out if something else needs the publication.")
-        lines += [f"-- {what}", f"{statement};"]
+        lines += [f"-- {removal.what}", f"{removal.statement};"]
     lines += [
         "commit;",
         "-- Run these apart.",
@@ -86,6 +113,10 @@ async def uninstall(dsn: str, schema: Schema | None = None) -> list[str]:
     try:
         done = await with_locks(lambda: _remove(connection, schema))
         return done + await _remove_outside(connection)
+    except asyncpg.DependentObjectsStillExistError as error:
+        raise MigrationError(
+            f"{error}. Nothing was removed: drop what is built on it first"
+        ) from error
     except asyncpg.InsufficientPrivilegeError as error:
         raise MigrationError(
             f"{error}. Uninstalling needs the role that migrated (on Supabase: postgres)"
@@ -105,9 +136,10 @@ async def _remove(connection: asyncpg.Connection, schema: Schema) -> list[str]:
                 raise MigrationError(f"the daemon {holder} is at work: stop it first")
             unpublish = await connection.fetchval(_PUBLISHED_BY_US)
         done = []
-        for statement, what in statements(schema, unpublish=unpublish):
-            await connection.execute(statement)
-            done.append(f"removed {what}")
+        for removal in removals(schema, unpublish=unpublish):
+            if await connection.fetchval(f"select {removal.there}"):
+                await connection.execute(removal.statement)
+                done.append(f"removed {removal.what}")
         return done
 
 
@@ -115,11 +147,16 @@ async def _remove_outside(connection: asyncpg.Connection) -> list[str]:
     """What no transaction can: the index, built and dropped without holding up the engine's
     writes, and the role, which other databases of the server may need."""
     await connection.execute("set statement_timeout = 0")
-    await connection.execute(f"drop index concurrently if exists {INDEX}")
-    done = [f"removed the index {INDEX.removeprefix('public.')}"]
-    try:
-        await connection.execute(f"drop role if exists {ROLE}")
-        done.append(f"removed the role {ROLE}")
-    except asyncpg.DependentObjectsStillExistError:
-        done.append(f"left the role {ROLE}: another database of this server uses it")
+    done = []
+    if await connection.fetchval("select to_regclass($1) is not null", INDEX):
+        await connection.execute(f"drop index concurrently if exists {INDEX}")
+        done.append(f"removed the index {INDEX.removeprefix('public.')}")
+    if await connection.fetchval("select to_regrole($1) is not null", ROLE):
+        try:
+            await connection.execute(f"drop role if exists {ROLE}")
+            done.append(f"removed the role {ROLE}")
+        except asyncpg.DependentObjectsStillExistError:
+            done.append(f"left the role {ROLE}: another database of this server uses it")
+        except asyncpg.InsufficientPrivilegeError as error:
+            done.append(f"left the role {ROLE}: {error}")
     return done

@@ -14,8 +14,9 @@ import asyncpg
 import structlog
 
 from meshmetrics.counting.model import Change, Counted
+from meshmetrics.counting.source import SourceWatch
 from meshmetrics.counting.store import Store
-from meshmetrics.database.store import is_transient
+from meshmetrics.database.store import is_schema_error, is_transient
 from meshmetrics.runtime.logs import describe
 from meshmetrics.runtime.service import Service, full_jitter
 from meshmetrics.runtime.telemetry import Telemetry
@@ -56,6 +57,7 @@ class Counter(Service):
         telemetry: Telemetry,
         *,
         flow: Flow | None = None,
+        source: SourceWatch | None = None,
         batch: int = 10_000,
         retry_base: float = 0.1,
         retry_cap: float = 5.0,
@@ -65,6 +67,7 @@ class Counter(Service):
         self._inbox = inbox
         self._publish = publish
         self._flow = flow or Flow(0)
+        self._source = source or SourceWatch(store)
         self._telemetry = telemetry
         self._batch = batch
         self._retry_base = retry_base
@@ -122,6 +125,8 @@ class Counter(Service):
             try:
                 counted = await self._patiently(partial(self._store.count_runs, piece))
             except Exception as error:
+                if is_schema_error(error):
+                    await self._source.check()
                 if not _fault_of_a_run(error):
                     raise
                 if len(piece) == 1:

@@ -17,6 +17,7 @@ from meshmetrics.counting.deep_sweeper import DeepSweeper
 from meshmetrics.counting.maintainer import Maintainer
 from meshmetrics.counting.open_runs import Announce, OpenRunsInspector
 from meshmetrics.counting.quick_sweeper import QuickSweeper
+from meshmetrics.counting.source import SourceWatch
 from meshmetrics.counting.sweeper import Sweeper, SweepTimes
 from meshmetrics.runtime.service import Service
 from meshmetrics.runtime.telemetry import Telemetry
@@ -71,8 +72,13 @@ def counting_services(
 
     inbox = Inbox(s.inbox_capacity, overflow)
     flow = Flow(s.stream_runs_per_second if s.sweep_quick else 0)
-    counter = Counter(store, inbox, publish, telemetry, flow=flow, batch=s.count_batch)
-    maintainer = Maintainer(store, telemetry, interval=s.maintain_interval, batch=s.maintain_batch)
+    source = SourceWatch(store)
+    counter = Counter(
+        store, inbox, publish, telemetry, flow=flow, source=source, batch=s.count_batch
+    )
+    maintainer = Maintainer(
+        store, source, telemetry, interval=s.maintain_interval, batch=s.maintain_batch
+    )
     open_runs = OpenRunsInspector(
         store, counter, announce, telemetry, abandoned_after=s.abandoned_after
     )

@@ -14,7 +14,7 @@ import structlog
 
 from meshmetrics.counting.model import Lease
 from meshmetrics.counting.store import Store
-from meshmetrics.database.store import is_transient
+from meshmetrics.database.store import is_transient, remedy
 from meshmetrics.runtime.logs import describe
 from meshmetrics.runtime.service import Service, Supervisor
 from meshmetrics.runtime.telemetry import Telemetry
@@ -107,6 +107,7 @@ class Leader(Service):
             drain_seconds=self._pipeline_drain,
             on_failure=lambda name: self._telemetry.service_failures.labels(name).inc(),
             passing=is_transient,
+            remedy=remedy,
         )
         try:
             await self._supervisor.run(over)

@@ -154,15 +154,16 @@ async def _apply_once(connection: asyncpg.Connection, schema: Schema) -> list[st
             )
     checksum = schema.checksums[0]
     if 0 in applied and applied[0]["release"] > schema.release:
-        return [
+        done.append(
             "left the functions alone: the database's are of release"
             f" {applied[0]['release']}, newer than this meshmetrics' {schema.release}"
-        ]
-    if done or 0 not in applied or applied[0]["checksum"] != checksum:
+        )
+    elif done or 0 not in applied or applied[0]["checksum"] != checksum:
         await connection.execute(schema.replayed)
         await connection.execute(_RECORD, 0, "replayed", checksum, schema.release)
         done.append("replayed functions, policies and privileges")
-    elif not await connection.fetchval(_PUBLISHED):
+    # Each time: the engine may have made its table anew, which no checksum of ours shows.
+    if not await connection.fetchval(_PUBLISHED):
         await connection.execute(schema.publication)
         done.append("added workflow_runs to the publication supabase_realtime")
     return done
@@ -184,14 +185,15 @@ async def _check_source(connection: asyncpg.Connection) -> None:
 async def _build_index(connection: asyncpg.Connection, schema: Schema) -> list[str]:
     """Build the index unless it is there and valid; wait for another migrator that is at it.
 
-    An invalid index that nobody is building is what a broken attempt left: it is replaced. No
+    An invalid index that no session is building is what a broken attempt left, and one on another
+    table is that of a former workflow_runs, which kept it under a new name: both are replaced. No
     session-level lock is taken, because one would outlive us behind a transaction pooler.
     """
     done: list[str] = []
     while True:
         state = await connection.fetchrow(
-            "select (select i.indisvalid from pg_catalog.pg_index i"
-            "        where i.indexrelid = to_regclass($1)) as valid,"
+            "select (select i.indisvalid and i.indrelid = to_regclass('public.workflow_runs')"
+            "        from pg_catalog.pg_index i where i.indexrelid = to_regclass($1)) as valid,"
             " exists (select from pg_catalog.pg_stat_progress_create_index p"
             "         where p.relid = to_regclass('public.workflow_runs')) as building",
             INDEX,

@@ -118,8 +118,8 @@ class Schema:
         return {m.version: m.checksum for m in self.migrations} | {0: _checksum(self.replayed)}
 
     def script(self) -> str:
-        """The whole as one script for psql, with what `migrate` records. It applies to any database
-        that is no newer, again and again."""
+        """The whole as one script for psql, with what `migrate` records. It applies again and
+        again, and leaves a newer meshmetrics' functions alone."""
         parts = [
             "begin;",
             self.transaction(),
@@ -141,14 +141,22 @@ class Schema:
                 migration.sql,
                 "$migration$; end if; end $meshmetrics$;",
             ]
-        parts += ["-- replayed", self.replayed]
+        parts += [
+            "-- replayed, unless a newer meshmetrics' functions are there",
+            "do $meshmetrics$ begin",
+            "if not exists (select from meshmetrics.migrations where version = 0"
+            f" and release > {self.release}) then execute $replayed$",
+            self.replayed,
+            "$replayed$; end if; end $meshmetrics$;",
+        ]
         rows = [(m.version, m.name, m.checksum, 0) for m in self.migrations]
         rows.append((0, "replayed", _checksum(self.replayed), self.release))
         values = ",\n".join(f"  ({v}, '{name}', '{sum_}', {r})" for v, name, sum_, r in rows)
         parts.append(
             "insert into meshmetrics.migrations (version, name, checksum, release) values\n"
             f"{values}\non conflict (version) do update"
-            " set checksum = excluded.checksum, release = excluded.release;"
+            " set checksum = excluded.checksum, release = excluded.release"
+            " where migrations.release <= excluded.release;"
         )
         return "\n".join(parts)
 

@@ -90,6 +90,6 @@ async def await_database(service: Service, store: Installed, dsn: str, *, migrat
             await service.pause(wait)
         else:
             if flaws:
-                log.warning("source.changed", flaws=flaws, remedy="meshmetrics doctor")
+                log.warning("source.changed", flaws=flaws, remedy="run `meshmetrics doctor`")
             log.info("database.ready")
             return

@@ -57,9 +57,34 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         # Classes of SQLSTATE: 08 connection, 25006 read-only (a failover), 40 rollback,
         # 53 resources, 55 state (locks), 57 operator intervention, 58 system error.
+        # A cached plan is invalid after the engine altered a table; asyncpg has dropped it by then.
         state = error.sqlstate or ""
-        return state[:2] in {"08", "40", "53", "55", "57", "58"} or state == "25006"
+        return (
+            state[:2] in {"08", "40", "53", "55", "57", "58"}
+            or state == "25006"
+            or isinstance(error, asyncpg.InvalidCachedStatementError)
+        )
     # InternalClientError: a connection that was cut in the middle of something.
     return isinstance(
         error, (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
     )
+
+
+def is_schema_error(error: BaseException) -> bool:
+    """Whether a table, column, type or function is not as our SQL takes it to be: class 42 but for
+    rights, which are no matter of the schema."""
+    return (
+        isinstance(error, asyncpg.PostgresError)
+        and not isinstance(error, asyncpg.InsufficientPrivilegeError)
+        and (error.sqlstate or "")[:2] == "42"
+    )
+
+
+def remedy(error: BaseException) -> str | None:
+    """What the operator can do about an error that is no bug of ours and that waiting does not
+    cure; None for any other."""
+    if is_schema_error(error):
+        return "run `meshmetrics doctor`: it names what changed in the database"
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return "make DATABASE_URL's user a member of meshmetrics_worker"
+    return None

@@ -14,13 +14,14 @@ INDEX_NAME = "meshmetrics_index"
 def write_files(directory: Path, schema: Schema | None = None) -> list[Path]:
     """Write what is new into `directory`/migrations; return the files (none: all is there).
 
-    `supabase db push` runs each file in one transaction, except a file that is only a
-    `create index concurrently`, so the index has a file of its own.
+    `supabase db push` runs each file in one transaction; version 2.109 and newer run a
+    `create index concurrently` outside it, so the index has a file of its own, which an older
+    version refuses. `directory` may be the folder `migrations` itself.
 
     Raises MigrationError where `directory` is not a folder of the Supabase CLI.
     """
     schema = schema or packaged_schema()
-    migrations = directory / "migrations"
+    migrations = directory if directory.name == "migrations" else directory / "migrations"
     if not migrations.is_dir():
         raise MigrationError(
             f"{migrations} is missing: name the `supabase` folder that `supabase init` made"

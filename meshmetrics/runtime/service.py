@@ -14,6 +14,8 @@ from typing import ClassVar
 
 import structlog
 
+from meshmetrics.runtime.logs import describe
+
 log = structlog.get_logger()
 
 STABLE_SECONDS = 60.0
@@ -86,16 +88,19 @@ class Supervisor:
         drain_seconds: float = 4.0,
         on_failure: Callable[[str], None] | None = None,
         passing: Callable[[Exception], bool] = lambda _: False,
+        remedy: Callable[[Exception], str | None] = lambda _: None,
         restart_base: float = 0.5,
         restart_cap: float = 30.0,
     ) -> None:
         """`drain_seconds` bounds the stopping of all of them; `on_failure` is told the name of a
         service that failed, each time. `passing` errors are logged in one line, without a
-        traceback: a database that restarts is no bug."""
+        traceback: a database that restarts is no bug. Nor are those with a `remedy`, which is
+        logged with them."""
         self._services = services
         self._drain_seconds = drain_seconds
         self._on_failure = on_failure
         self._passing = passing
+        self._remedy = remedy
         self._restart_base = restart_base
         self._restart_cap = restart_cap
         self._tasks: dict[Service, asyncio.Task[None]] = {}
@@ -165,6 +170,14 @@ class Supervisor:
             if self._passing(error):
                 text = f"{type(error).__name__}: {error}"
                 log.warning("service.failed", service=service.name, attempt=attempt, error=text)
+            elif (remedy := self._remedy(error)) is not None:
+                log.error(
+                    "service.failed",
+                    service=service.name,
+                    attempt=attempt,
+                    error=describe(error),
+                    remedy=remedy,
+                )
             else:
                 log.error("service.failed", service=service.name, attempt=attempt, exc_info=error)
             if not service.restart:

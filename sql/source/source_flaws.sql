@@ -54,10 +54,11 @@ as $$
       else 'a foreign table' end)
     from tables t where t.relation = 'workflow_runs' and t.relkind <> 'r'
     union all
-    select 5, 'workflow_runs is not in the publication supabase_realtime'
+    select 5, 'workflow_runs is not in the publication supabase_realtime with its inserts and updates'
     from tables t
     where t.relation = 'workflow_runs' and t.oid is not null and not exists (
       select from pg_publication_tables p
+      join pg_publication k on k.pubname = p.pubname and k.pubinsert and k.pubupdate
       where p.pubname = 'supabase_realtime' and p.schemaname = 'public'
         and p.tablename = 'workflow_runs'
     )
@@ -69,6 +70,10 @@ as $$
       where i.indexrelid = to_regclass('public.workflow_runs_updated_at_id')
         and i.indrelid = t.oid and i.indisvalid
     )
+    union all
+    select 7, format('row-level security is off on public.%s: every user reads every row', c.relname)
+    from tables t
+    join pg_class c on c.oid = t.oid and c.relkind in ('r', 'p') and not c.relrowsecurity
   )
   select array(select f.flaw from flaws f order by f.rank, f.flaw);
 $$;

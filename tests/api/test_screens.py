@@ -12,7 +12,7 @@ import pytest
 from meshmetrics.counting.store import Store
 from tests.api.conftest import Counted, Service, signed
 from tests.sql.test_open_runs import event, old_run, settle
-from tests.support import Project, Workflow, make_project, make_workflow
+from tests.support import Project, Workflow, insert_run, make_project, make_workflow
 
 
 async def ask(client: httpx.AsyncClient, path: str, who: Project, **query: Any) -> Any:
@@ -120,6 +120,20 @@ async def test_numbers_to_be_followed_live_say_what_they_hold(
 async def test_how_the_counts_stand_is_said_as_far_as_it_is_known(
     service: Service, project: Project
 ) -> None:
-    unknown = {"audited_at": None, "drift": None, "backfilled": None}
+    unknown: dict[str, Any] = {
+        "audited_at": None,
+        "drift": None,
+        "backfilled": None,
+        "unknown_statuses": [],
+    }
     assert await ask(service.client, "standing", project) == unknown
     assert (await service.client.get("/api/metrics/standing")).status_code == 401
+
+
+async def test_a_status_that_counts_as_no_outcome_is_said(
+    service: Service, owner: asyncpg.Connection, project: Project, workflow: Workflow
+) -> None:
+    await owner.execute("alter table workflow_runs drop constraint workflow_runs_status_check")
+    await insert_run(owner, workflow, "timed_out")
+    standing = await ask(service.client, "standing", project)
+    assert standing["unknown_statuses"] == [{"status": "timed_out", "runs": 1}]

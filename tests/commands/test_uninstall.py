@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
 import pytest
 
@@ -11,7 +13,7 @@ from meshmetrics.commands import uninstall
 from meshmetrics.database.migrate import migrate
 from meshmetrics.database.packaged_sql import MigrationError
 from tests.conftest import Connect
-from tests.support import finish_run, insert_run, make_project, make_workflow
+from tests.support import eventually, finish_run, insert_run, make_project, make_workflow
 from tests.support.databases import Database, hand_over
 
 OURS = """
@@ -50,7 +52,8 @@ async def test_nothing_of_ours_is_left_and_a_second_installation_is_exact(
     assert "removed the schema meshmetrics" in done
     assert await owner.fetch(OURS) == before == []
     assert await owner.fetchval("select count(*) from workflow_runs") == 3
-    assert await uninstall.uninstall(dsn)  # again, where there is nothing
+    again = await uninstall.uninstall(dsn)  # only the role, which other databases use
+    assert [line for line in again if not line.startswith("left the role")] == []
 
     await migrate(dsn)
     async with asyncpg.create_pool(dsn, min_size=0) as pool:
@@ -104,3 +107,35 @@ async def test_the_printed_script_does_the_same(
     await owner.execute(script)
     await owner.execute(apart.split(";")[0])
     assert await owner.fetch(OURS) == []
+
+
+async def test_what_the_operator_built_on_our_tables_is_named_and_nothing_is_removed(
+    database: Database, connect: Connect
+) -> None:
+    owner = await connect(database.owner_dsn)
+    await owner.execute("create view public.my_rates as select * from public.workflow_run_metrics")
+    with pytest.raises(MigrationError, match=r"(?s)my_rates.*Nothing was removed"):
+        await uninstall.uninstall(database.owner_dsn)
+    assert await owner.fetchval("select to_regclass('meshmetrics.counted_runs') is not null")
+
+
+async def test_an_engine_that_writes_is_never_blocked_for_long(
+    database: Database, connect: Connect
+) -> None:
+    """A transaction holds a lock that uninstalling needs: others write on past it meanwhile."""
+    holder = await connect(database.owner_dsn)
+    transaction = holder.transaction()
+    await transaction.start()
+    await holder.execute("lock table public.projects in row exclusive mode")
+    removing = asyncio.create_task(uninstall.uninstall(database.owner_dsn))
+    try:
+        writer = await connect(database.owner_dsn)
+        waiting = "select count(*) from pg_locks where not granted"
+        await eventually(lambda: writer.fetchval(waiting), what="uninstalling waits for a lock")
+        await writer.execute("set statement_timeout = '20s'")
+        await writer.execute("update public.projects set name = 'written'")
+        assert not removing.done()
+        await transaction.rollback()
+        assert "removed the tables in public" in await removing
+    finally:
+        removing.cancel()

@@ -221,3 +221,17 @@ async def test_a_repair_that_takes_out_more_than_it_puts_in_asks_first(
     assert await world.owner.fetchval("select failure_count from workflow_run_metrics") == 1
     assert (await command("verify", "--patience", "0", "--repair", "--yes")).status == 0
     assert await world.owner.fetchval("select failure_count from workflow_run_metrics") == 0
+
+
+async def test_what_a_repair_takes_out_is_known_beyond_what_is_listed(
+    world: World, audits: AuditStore
+) -> None:
+    runs = [await ended_run(world.owner, world.workflow) for _ in range(4)]
+    await audits.count_runs(runs[:3])
+    await world.owner.execute(
+        "update workflow_runs set status = 'running', finished_at = null where id = any ($1)",
+        runs[:3],
+    )
+    await pass_by(world.owner)
+    report = await verify(audits, patience=0, limit=1)
+    assert (report.taken_out, report.put_in) == (3, 1)

@@ -40,6 +40,7 @@ DEFINERS = {
     "record_audit",
     "refresh_deadlines",
     "release_lease",
+    "repair_effect",
     "repair_project",
     "repair_workflow",
     "retry_set_aside",
@@ -56,6 +57,7 @@ DEFINERS = {
     "unknown_statuses",
     "unsettled_since",
     "workflow_metrics_recent",
+    "workflow_metrics_unknown_statuses",
 }
 
 # Inlined into their callers, which a setting of their own would prevent; every name in them is

@@ -66,7 +66,7 @@ async def test_a_table_made_anew_is_noticed_and_put_right(
     await ended(owner, store, workflow, "succeeded")
     await owner.execute(MADE_ANEW)
     assert await store.source_flaws() == (
-        "workflow_runs is not in the publication supabase_realtime",
+        "workflow_runs is not in the publication supabase_realtime with its inserts and updates",
         "the index workflow_runs_updated_at_id is missing or invalid",
     )
     assert await migrate(owner_dsn) == [
@@ -79,6 +79,31 @@ async def test_a_table_made_anew_is_noticed_and_put_right(
     await assert_counted(owner)
     async with asyncpg.create_pool(worker_dsn, min_size=0) as pool:
         assert [d for d in await AuditStore(pool).audit() if not d.pending] == []
+
+
+async def test_a_table_made_anew_beside_the_old_one_gets_the_index_too(
+    owner: asyncpg.Connection, store: Store, owner_dsn: str, workflow: Workflow
+) -> None:
+    """The old table keeps the name of our index."""
+    await ended(owner, store, workflow, "succeeded")
+    await owner.execute(
+        "create table runs_anew (like workflow_runs including defaults including constraints);"
+        "insert into runs_anew select * from workflow_runs;"
+        "alter table workflow_runs rename to runs_of_before;"
+        "alter table runs_anew rename to workflow_runs;"
+        "alter table workflow_runs enable row level security"
+    )
+    assert len(await store.source_flaws()) == 2
+    await migrate(owner_dsn)
+    assert await store.source_flaws() == ()
+    assert await migrate(owner_dsn) == []
+
+
+async def test_lost_row_level_security_is_named(owner: asyncpg.Connection, store: Store) -> None:
+    await owner.execute("alter table workflow_runs disable row level security")
+    assert await store.source_flaws() == (
+        "row-level security is off on public.workflow_runs: every user reads every row",
+    )
 
 
 async def test_a_table_that_is_gone_or_of_another_kind_is_named(

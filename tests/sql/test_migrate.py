@@ -212,6 +212,11 @@ async def test_an_older_meshmetrics_leaves_a_newer_ones_functions_alone(
         assert said.startswith("left the functions alone: the database's are of release 1000")
         assert await migrate(dsn, Schema(schema.directory)) == []
     connection = await connect(dsn)
+    script = older.script().partition("-- Run this apart")[0]
+    await connection.execute(script)
+    await connection.execute("alter publication supabase_realtime drop table workflow_runs")
+    assert "added workflow_runs" in (await migrate(dsn, older))[1]
+    assert await migrate(dsn, Schema(schema.directory)) == []
     body = await connection.fetchval(
         "select prosrc from pg_proc where proname = 'last_audit'"
         " and pronamespace = 'meshmetrics'::regnamespace"

@@ -10,7 +10,15 @@ import pytest
 
 from meshmetrics.counting.store import Store
 from tests.sql.reading import Run, insert_and_count, numbers, read
-from tests.support import Project, Workflow, acting_as, make_project, make_workflow
+from tests.support import (
+    Project,
+    Workflow,
+    acting_as,
+    insert_run,
+    make_project,
+    make_user,
+    make_workflow,
+)
 
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 DAY = timedelta(days=1)
@@ -216,3 +224,23 @@ async def test_a_service_role_reads_what_it_names(owner: asyncpg.Connection, sto
         )
     assert row is not None
     assert row["failure_count"] == 8
+
+
+async def test_unknown_statuses_are_those_of_the_callers_own_runs(
+    owner: asyncpg.Connection,
+) -> None:
+    await owner.execute("alter table workflow_runs drop constraint workflow_runs_status_check")
+    mine, theirs = await make_project(owner), await make_project(owner)
+    workflow, other = await make_workflow(owner, mine), await make_workflow(owner, theirs)
+    for status in ("timed_out", "timed_out", "succeeded", "running"):
+        await insert_run(owner, workflow, status)
+    for status in ("timed_out", "secret_status"):
+        await insert_run(owner, other, status)
+    # A run of theirs that names my workflow is theirs.
+    await insert_run(owner, workflow, "odd", project_id=theirs.id)
+    call = "select status, runs from public.workflow_metrics_unknown_statuses()"
+    async with acting_as(owner, mine.owner):
+        assert [tuple(row) for row in await owner.fetch(call)] == [("timed_out", 2)]
+    stranger = await make_user(owner)
+    async with acting_as(owner, stranger):
+        assert await owner.fetch(call) == []

@@ -34,6 +34,7 @@ async def test_the_files_applied_in_order_leave_nothing_to_migrate(
     await owner.execute(written[1].read_text())
     assert await migrate(dsn) == []
     assert write_files(tmp_path) == []
+    assert write_files(migrations) == []
 
 
 def test_a_folder_that_is_not_the_clis_is_refused(tmp_path: Path) -> None:

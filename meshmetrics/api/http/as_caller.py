@@ -36,6 +36,7 @@ _RECENT = (
     "select from public.workflow_run_abandonments a where a.run_id = r.run_id) as abandoned"
     " from public.workflow_metrics_recent($1, $2, $3) with ordinality r order by r.ordinality"
 )
+_UNKNOWN_STATUSES = "select status, runs from public.workflow_metrics_unknown_statuses()"
 _OUTCOMES = (
     "select project_id, slug,"
     " string_agg(left(outcome, 1), '' order by finished_at desc, run_id) as outcomes"
@@ -164,6 +165,10 @@ class Reading:
     ) -> list[asyncpg.Record]:
         """The same in a letter each, a row for each workflow."""
         return await self._connection.fetch(_OUTCOMES, projects, workflows, most)
+
+    async def unknown_statuses(self) -> list[asyncpg.Record]:
+        """The statuses of the caller's runs that no outcome is mapped to."""
+        return await self._connection.fetch(_UNKNOWN_STATUSES)
 
 
 class Reader:

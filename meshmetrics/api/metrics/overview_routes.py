@@ -20,6 +20,7 @@ from meshmetrics.api.metrics.schemas import (
     Standing,
     Strip,
     Strips,
+    UnknownStatus,
     Version,
 )
 
@@ -87,6 +88,10 @@ async def workflows_outcomes(
 
 @router.get("/standing", response_model=Standing)
 async def standing(request: Request, api: Api, who: Signed) -> Response:
-    """When all counts were last compared with the runs, what came of it, and whether the past is
-    counted."""
-    return cached(request, await api.standing())
+    """When all counts were last compared with the runs, what came of it, whether the past is
+    counted, and which statuses of the caller's runs count as no outcome."""
+    async with api.reader.reading(who) as reading:
+        rows = await reading.unknown_statuses()
+    unknown = [UnknownStatus(**dict(row)) for row in rows]
+    known = await api.standing()
+    return cached(request, known.model_copy(update={"unknown_statuses": unknown}))

@@ -232,6 +232,13 @@ class Strips(BaseModel):
     workflows: list[Strip]
 
 
+class UnknownStatus(BaseModel):
+    """A status of MeshHook's runs that no outcome is mapped to: its runs are in no rate."""
+
+    status: str
+    runs: int = Field(description="How many of the caller's runs have it; 1000: that many or more")
+
+
 class Standing(BaseModel):
     """How far the numbers can be trusted: what an operator would be asked for."""
 
@@ -241,4 +248,7 @@ class Standing(BaseModel):
     drift: int | None = Field(description="How many differences to the runs it found")
     backfilled: bool | None = Field(
         description="Whether the runs from before the installation are in; null if unknown"
+    )
+    unknown_statuses: list[UnknownStatus] = Field(
+        default_factory=list, description="Of the caller's runs: the 20 with the most"
     )

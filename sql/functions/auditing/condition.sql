@@ -11,6 +11,7 @@ as $$
     'server_version', current_setting('server_version_num')::integer,
     'wal_level', current_setting('wal_level'),
     'migrations', (select jsonb_object_agg(m.version, m.checksum) from meshmetrics.migrations m),
+    'release', (select m.release from meshmetrics.migrations m where m.version = 0),
     'sees_transactions', pg_has_role(current_user, 'pg_read_all_stats', 'usage'),
     'owner', quote_ident(current_user), -- of our functions: current_user is no caller here
     'not_executable', ( -- by whoever calls; current_user is this function's owner

@@ -73,8 +73,8 @@ export interface paths {
         };
         /**
          * Standing
-         * @description When all counts were last compared with the runs, what came of it, and whether the past is
-         *     counted.
+         * @description When all counts were last compared with the runs, what came of it, whether the past is
+         *     counted, and which statuses of the caller's runs count as no outcome.
          */
         get: operations["standing"];
         put?: never;
@@ -1632,6 +1632,11 @@ export interface components {
              * @description Whether the runs from before the installation are in; null if unknown
              */
             backfilled: boolean | null;
+            /**
+             * Unknown Statuses
+             * @description Of the caller's runs: the 20 with the most
+             */
+            unknown_statuses?: components["schemas"]["UnknownStatus"][];
         };
         /**
          * Strip
@@ -1764,6 +1769,19 @@ export interface components {
              * @description Whether there are 5 runs or more, so that the rate may stand alone
              */
             readonly enough_runs: boolean;
+        };
+        /**
+         * UnknownStatus
+         * @description A status of MeshHook's runs that no outcome is mapped to: its runs are in no rate.
+         */
+        UnknownStatus: {
+            /** Status */
+            status: string;
+            /**
+             * Runs
+             * @description How many of the caller's runs have it; 1000: that many or more
+             */
+            runs: number;
         };
         /**
          * Version

@@ -1,0 +1,28 @@
+"""Watches the engine's tables, which the engine may alter or make anew at any time."""
+
+from __future__ import annotations
+
+import structlog
+
+from meshmetrics.counting.store import Store
+
+log = structlog.get_logger()
+
+
+class SourceWatch:
+    """Logs what changed in the engine's tables, once for each change."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._flaws: tuple[str, ...] = ()
+
+    async def check(self) -> None:
+        """Read what is wrong now; log it if it is not what was wrong before."""
+        flaws = await self._store.source_flaws()
+        if flaws and flaws != self._flaws:
+            log.warning(
+                "source.changed",
+                flaws=flaws,
+                remedy="run `meshmetrics migrate`, then `meshmetrics doctor`",
+            )
+        self._flaws = flaws
