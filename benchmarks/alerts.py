@@ -20,6 +20,7 @@ from benchmarks.stack import Stack, database, insert_finished
 from meshmetrics.alerts.sealing import Seal, new_secret
 from meshmetrics.alerts.store import AlertStore
 from meshmetrics.database.pool import open_pool
+from meshmetrics.database.store import Database
 
 ROW = "alerts"
 WORKFLOWS = 2000
@@ -54,7 +55,7 @@ async def _prepare(stack: Stack, runs: int) -> None:
 
 async def _rounds(stack: Stack) -> list[Figure]:
     async with open_pool(stack.dsn, size=2, transaction_pooler=False) as pool:
-        store = AlertStore(pool)
+        store = AlertStore(Database(pool))
         await store.evaluate_alerts(None)  # makes the states
         same = [await _round(store, None) for _ in range(ROUNDS)]
         changed, touched = [], []

@@ -61,7 +61,7 @@ async def _materialized_view(stack: Stack) -> float:
 
 async def _count_all(stack: Stack, runs: int) -> float:
     """As the back-fill does it."""
-    store, until = stack.store, await stack.store.now()
+    store, until = stack.store, await stack.store.database.now()
     counter = Counter(store, Inbox(1), lambda *_, **__: None, Telemetry(), batch=COUNTED)
     counted = 0
     began = time.perf_counter()

@@ -13,6 +13,7 @@ from benchmarks.engine import SteadyEngine
 from benchmarks.figures import Figure, at_most
 from benchmarks.live import live
 from benchmarks.stack import database
+from meshmetrics.auditing.store import AuditStore
 from meshmetrics.devstack.realtime import Limits
 
 ROW = "overload"
@@ -40,7 +41,7 @@ async def measure(*, quick: bool = False) -> list[Figure]:
             while (await running.metrics()).counted() < engine.ended:
                 await asyncio.sleep(0.1)
         events = (await running.metrics()).get("events_received_total")
-        wrong = [d for d in await stack.store.audit() if d.kind != "set_aside"]
+        wrong = [d for d in await AuditStore(stack.store.database).audit() if d.kind != "set_aside"]
         counted = await stack.owner.fetchval(
             "select sum(success_count + failure_count)::bigint from public.workflow_run_metrics"
         )

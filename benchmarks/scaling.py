@@ -21,6 +21,7 @@ import asyncpg
 from benchmarks.live import UNLIMITED, Live, live
 from benchmarks.overload import Watch
 from benchmarks.stack import Stack, database
+from meshmetrics.auditing.store import AuditStore
 from meshmetrics.devstack.demo.daemon import DaemonProcess
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "scaling.md"
@@ -158,7 +159,7 @@ async def measure(seconds: float) -> dict[str, list[str]]:
         await asyncio.sleep(QUIET_SECONDS)
         waiting = [await replicas(stack, running, count, seconds) for count in REPLICAS]
         carried = [await carry(stack, running, rate, seconds) for rate in RATES]
-        drift = [d for d in await stack.store.audit() if d.kind != "set_aside"]
+        drift = [d for d in await AuditStore(stack.store.database).audit() if d.kind != "set_aside"]
         if drift:
             raise RuntimeError(f"not exact in the end: {drift[:3]}")
     return {"rates": carried, "replicas": waiting}

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.database.migrate import migrate
 from meshmetrics.database.pool import open_pool
+from meshmetrics.database.store import Database
 from meshmetrics.devstack.postgres.server import EmbeddedPostgres
 from meshmetrics.devstack.schema import create_source
 
@@ -29,7 +30,7 @@ class Stack:
     server: EmbeddedPostgres
     dsn: str
     owner: asyncpg.Connection
-    store: Store
+    store: CountingStore
 
 
 @asynccontextmanager
@@ -56,7 +57,7 @@ async def database(*, workflows: int, durable: bool = False) -> AsyncIterator[St
                 workflows,
             )
             async with open_pool(dsn, size=4, transaction_pooler=False) as pool:
-                yield Stack(server, dsn, owner, Store(pool))
+                yield Stack(server, dsn, owner, CountingStore(Database(pool)))
         finally:
             await owner.close()
 

@@ -176,7 +176,7 @@ class Verify(BaseModel):
         settings = _quiet_settings()
         work = screen.show_verify(
             settings,
-            mend=self.repair,
+            repairing=self.repair,
             as_json=self.json_,
             patience=self.patience,
             confirm=(lambda _: True) if self.yes else _confirm,

@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import asyncpg
 import pytest
 
-from meshmetrics.counting.store import Store
+from meshmetrics.auditing.store import AuditStore
+from meshmetrics.counting.store import CountingStore
+from meshmetrics.daemon.lease import LeaseStore
+from meshmetrics.database.store import Database
 from meshmetrics.devstack.postgres.server import EmbeddedPostgres
-from tests.support.databases import Database, Servers, cloned, in_memory
+from tests.support.databases import DatabaseClone, Servers, cloned, in_memory
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 
@@ -42,27 +45,27 @@ async def own_postgres() -> AsyncIterator[EmbeddedPostgres]:
 
 
 @pytest.fixture
-async def database(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
+async def database(postgres: EmbeddedPostgres) -> AsyncIterator[DatabaseClone]:
     """A migrated database for this test alone."""
     async with cloned(postgres, "migrated") as database:
         yield database
 
 
 @pytest.fixture
-async def source_database(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
+async def source_database(postgres: EmbeddedPostgres) -> AsyncIterator[DatabaseClone]:
     """MeshHook's database as it is before meshmetrics was ever there, for this test alone."""
     async with cloned(postgres, "source") as database:
         yield database
 
 
 @pytest.fixture
-def owner_dsn(database: Database) -> str:
+def owner_dsn(database: DatabaseClone) -> str:
     """The test's database as the superuser who owns everything in it."""
     return database.owner_dsn
 
 
 @pytest.fixture
-def worker_dsn(database: Database) -> str:
+def worker_dsn(database: DatabaseClone) -> str:
     """The test's database as a role that may only do what meshmetrics_worker may."""
     return database.worker_dsn
 
@@ -94,8 +97,20 @@ async def worker(connect: Connect, worker_dsn: str) -> asyncpg.Connection:
 
 
 @pytest.fixture
-async def store(worker_dsn: str) -> AsyncIterator[Store]:
+async def store(worker_dsn: str) -> AsyncIterator[CountingStore]:
     """The daemon's store on a pool of the daemon's role."""
     pool = await asyncpg.create_pool(worker_dsn, min_size=0, max_size=5)
-    yield Store(pool)
+    yield CountingStore(Database(pool))
     pool.terminate()
+
+
+@pytest.fixture
+def audits(store: CountingStore) -> AuditStore:
+    """The audits' store on the same pool."""
+    return AuditStore(store.database)
+
+
+@pytest.fixture
+def leases(store: CountingStore) -> LeaseStore:
+    """The lease's store on the same pool."""
+    return LeaseStore(store.database)

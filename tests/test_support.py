@@ -7,7 +7,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.conftest import Connect
 from tests.support import (
     acting_as,
@@ -17,12 +17,12 @@ from tests.support import (
     make_project,
     make_workflow,
 )
-from tests.support.databases import Database
+from tests.support.databases import DatabaseClone
 from tests.support.pgbouncer import pgbouncer
 
 
 async def test_a_run_is_counted_by_the_workers_role(
-    owner: asyncpg.Connection, store: Store
+    owner: asyncpg.Connection, store: CountingStore
 ) -> None:
     workflow = await make_workflow(owner, await make_project(owner))
     run = await insert_run(owner, workflow)
@@ -51,7 +51,7 @@ async def test_every_test_has_a_database_to_itself(owner: asyncpg.Connection, tu
 
 
 async def test_a_source_database_knows_nothing_of_meshmetrics(
-    source_database: Database, connect: Connect
+    source_database: DatabaseClone, connect: Connect
 ) -> None:
     connection = await connect(source_database.owner_dsn)
     assert await connection.fetchval("select to_regnamespace('meshmetrics')") is None
@@ -73,7 +73,7 @@ async def test_eventually_shows_the_last_value() -> None:
 
 
 async def test_a_session_pooler_keeps_a_session_on_its_backend(
-    database: Database, connect: Connect
+    database: DatabaseClone, connect: Connect
 ) -> None:
     async with pgbouncer(database, "session") as dsn:
         first, second = await connect(dsn), await connect(dsn)
@@ -82,7 +82,7 @@ async def test_a_session_pooler_keeps_a_session_on_its_backend(
 
 
 async def test_a_transaction_pooler_shares_one_backend_between_sessions(
-    database: Database,
+    database: DatabaseClone,
 ) -> None:
     async with pgbouncer(database, "transaction", pool_size=1) as dsn:
         first = await asyncpg.connect(dsn, statement_cache_size=0)

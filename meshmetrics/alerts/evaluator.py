@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 
 from meshmetrics.alerts.store import AlertStore
-from meshmetrics.database.store import is_transient
+from meshmetrics.database.errors import is_transient
 from meshmetrics.runtime.logs import describe
 from meshmetrics.runtime.service import Service, wait_for_event
 from meshmetrics.runtime.telemetry import Telemetry

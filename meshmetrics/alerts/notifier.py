@@ -18,7 +18,7 @@ from meshmetrics.alerts.sealing import Seal, SealError
 from meshmetrics.alerts.store import AlertStore
 from meshmetrics.alerts.wording import dress
 from meshmetrics.counting.model import AlertMessage, AlertOutcome
-from meshmetrics.database.store import is_transient
+from meshmetrics.database.errors import is_transient
 from meshmetrics.runtime.logs import describe
 from meshmetrics.runtime.service import Service, wait_for_event
 from meshmetrics.runtime.telemetry import Telemetry

@@ -8,9 +8,10 @@ from uuid import UUID
 
 import structlog
 
+from meshmetrics.auditing.model import AuditRecord
 from meshmetrics.auditing.store import AuditStore
 from meshmetrics.counting.counter import Counter
-from meshmetrics.counting.model import AuditRecord
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.counting.walk import BEGINNING
 from meshmetrics.runtime.service import Service
 from meshmetrics.runtime.telemetry import Telemetry
@@ -46,7 +47,8 @@ class Auditor(Service):
 
     def __init__(
         self,
-        store: AuditStore,
+        store: CountingStore,
+        audits: AuditStore,
         counter: Counter,
         telemetry: Telemetry,
         *,
@@ -59,6 +61,7 @@ class Auditor(Service):
         transaction may commit behind the sweeps, and its event be under way."""
         super().__init__()
         self._store = store
+        self._audits = audits
         self._counter = counter
         self._telemetry = telemetry
         self._interval = interval
@@ -70,10 +73,10 @@ class Auditor(Service):
     async def run(self) -> None:
         """Cycle until stopped, going on with the rhythm of the daemon before this one."""
         self.started.set()
-        last = await self._store.last_audit("cycle")
+        last = await self._audits.last_audit("cycle")
         if last is not None:
             self._tell(last)
-            since = (await self._store.now() - last.started_at).total_seconds()
+            since = (await self._store.database.now() - last.started_at).total_seconds()
             if await self.pause(self._interval - since):
                 return
         while not self.stopping.is_set():
@@ -85,14 +88,14 @@ class Auditor(Service):
             await self.pause(self._interval - (time.monotonic() - began))
 
     async def _cycle(self) -> None:
-        started_at = await self._store.now()
+        started_at = await self._store.database.now()
         began = time.monotonic()
         found = _Found()
         if not (await self._audit_runs(found) and await self._audit_buckets(found)):
             return
-        aside = (await self._store.condition())["set_aside"]
+        aside = (await self._audits.condition())["set_aside"]
         record = AuditRecord(started_at, found.runs, found.buckets, found.counters, aside)
-        await self._store.record_audit("cycle", record)
+        await self._audits.record_audit("cycle", record)
         self._tell(record)
         took = time.monotonic() - began
         self._telemetry.audit_seconds.set(took)
@@ -137,7 +140,7 @@ class Auditor(Service):
     async def _look_again(self, suspects: tuple[UUID, ...], found: _Found) -> bool:
         if await self.pause(self._second_look):
             return False
-        still = await self._store.audit_runs(suspects)
+        still = await self._audits.audit_runs(suspects)
         wrong = [run_id for run_id, pending in still.items() if not pending]
         if wrong:
             found.runs += len(wrong)
@@ -148,9 +151,9 @@ class Auditor(Service):
 
     async def _audit_buckets(self, found: _Found) -> bool:
         """Whether all workflows and projects were looked at."""
-        for part in await self._store.audit_slices(self._batch):
+        for part in await self._audits.audit_slices(self._batch):
             began = time.monotonic()
-            differences = await self._store.audit_slice(part)
+            differences = await self._audits.audit_slice(part)
             buckets = sum(d.kind == "bucket" for d in differences)
             # The counters come with each slice of a workflow: those of the last one count.
             counters = len(differences) - buckets if part.before is None else 0
@@ -166,7 +169,7 @@ class Auditor(Service):
                     counters=counters,
                     expected=differences[0].expected,
                     found=differences[0].found,
-                    mend="meshmetrics verify --repair",
+                    remedy="meshmetrics verify --repair",
                 )
             if not await self._rest(began):
                 return False

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from meshmetrics.auditing.store import AuditStore
 from meshmetrics.counting.counter import quiet_counter
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.counting.walk import BEGINNING, FAR_FUTURE, walk
 
 BATCH = 20_000
@@ -33,7 +34,11 @@ class Repairs:
 
 
 async def repair(
-    store: AuditStore, *, batch: int = BATCH, on_step: Callable[[str], None] = lambda _: None
+    store: CountingStore,
+    audits: AuditStore,
+    *,
+    batch: int = BATCH,
+    on_step: Callable[[str], None] = lambda _: None,
 ) -> Repairs:
     """Make ledger, buckets and counters say what the runs say; safe beside a running daemon.
 
@@ -44,17 +49,17 @@ async def repair(
     """
     done = Repairs()
     on_step("counting uncounted runs")
-    done.retried = await store.retry_set_aside()
+    done.retried = await audits.retry_set_aside()
     async for step in walk(
         store, quiet_counter(store, batch), BEGINNING, FAR_FUTURE, batch, "audit", whole=True
     ):
         done.runs += step.changed
-    slices = await store.audit_slices(batch)
+    slices = await audits.audit_slices(batch)
     for number, part in enumerate(slices, 1):
         on_step(f"comparing buckets: part {number:,} of {len(slices):,}")
-        if not await store.audit_slice(part):
+        if not await audits.audit_slice(part):
             continue
-        repaired = await store.repair_slice(part)
+        repaired = await audits.repair_slice(part)
         if repaired.passed_over:
             done.passed_over.add(part.id)
         if repaired.buckets or repaired.counters:

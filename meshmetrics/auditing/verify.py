@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from meshmetrics.auditing.model import Account, AuditRecord, Difference
 from meshmetrics.auditing.store import AuditStore
-from meshmetrics.counting.model import Account, AuditRecord, Difference
 
 PAUSE = 0.25
 ACCOUNT = ("started", "succeeded", "failed", "canceled", "open", "set_aside", "unknown", "pending")
@@ -66,7 +66,7 @@ class Report:
         }
 
 
-async def verify(store: AuditStore, *, patience: float = 10.0, limit: int = 1000) -> Report:
+async def verify(audits: AuditStore, *, patience: float = 10.0, limit: int = 1000) -> Report:
     """Audit everything in one snapshot, and note that it was done.
 
     Buckets and counters are written in one transaction with the ledger: there a difference is
@@ -74,17 +74,17 @@ async def verify(store: AuditStore, *, patience: float = 10.0, limit: int = 1000
     moment ago: it is watched for up to `patience` seconds, and wrong if nobody counts it
     meanwhile. `limit`: how many differences of each kind are listed.
     """
-    started_at = await store.now()
+    started_at = await audits.database.now()
     deadline = time.monotonic() + patience
     while True:
-        found = await store.audit(limit=limit)
+        found = await audits.audit(limit=limit)
         suspects = {d.run_id for d in found if d.kind == "run" and not d.pending and d.run_id}
         unlisted = max((d.alike for d in found if d.kind == "run" and not d.pending), default=0)
         unlisted -= len(suspects)
-        wrong = await _watch(store, suspects, deadline)
+        wrong = await _watch(audits, suspects, deadline)
         if wrong or not unlisted:
             break  # otherwise all that were listed were on their way: look at the others
-    taken_out, put_in = await store.repair_effect() if wrong else (0, 0)
+    taken_out, put_in = await audits.repair_effect() if wrong else (0, 0)
     totals = {(d.kind, d.pending): d.alike for d in found}
     report = Report(
         differences=tuple(
@@ -95,12 +95,12 @@ async def verify(store: AuditStore, *, patience: float = 10.0, limit: int = 1000
         counters=totals.get(("counter", False), 0),
         set_aside=totals.get(("set_aside", False), 0),
         pending=totals.get(("run", True), 0) + len(suspects) - len(wrong),
-        account=_total(await store.account()),
+        account=_total(await audits.account()),
         taken_out=taken_out,
         put_in=put_in,
     )
     record = AuditRecord(started_at, report.runs, report.buckets, report.counters, report.set_aside)
-    await store.record_audit("snapshot", record)
+    await audits.record_audit("snapshot", record)
     return report
 
 
@@ -110,11 +110,11 @@ def _total(accounts: Sequence[Account]) -> Account:
     return Account(workflow_id=UUID(int=0), **sums)
 
 
-async def _watch(store: AuditStore, suspects: set[UUID], deadline: float) -> set[UUID]:
+async def _watch(audits: AuditStore, suspects: set[UUID], deadline: float) -> set[UUID]:
     """Those of the suspects that nobody counts until the deadline."""
     wrong = suspects
     while wrong:
-        still = await store.audit_runs(list(wrong))
+        still = await audits.audit_runs(list(wrong))
         wrong = {run_id for run_id, pending in still.items() if not pending}
         if not wrong or time.monotonic() >= deadline:
             break

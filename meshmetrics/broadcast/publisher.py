@@ -17,7 +17,7 @@ from meshmetrics.broadcast.messages import request
 from meshmetrics.broadcast.outbox import Message, Outbox
 from meshmetrics.broadcast.token_bucket import Budget
 from meshmetrics.counting.model import Change
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.runtime.logs import describe
 from meshmetrics.runtime.service import Service, full_jitter, wait_for_event
 from meshmetrics.runtime.telemetry import Telemetry
@@ -55,7 +55,7 @@ class Publisher(Service):
 
     def __init__(
         self,
-        store: Store,
+        store: CountingStore,
         client: httpx.AsyncClient,
         url: str,
         telemetry: Telemetry,

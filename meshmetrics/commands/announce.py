@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 
-from meshmetrics.auditing.store import AuditStore
 from meshmetrics.broadcast.publisher import Publisher, Sent
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.daemon.daemon import realtime_http
 from meshmetrics.runtime.telemetry import Telemetry
 from meshmetrics.settings.fields import Settings
@@ -14,7 +14,7 @@ from meshmetrics.settings.fields import Settings
 SECONDS = 30.0
 
 
-async def announce(store: AuditStore, settings: Settings, since: datetime) -> int:
+async def announce(store: CountingStore, settings: Settings, since: datetime) -> int:
     """Broadcast the workflows counted since then; return how many Realtime took.
 
     Fewer than there are where Realtime cannot be reached: screens then notice by the revision of

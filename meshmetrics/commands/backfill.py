@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from meshmetrics.auditing.store import AuditStore
 from meshmetrics.counting.backfill import Backfill
 from meshmetrics.counting.counter import quiet_counter
 from meshmetrics.counting.model import Position
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.runtime.telemetry import Telemetry
 from meshmetrics.settings.fields import Settings
 
@@ -23,7 +23,7 @@ class Ended:
 
 
 async def backfill(
-    store: AuditStore,
+    store: CountingStore,
     settings: Settings,
     stop: asyncio.Event,
     *,

@@ -16,4 +16,4 @@ class Check:
     name: str
     state: State
     text: str
-    mend: str = ""
+    fix: str = ""

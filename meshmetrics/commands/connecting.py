@@ -1,15 +1,18 @@
-"""The database, for a command that is run once: there and migrated, or a message that helps."""
+"""The database for a command that is run once: reachable and migrated, or a message that helps."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import asyncpg
 
 from meshmetrics.auditing.store import AuditStore
+from meshmetrics.counting.store import CountingStore
+from meshmetrics.database import errors
 from meshmetrics.database.pool import open_pool
-from meshmetrics.database.store import is_schema_error, is_transient
+from meshmetrics.database.store import Database
 from meshmetrics.runtime.logs import describe
 from meshmetrics.settings.fields import Settings
 
@@ -18,21 +21,29 @@ RESTORE = (
     "`meshmetrics migrate` restores index and publication; a column that was renamed or retyped"
     " needs its old name or type, or a meshmetrics that knows the new one"
 )
-_REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 
 
 class CommandError(Exception):
-    """The command cannot be carried out: what is wrong, and what helps. For the operator."""
+    """The command cannot be carried out: what is wrong, and what to do. For the operator."""
 
-    def __init__(self, what: str, mend: str) -> None:
-        super().__init__(f"{what}: {mend}")
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(f"{what}: {fix}")
         self.what = what
-        self.mend = mend
+        self.fix = fix
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """What commands work with."""
+
+    database: Database
+    counting: CountingStore
+    audits: AuditStore
 
 
 @asynccontextmanager
-async def connected(settings: Settings) -> AsyncIterator[AuditStore]:
-    """The store, once it has answered.
+async def connected(settings: Settings) -> AsyncIterator[Connected]:
+    """The stores, once the database has answered.
 
     Raises CommandError, also where the connection is lost while it is in use.
     """
@@ -40,27 +51,28 @@ async def connected(settings: Settings) -> AsyncIterator[AuditStore]:
     pooler = settings.transaction_pooler
     try:
         async with open_pool(dsn, size=CONNECTIONS, transaction_pooler=pooler) as pool:
-            store = AuditStore(pool, transaction_pooler=pooler)
+            database = Database(pool, transaction_pooler=pooler)
+            stores = Connected(database, CountingStore(database), AuditStore(database))
             try:
-                await store.condition()
-                yield store
+                await stores.audits.condition()
+                yield stores
             except asyncpg.PostgresError as error:
-                if flaws := await _flaws(store, error):
+                if flaws := await _flaws(stores.counting, error):
                     raise CommandError(
                         f"the engine's tables are not as meshmetrics reads them: {flaws}",
                         RESTORE,
                     ) from error
                 raise
     except Exception as error:
-        told = explain(error)
-        if told is None:
+        explained = explain(error)
+        if explained is None:
             raise
-        raise told from error
+        raise explained from error
 
 
-async def _flaws(store: AuditStore, error: asyncpg.PostgresError) -> str:
-    """What changed in the engine's tables, where that may be what the error comes from."""
-    if not is_schema_error(error):
+async def _flaws(store: CountingStore, error: asyncpg.PostgresError) -> str:
+    """What changed in the engine's tables, where that may be the cause of the error."""
+    if not errors.is_schema_error(error):
         return ""
     try:
         return "; ".join(await store.source_flaws())
@@ -69,25 +81,24 @@ async def _flaws(store: AuditStore, error: asyncpg.PostgresError) -> str:
 
 
 def explain(error: Exception) -> CommandError | None:
-    """What to tell the operator of a database that does not do what it should; None where that is
-    for a traceback to say."""
-    said = describe(error)
-    if isinstance(error, (asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError)):
+    """What to show the operator for an error of the database; None where a traceback says more."""
+    text = describe(error)
+    if errors.is_unmigrated(error):
         return CommandError(
             "the database is not migrated to this version", "run `meshmetrics migrate`"
         )
-    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+    if errors.is_forbidden(error):
         return CommandError(
-            f"DATABASE_URL's user may not do this ({said})",
+            f"DATABASE_URL's user may not do this ({text})",
             "make it a member of meshmetrics_worker",
         )
-    if is_schema_error(error):
+    if errors.is_schema_error(error):
         return CommandError(
-            f"our tables or functions are not as they were migrated ({said})",
+            f"our tables or functions are not as they were migrated ({text})",
             "run `meshmetrics migrate`",
         )
-    if is_transient(error) or isinstance(error, _REFUSED):
+    if errors.is_transient(error) or errors.is_refused(error):
         return CommandError(
-            f"the database cannot be reached ({said})", "DATABASE_URL says where it is"
+            f"the database cannot be reached ({text})", "DATABASE_URL says where it is"
         )
     return None

@@ -1,4 +1,4 @@
-"""Examines settings, database and Realtime, and says of each whether it is well or how to mend it.
+"""Examines settings, database and Realtime, and says of each whether it is well or how to fix it.
 
 Reads only, but for one broadcast to a topic of its own. No text holds a secret.
 """
@@ -12,12 +12,12 @@ from typing import Any
 
 import httpx
 
-from meshmetrics.auditing.store import AuditStore
+from meshmetrics.auditing.model import EngineHabits
 from meshmetrics.commands import doctor_options, doctor_realtime, doctor_tenant
 from meshmetrics.commands.check import Check
 from meshmetrics.commands.connecting import RESTORE, CommandError, connected
-from meshmetrics.counting.model import EngineHabits
 from meshmetrics.database.packaged_sql import Schema, packaged_schema
+from meshmetrics.database.store import Database
 from meshmetrics.settings.fields import Settings
 from meshmetrics.settings.load import SettingsError, load_settings, unknown_settings
 
@@ -39,17 +39,17 @@ async def examine(on_check: Callable[[Check], None] = lambda _: None) -> list[Ch
             add(Check(name, "skipped", "not examined without right settings"))
         return checks
     try:
-        async with connected(settings) as store:
-            for check in database_checks(await store.condition(), packaged_schema()):
+        async with connected(settings) as stores:
+            for check in database_checks(await stores.audits.condition(), packaged_schema()):
                 add(check)
-            add(_engine_tables(await store.source_flaws()))
-            add(_statuses(await store.unknown_statuses()))
-            add(await doctor_tenant.check(store, settings.api_statement_timeout))
-            for check in failure_checks(await store.engine_habits()):
+            add(_engine_tables(await stores.counting.source_flaws()))
+            add(_statuses(await stores.counting.unknown_statuses()))
+            add(await doctor_tenant.check(stores.audits, settings.api_statement_timeout))
+            for check in failure_checks(await stores.audits.engine_habits()):
                 add(check)
-            add(await _clock(store))
+            add(await _clock(stores.database))
     except CommandError as error:
-        add(Check("database", "wrong", error.what, error.mend))
+        add(Check("database", "wrong", error.what, error.fix))
     for line in await doctor_realtime.checks(settings):
         add(line)
     async with httpx.AsyncClient() as http:
@@ -186,12 +186,12 @@ def failure_checks(habits: EngineHabits) -> Iterator[Check]:
 def _migrations(applied: dict[str, str] | None, release: int | None, schema: Schema) -> Check:
     wanted = schema.checksums
     there = {int(version): checksum for version, checksum in (applied or {}).items()}
-    mend = "run `meshmetrics migrate`"
+    fix = "run `meshmetrics migrate`"
     if newer := sorted(there.keys() - wanted.keys()):
         text = f"the database is at migration {newer[-1]:04}, newer than this meshmetrics"
         return Check("migrations", "wrong", text, "install the newer meshmetrics")
     if missing := sorted(wanted.keys() - there.keys()):
-        return Check("migrations", "wrong", f"{missing[0]:04} is not applied", mend)
+        return Check("migrations", "wrong", f"{missing[0]:04} is not applied", fix)
     if there != wanted and release is not None and release > schema.release:
         text = (
             f"the database has newer functions (release {release}) than this meshmetrics"
@@ -201,7 +201,7 @@ def _migrations(applied: dict[str, str] | None, release: int | None, schema: Sch
     if there != wanted:
         changed = min(v for v in wanted if there[v] != wanted[v])
         what = f"{changed:04} was changed" if changed else "functions are of another version"
-        return Check("migrations", "wrong", what, mend)
+        return Check("migrations", "wrong", what, fix)
     return Check("migrations", "ok", f"up to date ({max(wanted):04})")
 
 
@@ -216,12 +216,12 @@ def _daemon(lease: dict[str, Any] | None) -> Check:
     )
 
 
-async def _clock(store: AuditStore) -> Check:
+async def _clock(database: Database) -> Check:
     """The difference between the database's clock and ours, by the quickest of a few answers."""
     looks = []
     for _ in range(5):
         began, before = time.monotonic(), datetime.now(UTC)
-        theirs = await store.now()
+        theirs = await database.now()
         took = time.monotonic() - began
         looks.append((took, abs((theirs - before).total_seconds() - took / 2)))
     took, skew = min(looks)
@@ -233,9 +233,9 @@ async def _clock(store: AuditStore) -> Check:
     )
 
 
-def _check(name: str, well: bool, text: str, mend: str) -> Check:
-    return Check(name, "ok", text) if well else Check(name, "wrong", text, mend)
+def _check(name: str, well: bool, text: str, fix: str) -> Check:
+    return Check(name, "ok", text) if well else Check(name, "wrong", text, fix)
 
 
-def _note(name: str, well: bool, good: str, bad: str, mend: str) -> Check:
-    return Check(name, "ok", good) if well else Check(name, "note", bad, mend)
+def _note(name: str, well: bool, good: str, bad: str, fix: str) -> Check:
+    return Check(name, "ok", good) if well else Check(name, "note", bad, fix)

@@ -47,13 +47,13 @@ async def _tokens(s: Settings, http: httpx.AsyncClient) -> Check:
     by += ["SUPABASE_JWT_SECRET"] if secret else []
     if by:
         return Check(name, "ok", f"users' tokens are checked by {' and '.join(by)}")
-    mend = (
+    fix = (
         "switch to JWT signing keys in Supabase (Project Settings → JWT Keys), or set"
         " SUPABASE_JWT_SECRET to the legacy secret"
     )
     # Where users sign in their tokens have to be checked; else the API may be unused.
     state: State = "note" if s.supabase_publishable_key is None else "wrong"
-    return Check(name, state, f"off: {problem}", mend)
+    return Check(name, state, f"off: {problem}", fix)
 
 
 def _alerts(s: Settings) -> Iterator[Check]:
@@ -86,5 +86,5 @@ def _links(s: Settings) -> Iterator[Check]:
     )
 
 
-def _option(name: str, on: bool, text: str, mend: str) -> Check:
-    return Check(name, "ok", text) if on else Check(name, "note", "off", mend)
+def _option(name: str, on: bool, text: str, fix: str) -> Check:
+    return Check(name, "ok", text) if on else Check(name, "note", "off", fix)

@@ -126,9 +126,9 @@ async def _canary(settings: Settings, key: str, http: httpx.AsyncClient) -> Chec
             finally:
                 await close(client, channel)
     except TimeoutError:
-        mend = "is the key the secret one, and are the policies on realtime.messages in place?"
+        fix = "is the key the secret one, and are the policies on realtime.messages in place?"
         text = f"a canary did not come back within {CANARY_SECONDS:.0f} s"
-        return Check("broadcast", "wrong", text, mend)
+        return Check("broadcast", "wrong", text, fix)
     except Exception as error:
         text = redactor(settings.secrets())(describe(error))
         return Check("broadcast", "wrong", text, _remedy(text))

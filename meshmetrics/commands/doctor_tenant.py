@@ -12,9 +12,9 @@ from meshmetrics.api.alerts.rows import Rows
 from meshmetrics.api.http.as_caller import NoTenantError, Page, Reading, Wanted, become
 from meshmetrics.api.http.auth import claims_of
 from meshmetrics.api.http.problems import Problem
+from meshmetrics.auditing.model import Sample
 from meshmetrics.auditing.store import AuditStore
 from meshmetrics.commands.check import Check
-from meshmetrics.counting.model import Sample
 from meshmetrics.database.store import Connection
 from meshmetrics.runtime.logs import describe
 
@@ -33,7 +33,7 @@ async def check(store: AuditStore, statement_timeout: float) -> Check:
 
     Nothing is written, and nothing of what is read is shown.
     """
-    now = await store.now()
+    now = await store.database.now()
     # The end of a bucket, so that the counts are those of whole buckets.
     upto = EPOCH + ((now - EPOCH) // QUARTER + 1) * QUARTER
     async with store.sampling(upto) as (connection, sample):
@@ -76,8 +76,8 @@ async def _read(connection: Connection, sample: Sample, ever: Wanted) -> Check:
     await attempt("the rule preview", rows.preview(sample.project_id, {}))
     who = f"as the owner of project {sample.project_id}"
     if failures:
-        mend = "the functions are not as migrated: apply `meshmetrics migrate --print` again"
-        return Check(NAME, "wrong", f"{who}: {'; '.join(failures)}", mend)
+        fix = "the functions are not as migrated: apply `meshmetrics migrate --print` again"
+        return Check(NAME, "wrong", f"{who}: {'; '.join(failures)}", fix)
     if sample.workflow_id is None:
         return Check(NAME, "ok", f"{who} all reading works; it has no workflow yet")
     return _compared(who, sample, counted or [])

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
-from meshmetrics.auditing.store import AuditStore
 from meshmetrics.commands.connecting import CommandError
 from meshmetrics.counting.counter import quiet_counter
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.settings.fields import Settings
 
 OUTCOMES = ("success", "failure", "canceled", "open")
 
 
 async def map_status(
-    store: AuditStore,
+    store: CountingStore,
     settings: Settings,
     status: str,
     outcome: str,

@@ -41,7 +41,7 @@ STYLES = {"ok": "green", "note": "yellow", "wrong": "red", "skipped": "dim"}
 async def show_verify(
     settings: Settings,
     *,
-    mend: bool,
+    repairing: bool,
     as_json: bool,
     patience: float,
     confirm: Callable[[str], bool],
@@ -52,29 +52,29 @@ async def show_verify(
     may be what a wrongly mapped status looks like.
     """
     screen = Console(stderr=as_json, highlight=False)
-    async with connected(settings) as store:
+    async with connected(settings) as stores:
         with screen.status("comparing runs, ledger, buckets and counters"):
-            report = await verify(store, patience=patience, limit=LISTED)
+            report = await verify(stores.audits, patience=patience, limit=LISTED)
         document = report.as_json()
         if not as_json:
             _show_report(screen, report)
         if (
-            mend
+            repairing
             and report.taken_out > report.put_in
             and not confirm(
                 f"The repair takes {report.taken_out:,} runs out of the counts and puts"
                 f" {report.put_in:,} in. Repair?"
             )
         ):
-            mend = False
-        if mend:
+            repairing = False
+        if repairing:
             if report.taken_out and not as_json:
                 screen.print(f"taking {report.taken_out:,} runs out, putting {report.put_in:,} in")
-            since = await store.now()
+            since = await stores.database.now()
             with screen.status("repairing") as status:
-                done = await repair(store, on_step=status.update)
-                told = await announce(store, settings, since)
-                report = await verify(store, patience=patience, limit=LISTED)
+                done = await repair(stores.counting, stores.audits, on_step=status.update)
+                told = await announce(stores.counting, settings, since)
+                report = await verify(stores.audits, patience=patience, limit=LISTED)
             if not as_json:
                 _show_repairs(screen, done, told)
                 _show_report(screen, report)
@@ -174,11 +174,11 @@ async def show_backfill(settings: Settings) -> int:
         total = max(bar.tasks[task].total or 0, scanned)  # it was an estimate
         bar.update(task, completed=scanned, total=total, rate=rate)
 
-    async with connected(settings) as store:
-        since = await store.now()
+    async with connected(settings) as stores:
+        since = await stores.database.now()
         try:
             ended = await backfill(
-                store,
+                stores.counting,
                 settings,
                 stop,
                 on_start=start,
@@ -190,7 +190,7 @@ async def show_backfill(settings: Settings) -> int:
         finally:
             bar.stop()
         if ended.scanned:
-            await announce(store, settings, since)
+            await announce(stores.counting, settings, since)
     if ended.done and not ended.scanned:
         screen.print("nothing to do: everything older than meshmetrics is counted")
     elif ended.done:
@@ -202,8 +202,8 @@ async def show_backfill(settings: Settings) -> int:
 
 async def show_statuses(settings: Settings) -> int:
     """A table of the statuses; 1 if one is unknown."""
-    async with connected(settings) as store:
-        rows = await store.statuses()
+    async with connected(settings) as stores:
+        rows = await stores.counting.statuses()
     table = Table("status", "counts as", "runs", title_justify="left")
     for row in rows:
         style = "yellow" if row.outcome == "unknown" else ""
@@ -218,18 +218,18 @@ async def show_statuses(settings: Settings) -> int:
 async def show_map_status(settings: Settings, status: str, outcome: str) -> int:
     """Map a status and count its runs again."""
     screen = Console(highlight=False)
-    async with connected(settings) as store:
-        since = await store.now()
+    async with connected(settings) as stores:
+        since = await stores.database.now()
         with screen.status("counting") as line:
             changed = await map_status(
-                store,
+                stores.counting,
                 settings,
                 status,
                 outcome,
                 lambda scanned: line.update(f"counted {scanned:,} runs"),
             )
         if changed:
-            await announce(store, settings, since)
+            await announce(stores.counting, settings, since)
     screen.print(
         f"[green]done[/]: {escape(status)} counts as {outcome};"
         f" {changed:,} runs changed their place"
@@ -246,15 +246,13 @@ async def show_doctor(*, as_json: bool) -> int:
             style, state = STYLES[check.state], f"{check.state:<7}"
             line = f"[{style}]{state}[/]  {escape(check.name):<18}  {escape(check.text)}"
             screen.print(line, soft_wrap=True)
-            if check.mend:
-                screen.print(f"{'':27}  [dim]→ {escape(check.mend)}[/]", soft_wrap=True)
+            if check.fix:
+                screen.print(f"{'':27}  [dim]→ {escape(check.fix)}[/]", soft_wrap=True)
 
     checks = await examine(show)
     wrong = sum(check.state == "wrong" for check in checks)
     if as_json:
-        lines = [
-            {"check": c.name, "state": c.state, "text": c.text, "mend": c.mend} for c in checks
-        ]
+        lines = [{"check": c.name, "state": c.state, "text": c.text, "fix": c.fix} for c in checks]
         sys.stdout.write(json.dumps({"wrong": wrong, "checks": lines}) + "\n")
     elif wrong:
         screen.print(f"[red]{wrong} to fix[/]")

@@ -10,7 +10,7 @@ import structlog
 
 from meshmetrics.counting.counter import Counter
 from meshmetrics.counting.model import Checkpoint, Position
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.counting.walk import walk
 from meshmetrics.runtime.service import Service
 from meshmetrics.runtime.telemetry import Telemetry
@@ -33,7 +33,7 @@ class Backfill(Service):
 
     def __init__(
         self,
-        store: Store,
+        store: CountingStore,
         counter: Counter,
         telemetry: Telemetry,
         *,

@@ -10,13 +10,12 @@ from functools import partial
 from typing import Literal, Protocol, TypeVar
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from meshmetrics.counting.model import Change, Counted
 from meshmetrics.counting.source import SourceWatch
-from meshmetrics.counting.store import Store
-from meshmetrics.database.store import is_schema_error, is_transient
+from meshmetrics.counting.store import CountingStore
+from meshmetrics.database.errors import is_data_error, is_schema_error, is_transient
 from meshmetrics.runtime.logs import describe
 from meshmetrics.runtime.service import Service, full_jitter
 from meshmetrics.runtime.telemetry import Telemetry
@@ -27,10 +26,6 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 Source = Literal["event", "sweep", "backfill", "audit", "open_runs"]
-
-_OF_A_RUN = ("22", "23")
-"""Classes of SQLSTATE that a run's own data can cause: data exceptions and violated constraints.
-Any other error says something about the database, the session or our rights."""
 
 
 class Publish(Protocol):
@@ -51,7 +46,7 @@ class Counter(Service):
 
     def __init__(
         self,
-        store: Store,
+        store: CountingStore,
         inbox: Inbox,
         publish: Publish,
         telemetry: Telemetry,
@@ -127,7 +122,7 @@ class Counter(Service):
             except Exception as error:
                 if is_schema_error(error):
                     await self._source.check()
-                if not _fault_of_a_run(error):
+                if not is_data_error(error):
                     raise
                 if len(piece) == 1:
                     await self._set_aside(piece[0], describe(error))
@@ -171,7 +166,7 @@ class Counter(Service):
         try:
             await self._patiently(lambda: self._store.set_aside_run(run_id, reason))
         except Exception as error:
-            if not _fault_of_a_run(error):
+            if not is_data_error(error):
                 raise
             log.exception("run.set_aside_failed", run_id=str(run_id), error=describe(error))
 
@@ -198,16 +193,6 @@ class Counter(Service):
                 return result
 
 
-def quiet_counter(store: Store, batch: int) -> Counter:
+def quiet_counter(store: CountingStore, batch: int) -> Counter:
     """A counter for a command: it takes no hints and publishes nothing."""
     return Counter(store, Inbox(1), lambda *_, **__: None, Telemetry(), batch=batch)
-
-
-def _fault_of_a_run(error: Exception) -> bool:
-    """Whether a run's own data may be to blame. With any other error, bisecting would set sound
-    runs aside, and the batch may even have been counted."""
-    return (
-        isinstance(error, asyncpg.PostgresError)
-        and not is_transient(error)
-        and (error.sqlstate or "")[:2] in _OF_A_RUN
-    )

@@ -9,7 +9,7 @@ import structlog
 
 from meshmetrics.counting.counter import Counter
 from meshmetrics.counting.model import Position
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.counting.walk import FAR_FUTURE, FIRST_ID, walk
 from meshmetrics.runtime.service import Service
 from meshmetrics.runtime.telemetry import Telemetry
@@ -33,7 +33,7 @@ class DeepSweeper(Service):
 
     def __init__(
         self,
-        store: Store,
+        store: CountingStore,
         counter: Counter,
         telemetry: Telemetry,
         *,
@@ -66,7 +66,7 @@ class DeepSweeper(Service):
 
     async def _sweep(self) -> int | None:
         """Count everything uncounted; return how many runs changed, None when stopped."""
-        start = Position(await self._store.now() - DEEP, FIRST_ID)
+        start = Position(await self._store.database.now() - DEEP, FIRST_ID)
         changed = 0
         began = time.monotonic()
         async for step in walk(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from meshmetrics.counting.source import SourceWatch
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.runtime.service import Service
 from meshmetrics.runtime.telemetry import Telemetry
 
@@ -20,7 +20,7 @@ class Maintainer(Service):
 
     def __init__(
         self,
-        store: Store,
+        store: CountingStore,
         source: SourceWatch,
         telemetry: Telemetry,
         *,

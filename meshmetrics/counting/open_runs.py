@@ -12,7 +12,7 @@ import structlog
 
 from meshmetrics.counting.counter import Counter
 from meshmetrics.counting.model import OpenCounts
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.runtime.service import Service
 from meshmetrics.runtime.telemetry import Telemetry
 
@@ -51,7 +51,7 @@ class OpenRunsInspector(Service):
 
     def __init__(
         self,
-        store: Store,
+        store: CountingStore,
         counter: Counter,
         announce: Announce,
         telemetry: Telemetry,

@@ -13,9 +13,9 @@ import structlog
 
 from meshmetrics.counting.counter import Counter
 from meshmetrics.counting.model import Position
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.counting.walk import FIRST_ID, walk
-from meshmetrics.database.store import is_transient
+from meshmetrics.database.errors import is_transient
 from meshmetrics.runtime.logs import describe
 from meshmetrics.runtime.service import Service
 from meshmetrics.runtime.telemetry import Telemetry
@@ -49,7 +49,7 @@ class QuickSweeper(Service):
 
     def __init__(
         self,
-        store: Store,
+        store: CountingStore,
         counter: Counter,
         inbox: Inbox,
         flow: Flow,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 
 log = structlog.get_logger()
 
@@ -12,7 +12,7 @@ log = structlog.get_logger()
 class SourceWatch:
     """Logs what changed in the engine's tables, once for each change."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: CountingStore) -> None:
         self._store = store
         self._flaws: tuple[str, ...] = ()
 

@@ -1,4 +1,4 @@
-"""The database as those see it who count: a method for each SQL function, and no other SQL."""
+"""Counting's SQL functions: a method for each, and no other SQL."""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ from meshmetrics.counting.model import (
     Checkpoint,
     Counted,
     Delta,
-    Difference,
-    Lease,
     Maintained,
     OpenCounts,
     OpenRuns,
     Position,
     SetAside,
+    Status,
     TransactionsSeen,
     Uncounted,
 )
-from meshmetrics.database.store import UNLIMITED, Database
+from meshmetrics.database.store import Database
 
 
-class Store(Database):
-    """Counting's functions: a method for each, and no other SQL."""
+class CountingStore:
+    """Counts runs and finds those to count."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     async def count_runs(self, run_ids: Sequence[UUID]) -> Counted:
         """Make ledger, buckets and counters say of these runs what `workflow_runs` says now.
 
         Idempotent, in any order, from any number of callers at once. Unknown ids are ignored.
         """
-        row = await self._row(
+        row = await self.database.row(
             "select counted, changes, set_aside from meshmetrics.count_runs($1)", list(run_ids)
         )
         return _counted(row)
@@ -44,19 +46,18 @@ class Store(Database):
     async def source_flaws(self) -> tuple[str, ...]:
         """What keeps us from reading the engine's tables or hearing of their changes, a sentence
         each; empty where all is as it should be."""
-        row = await self._row("select meshmetrics.source_flaws() as flaws")
+        row = await self.database.row("select meshmetrics.source_flaws() as flaws")
         return tuple(row["flaws"])
 
     async def unknown_statuses(self) -> dict[str, int]:
         """The statuses of runs that no outcome is mapped to, with how many runs have each."""
-        async with self._connection() as connection:
-            rows = await connection.fetch("select status, runs from meshmetrics.unknown_statuses()")
+        rows = await self.database.rows("select status, runs from meshmetrics.unknown_statuses()")
         return {row["status"]: row["runs"] for row in rows}
 
     async def find_abandoned(self, silent_for: timedelta, max_runs: int) -> tuple[UUID, ...]:
         """The runs, `max_runs` at most, that `settle_abandoned` would change. `silent_for`: how
         long nothing may follow a failed step. Reads every open run."""
-        row = await self._long_row(
+        row = await self.database.long_row(
             "select meshmetrics.find_abandoned($1, $2) as run_ids", silent_for, max_runs
         )
         return tuple(row["run_ids"])
@@ -64,7 +65,7 @@ class Store(Database):
     async def settle_abandoned(self, run_ids: Sequence[UUID], silent_for: timedelta) -> Counted:
         """Count those of these open runs as failures that will not go on by what the engine wrote
         about them, and take back those that went on. Idempotent."""
-        row = await self._row(
+        row = await self.database.row(
             "select counted, changes, set_aside from meshmetrics.settle_abandoned($1, $2)",
             list(run_ids),
             silent_for,
@@ -74,7 +75,7 @@ class Store(Database):
     async def count_open_runs(self) -> OpenRuns:
         """Count the open, overdue and abandoned runs of every workflow version. Reads every open
         run."""
-        row = await self._long_row(
+        row = await self.database.long_row(
             "select changed, open_runs, overdue_runs, abandoned_runs"
             " from meshmetrics.count_open_runs()"
         )
@@ -99,17 +100,19 @@ class Store(Database):
     async def refresh_deadlines(self, max_workflows: int) -> int:
         """Compute the deadlines of up to `max_workflows` workflows whose last computation is an
         hour old; return for how many."""
-        row = await self._row("select meshmetrics.refresh_deadlines($1) as n", max_workflows)
+        row = await self.database.row(
+            "select meshmetrics.refresh_deadlines($1) as n", max_workflows
+        )
         return int(row["n"])
 
     async def set_aside_run(self, run_id: UUID, reason: str) -> None:
         """Note that a run cannot be counted, until its row changes."""
-        await self._row("select meshmetrics.set_aside_run($1, $2)", run_id, reason)
+        await self.database.row("select meshmetrics.set_aside_run($1, $2)", run_id, reason)
 
     async def uncounted_runs(self, after: Position, until: datetime, max_scanned: int) -> Uncounted:
         """Walk at most `max_scanned` runs behind `after` and updated before `until`; return
         those whose present outcome differs from the ledger."""
-        row = await self._row(
+        row = await self.database.row(
             "select run_ids, scanned, reached_at, reached_id"
             " from meshmetrics.uncounted_runs($1, $2, $3, $4)",
             after.updated_at,
@@ -124,13 +127,13 @@ class Store(Database):
         """The time before which no transaction can still add a row by `updated_at`: the start
         of the oldest transaction under way, or `overlap` ago where the database does not let us
         see other sessions' transactions."""
-        row = await self._row("select meshmetrics.settled_until($1) as at", overlap)
+        row = await self.database.row("select meshmetrics.settled_until($1) as at", overlap)
         at: datetime = row["at"]
         return at
 
     async def transactions_seen(self, overlap: timedelta) -> TransactionsSeen:
         """What `settled_until` is made of, to say what is waited for."""
-        row = await self._row(
+        row = await self.database.row(
             "select oldest, owner from meshmetrics.transactions_seen($1)", overlap
         )
         return TransactionsSeen(row["oldest"], row["owner"])
@@ -138,26 +141,20 @@ class Store(Database):
     async def unsettled_since(self, overlap: timedelta) -> datetime:
         """From when on rows may still appear behind what is there now: the start of the oldest
         transaction under way, but no more than `overlap` ago."""
-        row = await self._row("select meshmetrics.unsettled_since($1) as at", overlap)
-        at: datetime = row["at"]
-        return at
-
-    async def now(self) -> datetime:
-        """The database's clock."""
-        row = await self._row("select now() as at")
+        row = await self.database.row("select meshmetrics.unsettled_since($1) as at", overlap)
         at: datetime = row["at"]
         return at
 
     async def read_checkpoint(self, name: str) -> Checkpoint:
         """How far the walk `name` (`sweep` or `backfill`) got."""
-        row = await self._row(
+        row = await self.database.row(
             "select updated_at, run_id, done from meshmetrics.read_checkpoint($1)", name
         )
         return Checkpoint(Position(row["updated_at"], row["run_id"]), row["done"])
 
     async def advance_checkpoint(self, name: str, position: Position, *, done: bool) -> None:
         """Move a checkpoint forward; a position behind the present one changes nothing."""
-        await self._row(
+        await self.database.row(
             "select meshmetrics.advance_checkpoint($1, $2, $3, $4)",
             name,
             position.updated_at,
@@ -167,27 +164,13 @@ class Store(Database):
 
     async def changed_since(self, since: datetime) -> tuple[Change, ...]:
         """The workflows counted at or after `since`, without deltas."""
-        row = await self._row("select meshmetrics.changed_since($1) as changes", since)
+        row = await self.database.row("select meshmetrics.changed_since($1) as changes", since)
         return _changes(row["changes"])
-
-    async def take_lease(self, holder: UUID, holder_name: str, ttl: timedelta) -> Lease:
-        """Take or renew the lease for `ttl`, unless another holder's is still running."""
-        row = await self._row(
-            "select held, holder_name, last_alive from meshmetrics.take_lease($1, $2, $3)",
-            holder,
-            holder_name,
-            ttl,
-        )
-        return Lease(row["held"], row["holder_name"], row["last_alive"])
-
-    async def release_lease(self, holder: UUID) -> None:
-        """Give the lease back, if this holder has it."""
-        await self._row("select meshmetrics.release_lease($1)", holder)
 
     async def maintain(self, now: datetime | None, max_scanned: int) -> Maintained:
         """Prune buckets by grain as of `now` (the database's clock where None), and retire up
         to `max_scanned` ledger rows whose run is gone."""
-        row = await self._row(
+        row = await self.database.row(
             "select pruned_buckets, retired_runs, scanned, wrapped"
             " from meshmetrics.maintain($1, $2)",
             now,
@@ -195,25 +178,28 @@ class Store(Database):
         )
         return Maintained(**dict(row))
 
-    async def audit(
-        self, after: datetime | None = None, before: datetime | None = None, limit: int = 1000
-    ) -> tuple[Difference, ...]:
-        """Compare runs, ledger, buckets and counters in one snapshot; wrong ones first.
+    async def estimate_runs(self, after: datetime, until: datetime) -> int:
+        """About how many runs were updated from `after` to before `until`; at once."""
+        row = await self.database.row("select meshmetrics.estimate_runs($1, $2) as n", after, until)
+        return int(row["n"])
 
-        `after` and `before` narrow it to whole UTC days of `finished_at`; counters are compared
-        only where both are None. Takes as long as reading every run takes.
-        """
-        async with self._connection() as connection, connection.transaction():
-            await connection.execute("set local statement_timeout = 0")
-            rows = await connection.fetch(
-                "select kind, pending, project_id, workflow_id, run_id, grain, bucket_start,"
-                " expected, found, alike from meshmetrics.audit($1, $2, $3)",
-                after,
-                before,
-                limit,
-                timeout=UNLIMITED,
-            )
-        return tuple(Difference(**dict(row)) for row in rows)
+    async def statuses(self) -> tuple[Status, ...]:
+        """Every status that is mapped or that a run has. Counts the runs of each."""
+        rows = await self.database.long_rows(
+            "select status, outcome, runs from meshmetrics.statuses()"
+        )
+        return tuple(Status(**dict(row)) for row in rows)
+
+    async def map_status(self, status: str, outcome: str) -> None:
+        """Map a status to success, failure, canceled or open."""
+        await self.database.row("select meshmetrics.map_status($1, $2)", status, outcome)
+
+    async def runs_of_status(self, status: str, after: UUID, most: int) -> tuple[UUID, ...]:
+        """The next `most` runs of a status, in the order of their ids."""
+        row = await self.database.row(
+            "select meshmetrics.runs_of_status($1, $2, $3) as ids", status, after, most
+        )
+        return tuple(row["ids"])
 
 
 def _counted(row: asyncpg.Record) -> Counted:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from meshmetrics.counting.counter import Counter, Source
 from meshmetrics.counting.model import Position
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 
 FIRST_ID = UUID(int=0)
 BEGINNING = Position(datetime(1, 1, 2, tzinfo=UTC), FIRST_ID)
@@ -31,7 +31,7 @@ class Step:
 
 
 async def walk(
-    store: Store,
+    store: CountingStore,
     counter: Counter,
     start: Position,
     until: datetime,
@@ -54,7 +54,9 @@ async def walk(
     while True:
         here = step
         position = here.reached or position
-        last = here.scanned < batch or not (whole or position.updated_at <= await store.now())
+        last = here.scanned < batch or not (
+            whole or position.updated_at <= await store.database.now()
+        )
         if last:
             changed = await counter.count(here.run_ids, source=source)
         else:

@@ -18,6 +18,7 @@ from meshmetrics.counting.maintainer import Maintainer
 from meshmetrics.counting.open_runs import Announce, OpenRunsInspector
 from meshmetrics.counting.quick_sweeper import QuickSweeper
 from meshmetrics.counting.source import SourceWatch
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.counting.sweeper import Sweeper, SweepTimes
 from meshmetrics.runtime.service import Service
 from meshmetrics.runtime.telemetry import Telemetry
@@ -32,7 +33,7 @@ from meshmetrics.stream.state import Stream
 
 def make_publisher(
     settings: Settings,
-    store: AuditStore,
+    store: CountingStore,
     client: httpx.AsyncClient,
     telemetry: Telemetry,
     *,
@@ -55,7 +56,8 @@ def make_publisher(
 
 def counting_services(
     settings: Settings,
-    store: AuditStore,
+    store: CountingStore,
+    audits: AuditStore,
     stream: Stream,
     publish: Publish,
     announce: Announce,
@@ -82,7 +84,9 @@ def counting_services(
     open_runs = OpenRunsInspector(
         store, counter, announce, telemetry, abandoned_after=s.abandoned_after
     )
-    auditor = Auditor(store, counter, telemetry, interval=s.audit_interval, batch=s.audit_batch)
+    auditor = Auditor(
+        store, audits, counter, telemetry, interval=s.audit_interval, batch=s.audit_batch
+    )
     backfill = Backfill(store, counter, telemetry, batch=s.backfill_batch, overlap=s.sweep_overlap)
     deep = DeepSweeper(
         store, counter, telemetry, interval=s.deep_sweep_interval, batch=s.sweep_batch

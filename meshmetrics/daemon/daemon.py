@@ -21,13 +21,16 @@ from meshmetrics.api.metrics.schemas import Standing
 from meshmetrics.api.server import HttpServer, Readiness, create_app
 from meshmetrics.auditing.store import AuditStore
 from meshmetrics.broadcast.publisher import Sent
-from meshmetrics.counting.model import Change, Lease
+from meshmetrics.counting.model import Change
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.daemon.alerting import alert_services, make_guard, make_seal
 from meshmetrics.daemon.counting import counting_services, make_publisher
 from meshmetrics.daemon.leader import Leader
+from meshmetrics.daemon.lease import Lease, LeaseStore
 from meshmetrics.daemon.rest_api import metrics_api
 from meshmetrics.database.pool import open_pool
 from meshmetrics.database.prepare import Preparation, await_database
+from meshmetrics.database.store import Database
 from meshmetrics.runtime.service import Service, Supervisor
 from meshmetrics.runtime.telemetry import Telemetry
 from meshmetrics.settings.fields import Settings
@@ -80,16 +83,16 @@ class Daemon:
             metrics_api(s) as api,
         ):
             self._tenants = TenantProbe(api.reader.probe)
-            store = AuditStore(pool, transaction_pooler=s.transaction_pooler)
-            alerts = AlertStore(pool, transaction_pooler=s.transaction_pooler)
+            database = Database(pool, transaction_pooler=s.transaction_pooler)
+            store, audits = CountingStore(database), AuditStore(database)
             prepare = partial(await_database, store=store, dsn=dsn, migrating=s.migrate)
             beside: Service
             if self.api_only:
                 beside = self._preparation = Preparation(prepare)
             else:
                 beside = self._leader = Leader(
-                    store,
-                    partial(self._pipeline, store, alerts, client),
+                    LeaseStore(database),
+                    partial(self._pipeline, store, audits, AlertStore(database), client),
                     self.telemetry,
                     prepare=prepare,
                     ttl=s.lease_ttl,
@@ -97,10 +100,10 @@ class Daemon:
                 )
             token = s.metrics_token.get_secret_value() if s.metrics_token else None
             app = create_app(
-                partial(self._readiness, store),
+                partial(self._readiness, database, audits),
                 self.telemetry,
                 metrics_token=token,
-                metrics_api=replace(api, standing=partial(_standing, store)),
+                metrics_api=replace(api, standing=partial(_standing, store, audits)),
                 alerts_api=alerts_api(s),
                 dashboard=Dashboard(s.supabase_url, s.supabase_publishable_key, s.runs_url),
                 cors_origins=s.cors_origins.split(",") if s.cors_origins else (),
@@ -116,7 +119,12 @@ class Daemon:
         self.telemetry.service_failures.labels(name).inc()
 
     def _pipeline(
-        self, store: AuditStore, alerts: AlertStore, client: httpx.AsyncClient, lease: Lease
+        self,
+        store: CountingStore,
+        audits: AuditStore,
+        alerts: AlertStore,
+        client: httpx.AsyncClient,
+        lease: Lease,
     ) -> Sequence[Service]:
         """What the holder of the lease runs. Stopped in the reverse order: no new hints, then
         count what the inbox holds, then send what is pending."""
@@ -140,15 +148,17 @@ class Daemon:
             publisher,
             *([notifier] if notifier else []),
             evaluator,
-            *counting_services(s, store, self.stream, publish, publisher.announce, telemetry),
+            *counting_services(
+                s, store, audits, self.stream, publish, publisher.announce, telemetry
+            ),
         ]
 
-    async def _readiness(self, store: AuditStore) -> Readiness:
+    async def _readiness(self, database: Database, audits: AuditStore) -> Readiness:
         """Whether database, lease and, for the one that works, the stream are as they should.
 
         One that only serves the API is ready without anybody who counts, and says who does.
         """
-        parts = {"database": await _database_state(store)}
+        parts = {"database": await _database_state(database)}
         lease = self._leader.lease if self._leader else None
         if self.api_only:
             parts["lease"] = "not sought: API only"
@@ -156,7 +166,7 @@ class Daemon:
             if self._preparation is None or not self._preparation.done:
                 parts["counting"] = "unknown"
             elif parts["database"] == "ok":
-                parts["counting"] = await _who_counts(store)
+                parts["counting"] = await _who_counts(audits)
         elif lease is None:
             parts["lease"] = "unknown"
         elif not lease.held:
@@ -179,10 +189,10 @@ class Daemon:
         return Readiness(not failing and not bad & set(parts.values()), parts)
 
 
-async def _standing(store: AuditStore) -> Standing:
+async def _standing(store: CountingStore, audits: AuditStore) -> Standing:
     """How the counts stand, for the dashboard's footer."""
-    audits = [await store.last_audit(kind) for kind in ("cycle", "snapshot")]
-    last = max((a for a in audits if a is not None), key=lambda a: a.started_at, default=None)
+    records = [await audits.last_audit(kind) for kind in ("cycle", "snapshot")]
+    last = max((a for a in records if a is not None), key=lambda a: a.started_at, default=None)
     backfill = await store.read_checkpoint("backfill")
     return Standing(
         audited_at=last.started_at if last else None,
@@ -191,10 +201,10 @@ async def _standing(store: AuditStore) -> Standing:
     )
 
 
-async def _who_counts(store: AuditStore) -> str:
+async def _who_counts(audits: AuditStore) -> str:
     try:
         async with asyncio.timeout(READY_TIMEOUT):
-            lease = (await store.condition())["lease"]
+            lease = (await audits.condition())["lease"]
     except Exception:
         return "unknown"
     if lease is None or not lease["running"]:
@@ -202,10 +212,10 @@ async def _who_counts(store: AuditStore) -> str:
     return f"{lease['holder']} does"
 
 
-async def _database_state(store: AuditStore) -> str:
+async def _database_state(database: Database) -> str:
     try:
         async with asyncio.timeout(READY_TIMEOUT):
-            await store.now()
+            await database.now()
     except Exception:
         return "unreachable"
     return "ok"

@@ -12,9 +12,8 @@ from uuid import uuid4
 
 import structlog
 
-from meshmetrics.counting.model import Lease
-from meshmetrics.counting.store import Store
-from meshmetrics.database.store import is_transient, remedy
+from meshmetrics.daemon.lease import Lease, LeaseStore
+from meshmetrics.database.errors import is_transient, remedy
 from meshmetrics.runtime.logs import describe
 from meshmetrics.runtime.service import Service, Supervisor
 from meshmetrics.runtime.telemetry import Telemetry
@@ -36,7 +35,7 @@ class Leader(Service):
 
     def __init__(
         self,
-        store: Store,
+        store: LeaseStore,
         build: Callable[[Lease], Sequence[Service]],
         telemetry: Telemetry,
         *,

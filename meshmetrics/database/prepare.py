@@ -8,18 +8,13 @@ from typing import Any, Protocol
 import asyncpg
 import structlog
 
+from meshmetrics.database import errors
 from meshmetrics.database.migrate import migrate
 from meshmetrics.database.packaged_sql import MigrationError
-from meshmetrics.database.store import is_transient
 from meshmetrics.runtime.logs import describe
 from meshmetrics.runtime.service import FatalError, Service, full_jitter
 
 log = structlog.get_logger()
-
-_HOPELESS = (
-    asyncpg.InvalidAuthorizationSpecificationError,  # 28: wrong password, unknown user
-    asyncpg.InvalidCatalogNameError,  # 3D: no such database
-)
 
 
 class Installed(Protocol):
@@ -66,23 +61,10 @@ async def await_database(service: Service, store: Installed, dsn: str, *, migrat
             flaws = await store.source_flaws()
         except MigrationError as error:
             raise FatalError(f"the database cannot be migrated: {error}") from None
-        except _HOPELESS as error:
-            raise FatalError(
-                f"the database refuses us ({describe(error)}): DATABASE_URL needs the right user,"
-                " password and database"
-            ) from None
-        except (asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError):
-            raise FatalError(
-                "the database is not migrated: run `meshmetrics migrate`, or leave"
-                " MESHMETRICS_MIGRATE at true"
-            ) from None
-        except asyncpg.InsufficientPrivilegeError as error:
-            raise FatalError(
-                f"DATABASE_URL's user may not do the daemon's work ({describe(error)}): make it a"
-                " member of meshmetrics_worker"
-            ) from None
         except Exception as error:
-            if not (is_transient(error) or isinstance(error, asyncpg.PostgresError)):
+            if fatal := _fatal(error):
+                raise FatalError(fatal) from None
+            if not (errors.is_transient(error) or isinstance(error, asyncpg.PostgresError)):
                 raise
             attempt += 1
             wait = full_jitter(attempt, base=0.5, cap=5.0)
@@ -93,3 +75,24 @@ async def await_database(service: Service, store: Installed, dsn: str, *, migrat
                 log.warning("source.changed", flaws=flaws, remedy="run `meshmetrics doctor`")
             log.info("database.ready")
             return
+
+
+def _fatal(error: Exception) -> str | None:
+    """What to do about an error that waiting does not cure; None for any other."""
+    text = describe(error)
+    if errors.is_refused(error):
+        return (
+            f"the database refuses us ({text}): DATABASE_URL needs the right user, password and"
+            " database"
+        )
+    if errors.is_unmigrated(error):
+        return (
+            "the database is not migrated: run `meshmetrics migrate`, or leave MESHMETRICS_MIGRATE"
+            " at true"
+        )
+    if errors.is_forbidden(error):
+        return (
+            f"DATABASE_URL's user may not do the daemon's work ({text}): make it a member of"
+            " meshmetrics_worker"
+        )
+    return None

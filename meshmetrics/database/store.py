@@ -1,9 +1,10 @@
-"""The way to the database that every store is built on, and which of its errors pass."""
+"""The way to the database that every store is given."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import asyncpg
 
@@ -16,75 +17,52 @@ Connection = asyncpg.pool.PoolConnectionProxy | asyncpg.Connection
 class Database:
     """Calls SQL functions through a pool; each store has a method for each of its functions.
 
-    Every method is one transaction. Errors are asyncpg's own: `is_transient` tells those that
-    the same call may survive later from those that it cannot.
+    Every call is one transaction. Errors are asyncpg's own; `database.errors` sorts them.
     """
 
     def __init__(self, pool: asyncpg.Pool, *, transaction_pooler: bool = False) -> None:
         """`transaction_pooler`: the pool's connections pass a pooler that may hand each
         statement to another backend, so that even a single call needs an explicit transaction
         to prepare and execute on the same one."""
-        self._pool = pool
+        self.pool = pool
         self._transaction_pooler = transaction_pooler
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
-        async with self._pool.acquire() as connection:
+    async def connection(self) -> AsyncIterator[Connection]:
+        async with self.pool.acquire() as connection:
             if self._transaction_pooler:
                 async with connection.transaction():
                     yield connection
             else:
                 yield connection
 
-    async def _row(self, sql: str, *arguments: object) -> asyncpg.Record:
-        async with self._connection() as connection:
+    async def row(self, sql: str, *arguments: object) -> asyncpg.Record:
+        async with self.connection() as connection:
             row = await connection.fetchrow(sql, *arguments)
         assert row is not None  # noqa: S101 - a function called this way returns one row
         return row
 
-    async def _long_row(self, sql: str, *arguments: object) -> asyncpg.Record:
-        """As `_row`, for what reads so many runs that no timeout fits."""
-        async with self._connection() as connection, connection.transaction():
+    async def rows(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """All rows of a statement."""
+        async with self.connection() as connection:
+            return await connection.fetch(sql, *arguments)
+
+    async def long_row(self, sql: str, *arguments: object) -> asyncpg.Record:
+        """As `row`, for what reads so many runs that no timeout fits."""
+        async with self.connection() as connection, connection.transaction():
             await connection.execute("set local statement_timeout = 0")
             row = await connection.fetchrow(sql, *arguments, timeout=UNLIMITED)
-        assert row is not None  # noqa: S101 - as in _row
+        assert row is not None  # noqa: S101 - as in row
         return row
 
+    async def long_rows(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """As `rows`, without a timeout."""
+        async with self.connection() as connection, connection.transaction():
+            await connection.execute("set local statement_timeout = 0")
+            return await connection.fetch(sql, *arguments, timeout=UNLIMITED)
 
-def is_transient(error: BaseException) -> bool:
-    """Whether the same call may succeed later without anything being mended in the data:
-    connection and resource trouble, cancellation, conflicts, shutdowns."""
-    if isinstance(error, asyncpg.PostgresError):
-        # Classes of SQLSTATE: 08 connection, 25006 read-only (a failover), 40 rollback,
-        # 53 resources, 55 state (locks), 57 operator intervention, 58 system error.
-        # A cached plan is invalid after the engine altered a table; asyncpg has dropped it by then.
-        state = error.sqlstate or ""
-        return (
-            state[:2] in {"08", "40", "53", "55", "57", "58"}
-            or state == "25006"
-            or isinstance(error, asyncpg.InvalidCachedStatementError)
-        )
-    # InternalClientError: a connection that was cut in the middle of something.
-    return isinstance(
-        error, (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-    )
-
-
-def is_schema_error(error: BaseException) -> bool:
-    """Whether a table, column, type or function is not as our SQL takes it to be: class 42 but for
-    rights, which are no matter of the schema."""
-    return (
-        isinstance(error, asyncpg.PostgresError)
-        and not isinstance(error, asyncpg.InsufficientPrivilegeError)
-        and (error.sqlstate or "")[:2] == "42"
-    )
-
-
-def remedy(error: BaseException) -> str | None:
-    """What the operator can do about an error that is no bug of ours and that waiting does not
-    cure; None for any other."""
-    if is_schema_error(error):
-        return "run `meshmetrics doctor`: it names what changed in the database"
-    if isinstance(error, asyncpg.InsufficientPrivilegeError):
-        return "make DATABASE_URL's user a member of meshmetrics_worker"
-    return None
+    async def now(self) -> datetime:
+        """The database's clock."""
+        row = await self.row("select now() as at")
+        at: datetime = row["at"]
+        return at

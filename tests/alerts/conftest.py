@@ -12,7 +12,8 @@ import asyncpg
 import pytest
 
 from meshmetrics.alerts.store import AlertStore
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
+from meshmetrics.database.store import Database
 from tests.alerts.receiver import Receiver, receiving
 from tests.support import Project, Workflow, insert_run, make_project, make_workflow
 
@@ -62,7 +63,11 @@ async def make_channel(
 
 
 async def finish(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow, at: datetime, *statuses: str
+    owner: asyncpg.Connection,
+    store: CountingStore,
+    workflow: Workflow,
+    at: datetime,
+    *statuses: str,
 ) -> list[UUID]:
     """Runs that ended a second after each other from `at` on, and are counted."""
     ids = [
@@ -104,7 +109,7 @@ def evaluate(worker: asyncpg.Connection) -> Evaluate:
 @pytest.fixture
 async def alerts(worker_dsn: str) -> AsyncIterator[AlertStore]:
     pool = await asyncpg.create_pool(worker_dsn, min_size=0, max_size=5)
-    yield AlertStore(pool)
+    yield AlertStore(Database(pool))
     pool.terminate()
 
 

@@ -16,7 +16,7 @@ from meshmetrics.alerts.notifier import Notifier
 from meshmetrics.alerts.outbound import Guard
 from meshmetrics.alerts.sealing import Seal, new_secret
 from meshmetrics.alerts.store import AlertStore
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.runtime.telemetry import Telemetry
 from tests.alerts.conftest import make_channel
 from tests.support import Project, Workflow, insert_run
@@ -40,7 +40,11 @@ async def notifying(notifier: Notifier) -> AsyncIterator[None]:
 
 
 async def trouble(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow, status: str = "failed", n: int = 3
+    owner: asyncpg.Connection,
+    store: CountingStore,
+    workflow: Workflow,
+    status: str = "failed",
+    n: int = 3,
 ) -> None:
     now = datetime.now(UTC)
     ids = [

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from meshmetrics.alerts.store import AlertStore
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import Evaluate, finish, make_rule
 from tests.conftest import Connect
 from tests.support import Project, Workflow, make_project, make_workflow
@@ -28,7 +28,7 @@ ACKNOWLEDGE = (
 
 
 @pytest.fixture
-def incident(owner: asyncpg.Connection, store: Store, evaluate: Evaluate) -> Incident:
+def incident(owner: asyncpg.Connection, store: CountingStore, evaluate: Evaluate) -> Incident:
     """Opens one of a workflow."""
 
     async def incident(workflow: Workflow) -> UUID:
@@ -65,7 +65,7 @@ async def test_an_acknowledgement_is_told_of_once_and_another_one_again(
 
 async def test_an_incident_that_opens_again_is_nobodys_until_it_is_acknowledged_again(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     alerts: AlertStore,
     evaluate: Evaluate,
     project: Project,

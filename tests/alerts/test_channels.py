@@ -12,7 +12,7 @@ from standardwebhooks.webhooks import Webhook
 from meshmetrics.alerts.outbound import Guard
 from meshmetrics.alerts.sealing import Seal, new_secret
 from meshmetrics.alerts.store import AlertStore
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import Evaluate, make_channel, make_rule
 from tests.alerts.receiver import Receiver
 from tests.alerts.sending import SEAL, hook, notifier_of, notifying, sent, trouble
@@ -41,7 +41,7 @@ async def test_for_a_day_both_secrets_sign(
 
 async def test_slack_gets_blocks_in_which_nothing_is_a_mention(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     alerts: AlertStore,
     evaluate: Evaluate,
     receiver: Receiver,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.support import Workflow
 
 COUNT = "select successes, failures from meshmetrics.alert_count($1, $2, $3)"
@@ -16,7 +16,7 @@ COUNT = "select successes, failures from meshmetrics.alert_count($1, $2, $3)"
 
 @pytest.fixture
 async def finished(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> list[tuple[datetime, bool]]:
     """The runs of four days: the minute buckets of the first two are gone."""
     chance = random.Random(3)
@@ -42,7 +42,7 @@ async def finished(
 
 async def test_it_is_what_one_gets_by_counting(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     workflow: Workflow,
     finished: list[tuple[datetime, bool]],
 ) -> None:

@@ -23,7 +23,7 @@ from meshmetrics.alerts.channels.email import Smtp, send
 from meshmetrics.alerts.notifier import LEASE_SECONDS
 from meshmetrics.alerts.outbound import TIMEOUT_SECONDS, Guard
 from meshmetrics.alerts.store import AlertStore
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import Evaluate, make_channel, make_rule
 from tests.alerts.sending import SEAL, notifier_of, notifying, sent, tried, trouble
 from tests.support import Project, Workflow, eventually
@@ -41,7 +41,7 @@ class Mailbox(Message):
 @pytest.mark.parametrize("scheme", ["smtp", "smtps"])
 async def test_mail_goes_by_tls_as_text_and_html(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     alerts: AlertStore,
     evaluate: Evaluate,
     project: Project,
@@ -90,7 +90,7 @@ class Slow(Mailbox):
 
 async def test_a_server_that_is_slow_at_each_step_is_given_up_in_time(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     alerts: AlertStore,
     evaluate: Evaluate,
     project: Project,

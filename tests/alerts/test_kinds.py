@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import Evaluate, finish, make_rule, states
 from tests.support import Project, Workflow, finish_run, insert_run, resume_run
 
@@ -23,7 +23,7 @@ class Place:
     """A workflow with one rule on it, a minute passing with every step."""
 
     owner: asyncpg.Connection
-    store: Store
+    store: CountingStore
     evaluate: Evaluate
     workflow: Workflow
     now: datetime = NOW
@@ -53,7 +53,9 @@ class Place:
 
 
 @pytest.fixture
-def place(owner: asyncpg.Connection, store: Store, evaluate: Evaluate, workflow: Workflow) -> Place:
+def place(
+    owner: asyncpg.Connection, store: CountingStore, evaluate: Evaluate, workflow: Workflow
+) -> Place:
     return Place(owner, store, evaluate, workflow)
 
 

@@ -9,7 +9,7 @@ import asyncpg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import Evaluate, make_channel, make_rule
 from tests.alerts.plain import Alert, Rule, Run, columns
 from tests.support import insert_run, make_project, make_workflow
@@ -39,7 +39,11 @@ RULES = st.builds(
 )
 @given(rule=RULES, steps=STEPS)
 async def test_rules_move_as_the_plain_model_says(
-    owner: asyncpg.Connection, store: Store, evaluate: Evaluate, rule: Rule, steps: list[Any]
+    owner: asyncpg.Connection,
+    store: CountingStore,
+    evaluate: Evaluate,
+    rule: Rule,
+    steps: list[Any],
 ) -> None:
     project = await make_project(owner)
     workflow = await make_workflow(owner, project)

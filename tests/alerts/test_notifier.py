@@ -12,7 +12,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from meshmetrics.alerts.sealing import new_secret
 from meshmetrics.alerts.store import AlertStore
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import Evaluate, make_rule
 from tests.alerts.receiver import Receiver
 from tests.alerts.sending import (
@@ -31,7 +31,7 @@ from tests.support import Project, Workflow, eventually
 
 async def test_an_incident_is_delivered_once_signed_and_with_all_that_is_known(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     alerts: AlertStore,
     evaluate: Evaluate,
     receiver: Receiver,
@@ -65,7 +65,7 @@ async def test_an_incident_is_delivered_once_signed_and_with_all_that_is_known(
 
 async def test_a_slow_receiver_does_not_hold_up_the_others(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     alerts: AlertStore,
     evaluate: Evaluate,
     receiver: Receiver,
@@ -93,7 +93,7 @@ async def test_a_slow_receiver_does_not_hold_up_the_others(
 
 async def test_one_who_died_while_sending_is_followed_by_another_under_the_same_id(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     alerts: AlertStore,
     evaluate: Evaluate,
     receiver: Receiver,

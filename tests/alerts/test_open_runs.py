@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from meshmetrics.alerts.wording import lines
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import Evaluate, make_rule, states
 from tests.sql.test_open_runs import event, settle
 from tests.support import Project, Workflow, finish_run, insert_run, make_project, make_workflow
@@ -24,7 +24,7 @@ async def cause_and_end(owner: asyncpg.Connection) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in rows]
 
 
-async def kinds(store: Store, evaluate: Evaluate) -> list[str]:
+async def kinds(store: CountingStore, evaluate: Evaluate) -> list[str]:
     """What a round tells of after a look through the open runs."""
     await store.count_open_runs()
     return [notice["kind"] for notice in await evaluate()]
@@ -32,7 +32,7 @@ async def kinds(store: Store, evaluate: Evaluate) -> list[str]:
 
 async def test_one_overdue_run_opens_a_rule_and_its_end_closes_it(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     evaluate: Evaluate,
     project: Project,
     workflow: Workflow,
@@ -62,7 +62,7 @@ async def test_one_overdue_run_opens_a_rule_and_its_end_closes_it(
 
 async def test_as_many_overdue_runs_as_are_allowed_open_nothing(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     evaluate: Evaluate,
     project: Project,
     workflow: Workflow,
@@ -75,7 +75,11 @@ async def test_as_many_overdue_runs_as_are_allowed_open_nothing(
 
 @pytest.mark.parametrize("scope", ["workflow", "project"])
 async def test_the_age_of_the_oldest_open_run_opens_a_rule_and_closes_it(
-    owner: asyncpg.Connection, store: Store, evaluate: Evaluate, project: Project, scope: str
+    owner: asyncpg.Connection,
+    store: CountingStore,
+    evaluate: Evaluate,
+    project: Project,
+    scope: str,
 ) -> None:
     # Never published and without a finished run: it has nothing but open runs.
     flow = await make_workflow(owner, project, "new")
@@ -99,7 +103,7 @@ async def test_the_age_of_the_oldest_open_run_opens_a_rule_and_closes_it(
 
 async def test_open_runs_of_another_tenant_break_no_rule(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     evaluate: Evaluate,
     project: Project,
     workflow: Workflow,
@@ -114,7 +118,7 @@ async def test_open_runs_of_another_tenant_break_no_rule(
 
 async def test_an_abandoned_run_opens_an_incident_that_is_corrected_when_it_goes_on_and_succeeds(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     evaluate: Evaluate,
     project: Project,
     workflow: Workflow,

@@ -11,7 +11,7 @@ from aiohttp import web
 from meshmetrics.alerts.channels.webhook import retry_after
 from meshmetrics.alerts.notifier import RETRIES, retry_in
 from meshmetrics.alerts.store import AlertStore
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import Evaluate, make_rule
 from tests.alerts.receiver import Receiver
 from tests.alerts.sending import hook, notifier_of, notifying, sent, tried, trouble
@@ -31,7 +31,7 @@ from tests.support import Project, Workflow, eventually
 )
 async def test_a_failure_is_tried_again_later_and_says_why(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     alerts: AlertStore,
     evaluate: Evaluate,
     receiver: Receiver,
@@ -63,7 +63,7 @@ async def test_a_failure_is_tried_again_later_and_says_why(
 
 async def test_410_switches_the_channel_off(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     alerts: AlertStore,
     evaluate: Evaluate,
     receiver: Receiver,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import Evaluate, finish, make_channel, make_rule, states
 from tests.conftest import Connect
 from tests.support import (
@@ -38,7 +38,7 @@ async def test_the_interval_is_wilsons(
 
 async def test_a_run_created_before_the_last_look_that_failed_after_it_is_seen(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     evaluate: Evaluate,
     project: Project,
     workflow: Workflow,
@@ -54,7 +54,7 @@ async def test_a_run_created_before_the_last_look_that_failed_after_it_is_seen(
 
 async def test_an_outcome_corrected_later_closes_the_incident_as_corrected(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     evaluate: Evaluate,
     project: Project,
     workflow: Workflow,
@@ -76,7 +76,7 @@ async def test_an_outcome_corrected_later_closes_the_incident_as_corrected(
 
 async def test_screens_see_what_channels_are_not_told_of(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     evaluate: Evaluate,
     project: Project,
     workflow: Workflow,
@@ -94,7 +94,7 @@ async def test_screens_see_what_channels_are_not_told_of(
 
 async def test_silence_is_a_signal_and_ends_with_a_run_of_any_outcome(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     evaluate: Evaluate,
     project: Project,
     workflow: Workflow,
@@ -112,7 +112,7 @@ async def test_silence_is_a_signal_and_ends_with_a_run_of_any_outcome(
 
 async def test_a_count_of_failures_opens_above_its_threshold_and_closes_at_half(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     evaluate: Evaluate,
     project: Project,
     workflow: Workflow,
@@ -131,7 +131,7 @@ async def test_a_count_of_failures_opens_above_its_threshold_and_closes_at_half(
 
 async def test_a_fix_can_be_told_of_too(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     evaluate: Evaluate,
     project: Project,
     workflow: Workflow,
@@ -145,7 +145,7 @@ async def test_a_fix_can_be_told_of_too(
 
 
 async def test_all_workflows_of_a_project_can_be_looked_at_together(
-    owner: asyncpg.Connection, store: Store, evaluate: Evaluate, project: Project
+    owner: asyncpg.Connection, store: CountingStore, evaluate: Evaluate, project: Project
 ) -> None:
     flows = [await make_workflow(owner, project, f"flow-{n}") for n in range(3)]
     together = await make_rule(owner, project, scope="project")
@@ -158,7 +158,7 @@ async def test_all_workflows_of_a_project_can_be_looked_at_together(
 
 async def test_all_versions_of_a_workflow_are_one_and_the_guilty_one_is_named(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     evaluate: Evaluate,
     project: Project,
     workflow: Workflow,
@@ -174,7 +174,7 @@ async def test_all_versions_of_a_workflow_are_one_and_the_guilty_one_is_named(
 
 async def test_while_silenced_incidents_go_on_and_notices_are_kept_back(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     evaluate: Evaluate,
     project: Project,
     workflow: Workflow,
@@ -189,7 +189,7 @@ async def test_while_silenced_incidents_go_on_and_notices_are_kept_back(
 
 async def test_a_rule_switched_off_ends_its_incidents(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     evaluate: Evaluate,
     project: Project,
     workflow: Workflow,
@@ -207,7 +207,7 @@ async def test_a_rule_switched_off_ends_its_incidents(
 
 async def test_only_channels_of_the_rules_project_are_told_whatever_the_rule_names(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     evaluate: Evaluate,
     project: Project,
     workflow: Workflow,
@@ -224,7 +224,7 @@ async def test_only_channels_of_the_rules_project_are_told_whatever_the_rule_nam
 
 async def test_many_evaluators_at_once_make_one_transition(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     connect: Connect,
     worker_dsn: str,
     project: Project,
@@ -246,7 +246,7 @@ async def test_many_evaluators_at_once_make_one_transition(
 
 async def test_a_round_makes_neither_engine_nor_counting_nor_a_deletion_wait(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     connect: Connect,
     owner_dsn: str,
     worker: asyncpg.Connection,
@@ -274,7 +274,7 @@ async def test_a_round_makes_neither_engine_nor_counting_nor_a_deletion_wait(
 
 async def test_a_round_waits_for_no_deletion_and_no_counting(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     connect: Connect,
     owner_dsn: str,
     evaluate: Evaluate,

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import Evaluate, make_rule
 from tests.alerts.plain import BEGINNING, Alert, Rule, Run, columns
 from tests.support import Project, make_workflow
@@ -108,7 +108,7 @@ def test_closing_after_five_successes_reopens_and_reopens_and_the_defaults_do_no
 
 
 async def test_the_daemons_own_rounds_open_and_close_as_simulated_run_for_run(
-    owner: asyncpg.Connection, store: Store, evaluate: Evaluate, project: Project
+    owner: asyncpg.Connection, store: CountingStore, evaluate: Evaluate, project: Project
 ) -> None:
     """The column of two runs a day through the SQL: all worlds together, the runs of each at the
     same times, a round after each. So what the plain model says of the table, the SQL says too."""

@@ -7,7 +7,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import Evaluate, finish, make_channel, make_rule
 from tests.alerts.test_rounds import NOW
 from tests.support import Project, Workflow, acting_as, make_project
@@ -25,7 +25,7 @@ async def stranger(owner: asyncpg.Connection) -> Project:
 @pytest.fixture
 async def everything(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     evaluate: Evaluate,
     project: Project,
     workflow: Workflow,

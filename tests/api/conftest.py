@@ -23,11 +23,11 @@ from meshmetrics.api.http.cursors import Cursors
 from meshmetrics.api.http.dependencies import MetricsApi
 from meshmetrics.api.http.limits import CallerBudget
 from meshmetrics.api.server import Readiness, create_app
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.devstack.realtime.tokens import mint
 from meshmetrics.runtime.telemetry import Telemetry
 from tests.support import Project, Workflow, insert_run, make_project, make_workflow
-from tests.support.databases import VERSIONS, Database
+from tests.support.databases import VERSIONS, DatabaseClone
 
 SECRET = "the secret of the project that the tests are about"
 API_LOGIN = "meshmetrics_test_api"
@@ -80,7 +80,7 @@ class ApiOptions:
     metrics_token: str | None = None
 
 
-async def api_login(database: Database) -> str:
+async def api_login(database: DatabaseClone) -> str:
     """The DSN of a role that can become `authenticated`, and can do nothing by itself."""
     connection = await asyncpg.connect(database.owner_dsn)
     try:
@@ -99,7 +99,7 @@ def options() -> ApiOptions:
 
 
 @pytest.fixture
-async def service(database: Database, options: ApiOptions) -> AsyncIterator[Service]:
+async def service(database: DatabaseClone, options: ApiOptions) -> AsyncIterator[Service]:
     """The application, called in this process."""
     telemetry = Telemetry()
     async with asyncpg.create_pool(await api_login(database), min_size=0, max_size=4) as pool:
@@ -131,7 +131,7 @@ Counted = Callable[..., Awaitable[None]]
 
 
 @pytest.fixture
-def count(owner: asyncpg.Connection, store: Store) -> Counted:
+def count(owner: asyncpg.Connection, store: CountingStore) -> Counted:
     """Inserts runs that finished at a time (or some minutes ago) and counts them."""
 
     async def count_some(

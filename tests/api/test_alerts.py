@@ -10,7 +10,7 @@ import asyncpg
 import httpx
 import pytest
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.api.conftest import Counted, signed
 from tests.support import Project, Workflow, insert_run
 
@@ -299,7 +299,7 @@ async def test_another_tenant_can_neither_read_nor_use_nor_guess(
     headers: dict[str, str],
     owner: asyncpg.Connection,
     worker: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     count: Counted,
     project: Project,
     workflow: Workflow,

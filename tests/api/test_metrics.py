@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from meshmetrics.api.metrics import routes as metrics
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.api.conftest import Counted, Service, signed
 from tests.support import Project, Workflow, insert_run, make_project, make_workflow
 
@@ -80,7 +80,7 @@ async def test_a_workflow_without_runs_has_no_rate_and_every_bucket(
 
 async def test_open_overdue_and_abandoned_runs_are_in_every_answer(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     client: httpx.AsyncClient,
     project: Project,
     stranger: Project,

@@ -29,7 +29,8 @@ from meshmetrics.api.http.cursors import Cursors
 from meshmetrics.api.http.dependencies import MetricsApi
 from meshmetrics.api.http.limits import CallerBudget
 from meshmetrics.api.server import HttpServer, Readiness, create_app
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
+from meshmetrics.database.store import Database
 from meshmetrics.runtime.telemetry import Telemetry
 from tests.api.conftest import SEAL, SECRET, api_login, signed
 from tests.api.test_openapi import COMMITTED
@@ -114,7 +115,7 @@ async def application(servers: Servers, version: int) -> AsyncIterator[Running]:
             runs = [await insert_run(connection, workflow) for _ in range(5)]
             for run in runs:
                 await finish_run(connection, run, "failed")
-        await Store(owner).count_runs(runs)
+        await CountingStore(Database(owner)).count_runs(runs)
         api = MetricsApi(
             Authenticator(SECRET, None),
             Reader(pool, statement_timeout=5),

@@ -9,7 +9,7 @@ import asyncpg
 import httpx
 import pytest
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.api.conftest import Counted, Service, signed
 from tests.sql.test_open_runs import event, old_run, settle
 from tests.support import Project, Workflow, insert_run, make_project, make_workflow
@@ -61,7 +61,7 @@ async def test_the_last_outcomes_are_those_of_all_versions_the_newest_first(
 async def test_a_failure_that_is_an_abandoned_run_is_marked_until_the_run_goes_on(
     client: httpx.AsyncClient,
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     project: Project,
     workflow: Workflow,
     count: Counted,

@@ -19,7 +19,7 @@ from meshmetrics.api.http.tenant_check import (
 from tests.api.conftest import Service, api_login
 from tests.daemon.conftest import LOSE_PUBLIC
 from tests.support import Workflow
-from tests.support.databases import Database
+from tests.support.databases import DatabaseClone
 
 
 class Clocked:
@@ -80,7 +80,7 @@ async def test_the_probe_reads_as_a_tenant_and_fails_where_a_tenant_would(
         await reader.probe()
 
 
-async def test_the_probe_tells_a_login_that_cannot_become_a_tenant(database: Database) -> None:
+async def test_the_probe_tells_a_login_that_cannot_become_a_tenant(database: DatabaseClone) -> None:
     async with asyncpg.create_pool(database.worker_dsn, min_size=0, max_size=1) as pool:
         with pytest.raises(NoTenantError):
             await Reader(pool, statement_timeout=5).probe()

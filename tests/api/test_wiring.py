@@ -12,13 +12,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from meshmetrics.api.server import Readiness, create_app
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.daemon.rest_api import metrics_api
+from meshmetrics.database.store import Database
 from meshmetrics.runtime.telemetry import Telemetry
 from meshmetrics.settings.fields import Settings
 from tests.api.conftest import SECRET, Counted, signed
 from tests.support import Project, Workflow
-from tests.support.databases import Database
+from tests.support.databases import DatabaseClone
 from tests.support.pgbouncer import pgbouncer
 
 SUMMARY = "/api/metrics/workflows/summary"
@@ -56,7 +57,7 @@ async def daemon_login(owner: asyncpg.Connection) -> AsyncIterator[str]:
 
 
 async def test_one_login_counts_and_serves(
-    database: Database,
+    database: DatabaseClone,
     daemon_login: str,
     project: Project,
     workflow: Workflow,
@@ -66,7 +67,7 @@ async def test_one_login_counts_and_serves(
     await count(workflow, failed=2)
     dsn = database.dsn(daemon_login)
     async with asyncpg.create_pool(dsn, min_size=0, max_size=1) as pool:
-        assert (await Store(pool).count_runs([uuid4()])).runs == 0
+        assert (await CountingStore(Database(pool)).count_runs([uuid4()])).runs == 0
     async with wired(dsn) as client:
         mine = await client.get(SUMMARY, headers=signed(project.owner))
         assert mine.json()["period"]["failure_count"] == 2
@@ -75,7 +76,7 @@ async def test_one_login_counts_and_serves(
 
 
 async def test_reading_works_behind_a_transaction_pooler(
-    database: Database,
+    database: DatabaseClone,
     daemon_login: str,
     project: Project,
     workflow: Workflow,
@@ -95,7 +96,7 @@ async def test_reading_works_behind_a_transaction_pooler(
 
 
 async def test_a_login_that_cannot_become_the_caller_tells_nothing(
-    database: Database, project: Project, workflow: Workflow, count: Counted
+    database: DatabaseClone, project: Project, workflow: Workflow, count: Counted
 ) -> None:
     await count(workflow, failed=2)
     with capture_logs() as lines:
@@ -107,7 +108,7 @@ async def test_a_login_that_cannot_become_the_caller_tells_nothing(
     assert "authenticated" in str(line["exc_info"])
 
 
-async def test_the_settings_limits_hold(database: Database, daemon_login: str) -> None:
+async def test_the_settings_limits_hold(database: DatabaseClone, daemon_login: str) -> None:
     user = uuid4()
     async with wired(
         database.dsn(daemon_login), api_burst=2, api_requests_per_second=0.1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -10,9 +9,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from meshmetrics.auditing.auditor import Auditor
+from meshmetrics.auditing.model import AuditRecord, Slice, SliceDifference
 from meshmetrics.auditing.store import AuditStore
 from meshmetrics.counting.counter import Counter
-from meshmetrics.counting.model import AuditRecord, Slice, SliceDifference
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.runtime.telemetry import Telemetry
 from meshmetrics.stream.inbox import Inbox
 from tests.support import Workflow, eventually, insert_run
@@ -20,23 +20,18 @@ from tests.support.counting import Published, all_counted, working
 
 
 @pytest.fixture
-async def audits(worker_dsn: str) -> AsyncIterator[AuditStore]:
-    pool = await asyncpg.create_pool(worker_dsn, min_size=0, max_size=5)
-    yield AuditStore(pool)
-    pool.terminate()
+def auditor(
+    store: CountingStore, audits: AuditStore, published: Published, telemetry: Telemetry
+) -> Auditor:
+    counter = Counter(store, Inbox(10), published, telemetry)
+    return Auditor(store, audits, counter, telemetry, interval=0.1, batch=5, second_look=0.05)
 
 
 @pytest.fixture
-def auditor(audits: AuditStore, published: Published, telemetry: Telemetry) -> Auditor:
-    counter = Counter(audits, Inbox(10), published, telemetry)
-    return Auditor(audits, counter, telemetry, interval=0.1, batch=5, second_look=0.05)
-
-
-@pytest.fixture
-async def past(owner: asyncpg.Connection, workflow: Workflow, audits: AuditStore) -> None:
+async def past(owner: asyncpg.Connection, workflow: Workflow, store: CountingStore) -> None:
     """Twelve runs of the last days, counted, and all walks past them."""
     at = datetime.now(UTC)
-    await audits.count_runs(
+    await store.count_runs(
         [
             await insert_run(owner, workflow, "failed", finished_at=at - timedelta(hours=9 * n))
             for n in range(12)
@@ -75,7 +70,7 @@ async def cycled(audits: AuditStore, times: int = 1) -> AuditRecord:
 async def test_a_whole_system_is_found_whole_and_it_is_noted_when(
     auditor: Auditor, audits: AuditStore, telemetry: Telemetry
 ) -> None:
-    before = await audits.now()
+    before = await audits.database.now()
     with capture_logs() as logged:
         async with working(auditor):
             record = await cycled(audits)
@@ -113,6 +108,7 @@ async def test_a_run_that_nothing_else_found_is_counted_and_told(
 
 @pytest.mark.usefixtures("past")
 async def test_a_run_that_is_counted_before_the_second_look_is_no_drift(
+    store: CountingStore,
     audits: AuditStore,
     published: Published,
     telemetry: Telemetry,
@@ -121,12 +117,12 @@ async def test_a_run_that_is_counted_before_the_second_look_is_no_drift(
 ) -> None:
     run = await insert_run(owner, workflow, "failed", finished_at=datetime.now(UTC))
     await pass_by(owner)
-    counter = Counter(audits, Inbox(10), published, telemetry)
-    auditor = Auditor(audits, counter, telemetry, interval=0.1, batch=5, second_look=0.05)
+    counter = Counter(store, Inbox(10), published, telemetry)
+    auditor = Auditor(store, audits, counter, telemetry, interval=0.1, batch=5, second_look=0.05)
     look = auditor._look_again
 
     async def counted_meanwhile(*arguments: object) -> bool:
-        await audits.count_runs([run])
+        await store.count_runs([run])
         return await look(*arguments)  # type: ignore[arg-type]
 
     auditor._look_again = counted_meanwhile  # type: ignore[method-assign, assignment]
@@ -150,7 +146,7 @@ async def test_buckets_and_counters_that_are_wrong_are_told_and_left_for_somebod
     assert (record.buckets_wrong, record.counters_wrong) == (len(wrong["bucket"]), 1)
     assert value(telemetry, "drift", kind="bucket") == len(wrong["bucket"])
     lines = [line for line in logged if line["event"] == "audit.drift"]
-    assert "meshmetrics verify --repair" in lines[0]["mend"]
+    assert "meshmetrics verify --repair" in lines[0]["remedy"]
     assert await audits.audit() != ()
 
 
@@ -177,11 +173,11 @@ async def test_what_a_cycle_found_stands_until_the_next_one_is_through(
 
 @pytest.mark.usefixtures("past")
 async def test_a_daemon_goes_on_with_the_rhythm_and_the_findings_of_the_one_before(
-    audits: AuditStore, published: Published, telemetry: Telemetry
+    store: CountingStore, audits: AuditStore, published: Published, telemetry: Telemetry
 ) -> None:
-    await audits.record_audit("cycle", AuditRecord(await audits.now(), 1, 2, 3, 4))
-    counter = Counter(audits, Inbox(10), published, telemetry)
-    auditor = Auditor(audits, counter, telemetry, interval=3600, batch=5)
+    await audits.record_audit("cycle", AuditRecord(await audits.database.now(), 1, 2, 3, 4))
+    counter = Counter(store, Inbox(10), published, telemetry)
+    auditor = Auditor(store, audits, counter, telemetry, interval=3600, batch=5)
     async with working(auditor):
         await eventually(lambda: value(telemetry, "drift", kind="counter") == 3)
         assert value(telemetry, "set_aside_runs") == 4
@@ -191,7 +187,11 @@ async def test_a_daemon_goes_on_with_the_rhythm_and_the_findings_of_the_one_befo
 
 
 async def test_nothing_is_audited_while_the_back_fill_is_under_way(
-    auditor: Auditor, audits: AuditStore, owner: asyncpg.Connection, workflow: Workflow
+    auditor: Auditor,
+    store: CountingStore,
+    audits: AuditStore,
+    owner: asyncpg.Connection,
+    workflow: Workflow,
 ) -> None:
     await insert_run(owner, workflow, "failed", finished_at=datetime.now(UTC))
     await owner.execute(
@@ -199,14 +199,14 @@ async def test_nothing_is_audited_while_the_back_fill_is_under_way(
         " where name = 'sweep'"
     )
     looks = 0
-    read = audits.read_checkpoint
+    read = store.read_checkpoint
 
     async def read_checkpoint(name: str) -> object:
         nonlocal looks
         looks += name == "backfill"
         return await read(name)
 
-    audits.read_checkpoint = read_checkpoint  # type: ignore[method-assign, assignment]
+    store.read_checkpoint = read_checkpoint  # type: ignore[method-assign, assignment]
     async with working(auditor):
         await eventually(lambda: looks >= 3)
         assert await audits.last_audit("cycle") is None

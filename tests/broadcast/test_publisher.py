@@ -17,7 +17,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from meshmetrics.broadcast.publisher import Publisher, Sent
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.runtime.telemetry import Telemetry
 from tests.broadcast.changes import change, delta
 from tests.support import eventually, insert_run, make_project, make_workflow
@@ -63,7 +63,7 @@ class Realtime:
         return [one["project_id"] for one in self.messages]
 
 
-class NoStore(Store):
+class NoStore(CountingStore):
     def __init__(self) -> None:
         pass
 
@@ -73,7 +73,7 @@ Publish = Callable[..., None]
 
 @asynccontextmanager
 async def publishing(
-    realtime: Realtime, store: Store | None = None, **options: Any
+    realtime: Realtime, store: CountingStore | None = None, **options: Any
 ) -> AsyncIterator[Publisher]:
     async with httpx.AsyncClient(transport=httpx.MockTransport(realtime)) as client:
         publisher = Publisher(
@@ -251,7 +251,7 @@ async def test_whoever_watches_is_told_what_was_sent_and_how_long_it_took() -> N
 
 
 async def test_what_was_counted_shortly_before_a_crash_is_sent_again_on_start(
-    store: Store, owner: asyncpg.Connection
+    store: CountingStore, owner: asyncpg.Connection
 ) -> None:
     workflow = await make_workflow(owner, await make_project(owner))
     run = await insert_run(owner, workflow, "succeeded")
@@ -264,7 +264,9 @@ async def test_what_was_counted_shortly_before_a_crash_is_sent_again_on_start(
     assert (sent["success_count"], sent["base_revision"], sent["deltas"]) == (1, 1, [])
 
 
-async def test_nothing_old_is_sent_again_on_start(store: Store, owner: asyncpg.Connection) -> None:
+async def test_nothing_old_is_sent_again_on_start(
+    store: CountingStore, owner: asyncpg.Connection
+) -> None:
     workflow = await make_workflow(owner, await make_project(owner))
     await store.count_runs([await insert_run(owner, workflow, "succeeded")])
     realtime = Realtime()

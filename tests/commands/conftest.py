@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
-from meshmetrics.auditing.store import AuditStore
 from tests.daemon.conftest import World, login, realtime, world
 from tests.daemon.process import environment
 
@@ -59,10 +57,3 @@ async def command(world: World, tmp_path: Path) -> Command:
         return result
 
     return run
-
-
-@pytest.fixture
-async def audits(worker_dsn: str) -> AsyncIterator[AuditStore]:
-    pool = await asyncpg.create_pool(worker_dsn, min_size=0, max_size=5)
-    yield AuditStore(pool)
-    pool.terminate()

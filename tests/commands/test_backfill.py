@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from meshmetrics.auditing.store import AuditStore
 from meshmetrics.commands.backfill import backfill
+from meshmetrics.counting.store import CountingStore
 from tests.commands.conftest import ROOT, Command
 from tests.conftest import Connect
 from tests.daemon.conftest import World
@@ -50,12 +50,12 @@ async def done(owner: asyncpg.Connection) -> bool:
 
 
 async def test_it_tells_how_many_are_left_and_how_far_it_is(
-    world: World, audits: AuditStore
+    world: World, store: CountingStore
 ) -> None:
     totals: list[int] = []
     scanned: list[int] = []
     ended = await backfill(
-        audits,
+        store,
         world.settings(backfill_batch=500),
         asyncio.Event(),
         on_start=totals.append,
@@ -68,26 +68,26 @@ async def test_it_tells_how_many_are_left_and_how_far_it_is(
     assert await done(world.owner)
 
 
-async def test_it_goes_on_where_it_was_stopped(world: World, audits: AuditStore) -> None:
+async def test_it_goes_on_where_it_was_stopped(world: World, store: CountingStore) -> None:
     stop = asyncio.Event()
     settings = world.settings(backfill_batch=500)
-    first = await backfill(audits, settings, stop, on_progress=lambda _: stop.set())
+    first = await backfill(store, settings, stop, on_progress=lambda _: stop.set())
     assert not first.done
     totals: list[int] = []
-    second = await backfill(audits, settings, asyncio.Event(), on_start=totals.append)
+    second = await backfill(store, settings, asyncio.Event(), on_start=totals.append)
     assert second.done
     assert first.scanned + second.scanned == RUNS
     assert totals[0] < RUNS
     await world.counted()
 
 
-async def test_several_share_the_work(world: World, audits: AuditStore) -> None:
+async def test_several_share_the_work(world: World, store: CountingStore) -> None:
     """Two by hand, and the daemon's own: together they look at little more than there is."""
     settings = world.settings(backfill_batch=100)
     async with world.running(backfill_batch=100) as running:
         both = await asyncio.gather(
-            backfill(audits, settings, asyncio.Event()),
-            backfill(audits, settings, asyncio.Event()),
+            backfill(store, settings, asyncio.Event()),
+            backfill(store, settings, asyncio.Event()),
         )
         assert [ended.done for ended in both] == [True, True]
         await eventually(lambda: running.value("backfill_done") == 1)
@@ -106,7 +106,7 @@ async def test_the_command_counts_all_and_then_has_nothing_to_do(
 
 
 async def test_the_command_stops_at_ctrl_c_and_says_how_to_go_on(
-    world: World, audits: AuditStore
+    world: World, store: CountingStore
 ) -> None:
     """The counting lock is held meanwhile, so that it cannot be done before."""
     await world.owner.execute("begin; select meshmetrics.counting_lock()")
@@ -125,7 +125,7 @@ async def test_the_command_stops_at_ctrl_c_and_says_how_to_go_on(
             process.kill()
     assert process.returncode == 1
     assert b"run it again to go on from here" in out
-    assert (await backfill(audits, world.settings(), asyncio.Event())).done
+    assert (await backfill(store, world.settings(), asyncio.Event())).done
     await world.counted()
 
 
@@ -144,13 +144,13 @@ async def unsighted(world: World) -> AsyncIterator[str]:
 
 
 async def test_it_says_what_it_waits_for_until_when_and_what_ends_the_wait(
-    world: World, audits: AuditStore, unsighted: str
+    world: World, store: CountingStore, unsighted: str
 ) -> None:
     said: asyncio.Queue[str] = asyncio.Queue()
     with capture_logs() as lines:
         working = asyncio.create_task(
             backfill(
-                audits,
+                store,
                 world.settings(sweep_overlap=600),
                 asyncio.Event(),
                 on_wait=said.put_nowait,
@@ -158,7 +158,7 @@ async def test_it_says_what_it_waits_for_until_when_and_what_ends_the_wait(
         )
         text = await asyncio.wait_for(said.get(), 30)
         assert not working.done()
-        installed = (await audits.read_checkpoint("sweep")).position.updated_at
+        installed = (await store.read_checkpoint("sweep")).position.updated_at
         ends = installed + timedelta(seconds=600)
         assert text.startswith(f"waiting until {ends:%Y-%m-%d %H:%M:%S} UTC: ")
         assert f"grant pg_read_all_stats to {unsighted};" in text
@@ -172,7 +172,7 @@ async def test_it_says_what_it_waits_for_until_when_and_what_ends_the_wait(
 
 
 async def test_it_says_which_transaction_it_waits_for(
-    world: World, audits: AuditStore, connect: Connect
+    world: World, store: CountingStore, connect: Connect
 ) -> None:
     await world.owner.execute(
         "update meshmetrics.checkpoint set updated_at = now() + interval '1 minute'"
@@ -188,7 +188,7 @@ async def test_it_says_which_transaction_it_waits_for(
 
     async with engine.transaction():
         began = await engine.fetchval("select now()")
-        ended = await backfill(audits, world.settings(), stop, on_wait=wait)
+        ended = await backfill(store, world.settings(), stop, on_wait=wait)
     assert not ended.done
     assert said == [
         f"waiting: a transaction that began at {began:%Y-%m-%d %H:%M:%S} UTC is open, and may still"

@@ -10,7 +10,7 @@ from meshmetrics.devstack.realtime import RealtimeServer, Timing
 from tests.commands.conftest import Command
 from tests.daemon.conftest import JWT_SECRET, KEY, World
 from tests.daemon.process import environment
-from tests.support.databases import Database
+from tests.support.databases import DatabaseClone
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ async def test_what_was_broken_in_the_database_is_named(world: World, name: str,
     await world.owner.execute(harm)
     check = await looked_at(name)
     assert check.state == "wrong"
-    assert check.mend
+    assert check.fix
 
 
 async def test_functions_of_a_newer_meshmetrics_are_no_fault(world: World) -> None:
@@ -100,22 +100,22 @@ async def test_a_role_without_the_daemons_rights_is_named(
         assert "count_runs" in check.text
         await world.owner.execute(f"revoke all on schema meshmetrics from {role}")
         check = await looked_at("database")
-        assert "member of meshmetrics_worker" in check.mend
+        assert "member of meshmetrics_worker" in check.fix
     finally:
         await world.owner.execute(f"drop owned by {role}; drop role {role}")
 
 
 async def test_a_database_that_is_not_migrated_or_not_there_is_named(
-    world: World, source_database: Database, monkeypatch: pytest.MonkeyPatch
+    world: World, source_database: DatabaseClone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", source_database.owner_dsn)
-    assert (await looked_at("database")).mend == "run `meshmetrics migrate`"
+    assert (await looked_at("database")).fix == "run `meshmetrics migrate`"
     monkeypatch.setenv("DATABASE_URL", world.database.server.dsn("nosuchdatabase"))
-    assert "DATABASE_URL" in (await looked_at("database")).mend
+    assert "DATABASE_URL" in (await looked_at("database")).fix
 
 
 async def test_before_the_first_migration_realtimes_own_reason_is_shown_and_no_key_is_blamed(
-    source_database: Database, monkeypatch: pytest.MonkeyPatch
+    source_database: DatabaseClone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = RealtimeServer(
         database_dsn=source_database.owner_dsn, jwt_secret=JWT_SECRET, timing=Timing.quick()
@@ -127,14 +127,14 @@ async def test_before_the_first_migration_realtimes_own_reason_is_shown_and_no_k
         checks = {check.name: check for check in await examine()}
     finally:
         await server.stop()
-    assert "meshmetrics migrate" in checks["database"].mend
+    assert "meshmetrics migrate" in checks["database"].fix
     stream = checks["realtime"]
     assert stream.state == "wrong"
     assert "Unable to subscribe to changes with given parameters" in stream.text
     assert "table: workflow_runs" in stream.text
-    assert "run `meshmetrics migrate`" in stream.mend
+    assert "run `meshmetrics migrate`" in stream.fix
     assert checks["broadcast"].state == "ok"  # so the keys are right
-    assert not [check for check in checks.values() if "SUPABASE_SECRET_KEY" in check.mend]
+    assert not [check for check in checks.values() if "SUPABASE_SECRET_KEY" in check.fix]
 
 
 async def test_of_several_keys_those_that_are_refused_are_named_by_their_place(
@@ -159,7 +159,7 @@ async def test_hidden_transactions_are_noted_with_the_grant_that_shows_them(worl
     try:
         check = await looked_at("long transactions")
         assert check.state == "note"
-        assert check.mend.startswith(f"grant pg_read_all_stats to {role};")
+        assert check.fix.startswith(f"grant pg_read_all_stats to {role};")
     finally:
         await world.owner.execute(f"reassign owned by {role} to postgres")
         await world.owner.execute(f"drop owned by {role}; drop role {role}")
@@ -209,7 +209,7 @@ async def test_a_foreign_key_is_named_and_not_told(
     monkeypatch.setenv("SUPABASE_SECRET_KEY", key)
     checks = await examine()
     assert {c.name: c.state for c in checks}["realtime"] == "wrong"
-    assert not [c for c in checks if key in c.text + c.mend]
+    assert not [c for c in checks if key in c.text + c.fix]
 
 
 async def test_the_command_says_all_that_and_ends_with_1_and_tells_no_secret(

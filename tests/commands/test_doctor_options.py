@@ -65,9 +65,9 @@ async def test_what_is_off_says_which_setting_switches_it_on(name: str) -> None:
     variable, setting = OPTIONS[name]
     off = await looked_at(name)
     assert (off.state, off.text) == ("note", "off")
-    assert f"set {variable} to" in off.mend
+    assert f"set {variable} to" in off.fix
     on = await looked_at(name, **setting)
-    assert (on.state, on.mend) == ("ok", "")
+    assert (on.state, on.fix) == ("ok", "")
 
 
 async def test_tokens_are_checked_by_published_keys_or_by_the_secret(
@@ -79,7 +79,7 @@ async def test_tokens_are_checked_by_published_keys_or_by_the_secret(
         "users' tokens are checked by 1 public keys of the project",
     )
     by_secret = await looked_at("token checking", supabase_jwt_secret=JWT_SECRET)
-    assert (by_secret.state, by_secret.mend) == ("ok", "")
+    assert (by_secret.state, by_secret.fix) == ("ok", "")
     assert "SUPABASE_JWT_SECRET" in by_secret.text
 
 
@@ -101,4 +101,4 @@ async def test_tokens_that_cannot_be_checked_are_wrong_where_users_sign_in(
     check = await looked_at("token checking", answer, supabase_publishable_key="sb_publishable_a")
     assert check.state == "wrong"
     assert said in check.text
-    assert "SUPABASE_JWT_SECRET" in check.mend
+    assert "SUPABASE_JWT_SECRET" in check.fix

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from meshmetrics.auditing.store import AuditStore
 from meshmetrics.commands.check import Check
 from meshmetrics.commands.doctor import examine
+from meshmetrics.counting.store import CountingStore
 from tests.commands.conftest import Command
 from tests.daemon.conftest import LOSE_PUBLIC, World
 from tests.daemon.process import environment
@@ -22,7 +22,7 @@ def settings(world: World, login: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def counted(world: World, audits: AuditStore) -> None:
+async def counted(world: World, store: CountingStore) -> None:
     """Two successes, a failure and a canceled run of one workflow, and one of another project."""
     stranger = await make_workflow(world.owner, await make_project(world.owner))
     runs = [await insert_run(world.owner, stranger)]
@@ -30,7 +30,7 @@ async def counted(world: World, audits: AuditStore) -> None:
     for status in ("succeeded", "succeeded", "failed", "canceled"):
         runs.append(await insert_run(world.owner, world.workflow))
         await finish_run(world.owner, runs[-1], status)
-    await audits.count_runs(runs)
+    await store.count_runs(runs)
 
 
 async def looked_at(name: str) -> Check:
@@ -41,16 +41,16 @@ async def test_the_owner_of_the_newest_run_reads_what_the_ledger_holds(
     world: World, counted: None
 ) -> None:
     check = await looked_at("tenants")
-    assert (check.state, check.mend) == ("ok", "")
+    assert (check.state, check.fix) == ("ok", "")
     assert str(world.workflow.project_id) in check.text
     assert "equals the ledger" in check.text
 
 
 async def test_deleted_runs_that_were_retired_are_no_difference(
-    world: World, audits: AuditStore, counted: None
+    world: World, store: CountingStore, counted: None
 ) -> None:
     await world.owner.execute("delete from public.workflow_runs where status = 'failed'")
-    assert (await audits.maintain(None, 1000)).retired_runs == 1
+    assert (await store.maintain(None, 1000)).retired_runs == 1
     assert (await looked_at("tenants")).state == "ok"
 
 
@@ -64,7 +64,7 @@ async def test_functions_without_public_in_their_path_are_named_with_what_the_da
     assert check["state"] == "wrong"
     for what in ("the summary", "reading one workflow", "the rule preview"):
         assert f'{what} fails (UndefinedTableError: relation "projects"' in check["text"]
-    assert "migrate --print" in check["mend"]
+    assert "migrate --print" in check["fix"]
 
 
 async def test_one_broken_function_is_named_alone(world: World, counted: None) -> None:
@@ -86,7 +86,7 @@ async def test_numbers_that_differ_from_the_ledger_are_named(world: World, count
     assert check.state == "wrong"
     assert "shows 7 succeeded, 1 failed, 1 canceled" in check.text
     assert "the ledger holds 2 succeeded, 1 failed, 1 canceled" in check.text
-    assert "verify" in check.mend
+    assert "verify" in check.fix
 
 
 async def test_a_workflow_that_its_owner_cannot_see_is_named(world: World, counted: None) -> None:

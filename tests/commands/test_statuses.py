@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import asyncpg
 
 from meshmetrics.auditing.store import AuditStore
+from meshmetrics.counting.store import CountingStore
 from tests.commands.conftest import Command
 from tests.daemon.conftest import World
 from tests.sql.plain import assert_counted
@@ -29,7 +30,7 @@ async def counts(owner: asyncpg.Connection) -> tuple[int, ...]:
 
 
 async def test_an_unknown_status_is_listed_and_counted_once_it_is_mapped(
-    world: World, command: Command, audits: AuditStore
+    world: World, command: Command, store: CountingStore
 ) -> None:
     await insert_ended(world, "timed_out", "timed_out", "succeeded")
     listed = await command("statuses")
@@ -44,7 +45,7 @@ async def test_an_unknown_status_is_listed_and_counted_once_it_is_mapped(
     assert (mapped.status, "2 runs changed" in mapped.out) == (0, True), mapped
     assert await counts(world.owner) == (0, 2, 0)
     assert (await command("statuses")).status == 0
-    assert await audits.unknown_statuses() == {}
+    assert await store.unknown_statuses() == {}
 
 
 async def test_what_is_not_there_is_named(world: World, command: Command) -> None:
@@ -58,15 +59,15 @@ async def test_what_is_not_there_is_named(world: World, command: Command) -> Non
 
 
 async def test_a_renamed_status_takes_nothing_out_and_is_exact_once_it_is_mapped(
-    world: World, command: Command, audits: AuditStore
+    world: World, command: Command, store: CountingStore, audits: AuditStore
 ) -> None:
     await insert_ended(world, "succeeded", "succeeded", "failed")
     ids = [row["id"] for row in await world.owner.fetch("select id from workflow_runs")]
-    await audits.count_runs(ids)
+    await store.count_runs(ids)
     await world.owner.execute(
         "update workflow_runs set status = 'completed' where status = 'succeeded'"
     )
-    assert (await audits.count_runs(ids)).runs == 0
+    assert (await store.count_runs(ids)).runs == 0
     assert await counts(world.owner) == (2, 1, 0)
     (account,) = await audits.account()
     assert (account.succeeded, account.failed, account.unaccounted) == (2, 1, 0)
@@ -79,10 +80,10 @@ async def test_a_renamed_status_takes_nothing_out_and_is_exact_once_it_is_mapped
 
 
 async def test_a_status_that_is_mapped_to_open_takes_its_runs_out(
-    world: World, command: Command, audits: AuditStore
+    world: World, command: Command, store: CountingStore
 ) -> None:
     await insert_ended(world, "canceled", "succeeded")
     ids = [row["id"] for row in await world.owner.fetch("select id from workflow_runs")]
-    await audits.count_runs(ids)
+    await store.count_runs(ids)
     assert (await command("statuses", "map", "canceled", "open")).status == 0
     assert await counts(world.owner) == (1, 0, 0)

@@ -10,11 +10,13 @@ import pytest
 from meshmetrics.auditing.store import AuditStore
 from meshmetrics.auditing.verify import verify
 from meshmetrics.commands import uninstall
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.database.migrate import migrate
 from meshmetrics.database.packaged_sql import MigrationError
+from meshmetrics.database.store import Database
 from tests.conftest import Connect
 from tests.support import eventually, finish_run, insert_run, make_project, make_workflow
-from tests.support.databases import Database, hand_over
+from tests.support.databases import DatabaseClone, hand_over
 
 OURS = """
 select 'relation ' || c.oid::regclass from pg_class c
@@ -34,7 +36,7 @@ select 'schema ' || nspname from pg_namespace where nspname = 'meshmetrics'
 
 
 async def test_nothing_of_ours_is_left_and_a_second_installation_is_exact(
-    source_database: Database, connect: Connect
+    source_database: DatabaseClone, connect: Connect
 ) -> None:
     dsn = await hand_over(source_database)
     owner = await connect(dsn)
@@ -46,7 +48,7 @@ async def test_nothing_of_ours_is_left_and_a_second_installation_is_exact(
         if status != "running":
             await finish_run(owner, run, status)
     async with asyncpg.create_pool(dsn, min_size=0) as pool:
-        await AuditStore(pool).count_runs(runs)
+        await CountingStore(Database(pool)).count_runs(runs)
 
     done = await uninstall.uninstall(dsn)
     assert "removed the schema meshmetrics" in done
@@ -57,14 +59,13 @@ async def test_nothing_of_ours_is_left_and_a_second_installation_is_exact(
 
     await migrate(dsn)
     async with asyncpg.create_pool(dsn, min_size=0) as pool:
-        store = AuditStore(pool)
-        await store.count_runs(runs)
-        report = await verify(store, patience=0)
+        await CountingStore(Database(pool)).count_runs(runs)
+        report = await verify(AuditStore(Database(pool)), patience=0)
     assert (report.drift, report.account.started, report.account.open) == (0, 3, 1)
 
 
 async def test_a_publication_that_had_the_table_before_keeps_it(
-    source_database: Database, connect: Connect
+    source_database: DatabaseClone, connect: Connect
 ) -> None:
     dsn = await hand_over(source_database)
     owner = await connect(dsn)
@@ -90,7 +91,7 @@ async def test_the_role_goes_once_no_database_of_the_server_uses_it(
     await migrate(own_postgres.dsn())
 
 
-async def test_a_daemon_at_work_keeps_everything(database: Database, connect: Connect) -> None:
+async def test_a_daemon_at_work_keeps_everything(database: DatabaseClone, connect: Connect) -> None:
     owner = await connect(database.owner_dsn)
     await owner.execute("select meshmetrics.take_lease(gen_random_uuid(), 'here', '1 minute')")
     with pytest.raises(MigrationError, match="the daemon here is at work: stop it first"):
@@ -98,7 +99,7 @@ async def test_a_daemon_at_work_keeps_everything(database: Database, connect: Co
 
 
 async def test_the_printed_script_does_the_same(
-    source_database: Database, connect: Connect
+    source_database: DatabaseClone, connect: Connect
 ) -> None:
     dsn = await hand_over(source_database)
     owner = await connect(dsn)
@@ -110,7 +111,7 @@ async def test_the_printed_script_does_the_same(
 
 
 async def test_what_the_operator_built_on_our_tables_is_named_and_nothing_is_removed(
-    database: Database, connect: Connect
+    database: DatabaseClone, connect: Connect
 ) -> None:
     owner = await connect(database.owner_dsn)
     await owner.execute("create view public.my_rates as select * from public.workflow_run_metrics")
@@ -120,7 +121,7 @@ async def test_what_the_operator_built_on_our_tables_is_named_and_nothing_is_rem
 
 
 async def test_an_engine_that_writes_is_never_blocked_for_long(
-    database: Database, connect: Connect
+    database: DatabaseClone, connect: Connect
 ) -> None:
     """A transaction holds a lock that uninstalling needs: others write on past it meanwhile."""
     holder = await connect(database.owner_dsn)

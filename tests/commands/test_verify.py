@@ -12,6 +12,7 @@ import asyncpg
 from meshmetrics.auditing.repair import repair
 from meshmetrics.auditing.store import AuditStore
 from meshmetrics.auditing.verify import verify
+from meshmetrics.counting.store import CountingStore
 from tests.commands.conftest import Command
 from tests.conftest import Connect
 from tests.daemon.conftest import World
@@ -47,7 +48,7 @@ async def test_a_run_that_all_walks_passed_by_and_nobody_counts_is_wrong(
 
 
 async def test_a_run_that_is_counted_while_it_is_watched_was_pending(
-    world: World, audits: AuditStore
+    world: World, store: CountingStore, audits: AuditStore
 ) -> None:
     """A long transaction committed it behind the checkpoint, and its event is under way."""
     run = await ended_run(world.owner, world.workflow)
@@ -62,7 +63,7 @@ async def test_a_run_that_is_counted_while_it_is_watched_was_pending(
     audits.audit_runs = audit_runs  # type: ignore[method-assign]
     look = asyncio.create_task(verify(audits, patience=30))
     await watching.wait()
-    await audits.count_runs([run])
+    await store.count_runs([run])
     report = await look
     assert (report.drift, report.pending, report.differences) == (0, 1, ())
 
@@ -77,9 +78,11 @@ async def test_what_is_wrong_beyond_what_is_listed_is_counted(
     assert (report.runs, len(report.differences)) == (7, 3)
 
 
-async def test_a_run_set_aside_is_listed_and_is_no_drift(world: World, audits: AuditStore) -> None:
+async def test_a_run_set_aside_is_listed_and_is_no_drift(
+    world: World, store: CountingStore, audits: AuditStore
+) -> None:
     run = await ended_run(world.owner, world.workflow)
-    await audits.set_aside_run(run, "it is odd")
+    await store.set_aside_run(run, "it is odd")
     report = await verify(audits)
     assert (report.drift, report.set_aside) == (0, 1)
     assert [(d.run_id, d.found) for d in report.differences] == [(run, "it is odd")]
@@ -88,7 +91,7 @@ async def test_a_run_set_aside_is_listed_and_is_no_drift(world: World, audits: A
 async def test_it_is_noted_when_the_counts_were_proven_equal(
     world: World, audits: AuditStore
 ) -> None:
-    before = await audits.now()
+    before = await audits.database.now()
     await verify(audits)
     last = await audits.last_audit("snapshot")
     assert last is not None
@@ -97,7 +100,7 @@ async def test_it_is_noted_when_the_counts_were_proven_equal(
 
 
 async def test_a_live_system_under_load_is_never_said_to_be_wrong(
-    world: World, audits: AuditStore, connect: Connect, owner_dsn: str
+    world: World, store: CountingStore, audits: AuditStore, connect: Connect, owner_dsn: str
 ) -> None:
     """With long transactions that commit behind the checkpoint: the owner of the functions is
     made blind to them, so that the sweeps pass them by and only their events tell."""
@@ -117,7 +120,7 @@ async def test_a_live_system_under_load_is_never_said_to_be_wrong(
             await finish_run(slow, run, "failed")
 
             async def passed_by(began: datetime = began) -> bool:
-                return (await audits.read_checkpoint("sweep")).position.updated_at > began
+                return (await store.read_checkpoint("sweep")).position.updated_at > began
 
             await eventually(passed_by)
             look = asyncio.create_task(verify(audits))
@@ -128,10 +131,10 @@ async def test_a_live_system_under_load_is_never_said_to_be_wrong(
 
 
 async def test_the_command_ends_with_1_on_drift_and_lists_it(
-    world: World, audits: AuditStore, command: Command
+    world: World, store: CountingStore, command: Command
 ) -> None:
     run = await ended_run(world.owner, world.workflow)
-    await audits.count_runs([run])
+    await store.count_runs([run])
     result = await command("verify")
     assert result.status == 0, result
     assert "exact" in result.out
@@ -145,11 +148,11 @@ async def test_the_command_ends_with_1_on_drift_and_lists_it(
 
 
 async def test_the_command_repairs_and_says_what_it_did_and_screens_are_told(
-    world: World, audits: AuditStore, command: Command
+    world: World, store: CountingStore, audits: AuditStore, command: Command
 ) -> None:
     """The run that nobody counted, a bucket that is wrong, and a revision that grew."""
     counted = await ended_run(world.owner, world.workflow)
-    await audits.count_runs([counted])
+    await store.count_runs([counted])
     await ended_run(world.owner, world.workflow)
     await pass_by(world.owner)
     await world.owner.execute(
@@ -182,7 +185,7 @@ async def test_a_database_that_cannot_be_used_is_named_and_how_to_mend_it(
 
 
 async def test_what_a_repair_finds_wrong_while_runs_come_and_go_ends_exact(
-    world: World, audits: AuditStore
+    world: World, store: CountingStore, audits: AuditStore
 ) -> None:
     now = datetime.now(UTC)
     for n in range(60):
@@ -197,7 +200,7 @@ async def test_what_a_repair_finds_wrong_while_runs_come_and_go_ends_exact(
                 " where bucket_start < now() - interval '1 day'"
             )
             assert (await verify(audits, patience=0)).buckets > 0
-            done = await repair(audits, batch=50)
+            done = await repair(store, audits, batch=50)
             assert done.buckets > 0
             assert (await verify(audits)).drift == 0
         await eventually(world.counted)
@@ -209,10 +212,10 @@ async def enough(world: World) -> bool:
 
 
 async def test_a_repair_that_takes_out_more_than_it_puts_in_asks_first(
-    world: World, audits: AuditStore, command: Command
+    world: World, store: CountingStore, command: Command
 ) -> None:
     run = await ended_run(world.owner, world.workflow)
-    await audits.count_runs([run])
+    await store.count_runs([run])
     await world.owner.execute("update workflow_runs set status = 'running', finished_at = null")
     await pass_by(world.owner)
     asked = await command("verify", "--patience", "0", "--repair")
@@ -224,10 +227,10 @@ async def test_a_repair_that_takes_out_more_than_it_puts_in_asks_first(
 
 
 async def test_what_a_repair_takes_out_is_known_beyond_what_is_listed(
-    world: World, audits: AuditStore
+    world: World, store: CountingStore, audits: AuditStore
 ) -> None:
     runs = [await ended_run(world.owner, world.workflow) for _ in range(4)]
-    await audits.count_runs(runs[:3])
+    await store.count_runs(runs[:3])
     await world.owner.execute(
         "update workflow_runs set status = 'running', finished_at = null where id = any ($1)",
         runs[:3],

@@ -11,6 +11,7 @@ from meshmetrics.counting import deep_sweeper
 from meshmetrics.counting.counter import Counter
 from meshmetrics.counting.deep_sweeper import DeepSweeper
 from meshmetrics.counting.model import Position, Uncounted
+from meshmetrics.database.store import Database
 from meshmetrics.runtime.telemetry import Telemetry
 from meshmetrics.stream.inbox import Inbox
 from tests.support import Workflow, eventually, insert_run
@@ -65,7 +66,7 @@ async def test_each_step_is_followed_by_a_rest_of_four_times_its_length(
     for _ in range(5):
         await insert_run(owner, workflow, "succeeded")
     async with asyncpg.create_pool(worker_dsn, min_size=0, max_size=3) as pool:
-        store = SlowStore(pool)
+        store = SlowStore(Database(pool))
         counter = Counter(store, inbox, lambda *_, **__: None, telemetry)
         deep = DeepSweeper(store, counter, telemetry, interval=0.01, batch=2)
         rests: list[float] = []

@@ -7,14 +7,14 @@ from structlog.testing import capture_logs
 
 from meshmetrics.counting.maintainer import Maintainer
 from meshmetrics.counting.source import SourceWatch
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.runtime.telemetry import Telemetry
 from tests.support import Workflow, eventually, insert_run
 from tests.support.counting import working
 
 
 async def test_runs_of_unknown_statuses_are_a_metric_of_bounded_size(
-    owner: asyncpg.Connection, store: Store, telemetry: Telemetry, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, telemetry: Telemetry, workflow: Workflow
 ) -> None:
     await owner.execute("alter table workflow_runs drop constraint workflow_runs_status_check")
     for n in range(25):
@@ -38,7 +38,7 @@ async def test_runs_of_unknown_statuses_are_a_metric_of_bounded_size(
 
 
 async def test_a_table_made_anew_is_noticed_while_the_daemon_works(
-    owner: asyncpg.Connection, store: Store, telemetry: Telemetry
+    owner: asyncpg.Connection, store: CountingStore, telemetry: Telemetry
 ) -> None:
     maintainer = Maintainer(store, SourceWatch(store), telemetry, interval=0.05, batch=10)
     with capture_logs() as logged:

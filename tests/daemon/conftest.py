@@ -20,7 +20,7 @@ from meshmetrics.devstack.realtime import RealtimeServer, Timing, mint
 from meshmetrics.settings.fields import Settings
 from tests.sql.plain import assert_counted
 from tests.support import Workflow, eventually, make_project, make_workflow
-from tests.support.databases import VERSIONS, Database
+from tests.support.databases import VERSIONS, DatabaseClone
 
 JWT_SECRET = "a-secret-of-at-least-thirty-two-characters"
 KEY = mint(JWT_SECRET, role="service_role")
@@ -105,7 +105,7 @@ class World:
 
     def __init__(
         self,
-        database: Database,
+        database: DatabaseClone,
         realtime: RealtimeServer,
         owner: asyncpg.Connection,
         workflow: Workflow,
@@ -185,7 +185,7 @@ class World:
 
 
 @pytest.fixture
-async def login(database: Database, owner: asyncpg.Connection) -> AsyncIterator[str]:
+async def login(database: DatabaseClone, owner: asyncpg.Connection) -> AsyncIterator[str]:
     """The DSN of a login that counts and can read as a tenant."""
     name = f"login_{uuid4().hex[:8]}"
     await owner.execute(f"create role {name} login in role meshmetrics_worker, authenticated")
@@ -194,7 +194,7 @@ async def login(database: Database, owner: asyncpg.Connection) -> AsyncIterator[
 
 
 @pytest.fixture
-async def realtime(database: Database) -> AsyncIterator[RealtimeServer]:
+async def realtime(database: DatabaseClone) -> AsyncIterator[RealtimeServer]:
     """A Realtime server that is quick, and has stopped at the end whatever a test did to it."""
     server = RealtimeServer(
         database_dsn=database.owner_dsn, jwt_secret=JWT_SECRET, timing=Timing.quick()
@@ -206,6 +206,8 @@ async def realtime(database: Database) -> AsyncIterator[RealtimeServer]:
 
 
 @pytest.fixture
-async def world(database: Database, realtime: RealtimeServer, owner: asyncpg.Connection) -> World:
+async def world(
+    database: DatabaseClone, realtime: RealtimeServer, owner: asyncpg.Connection
+) -> World:
     workflow = await make_workflow(owner, await make_project(owner))
     return World(database, realtime, owner, workflow)

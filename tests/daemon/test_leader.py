@@ -14,9 +14,9 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from meshmetrics.counting.model import Lease
-from meshmetrics.counting.store import Store
 from meshmetrics.daemon.leader import Leader
+from meshmetrics.daemon.lease import Lease, LeaseStore
+from meshmetrics.database.store import Database
 from meshmetrics.runtime.service import Service
 from meshmetrics.runtime.telemetry import Telemetry
 from tests.support import eventually
@@ -37,7 +37,7 @@ class Work(Service):
         self.story.append(f"{self.label} drained")
 
 
-class CutOff(Store):
+class CutOff(LeaseStore):
     """The real store, whose lease calls fail while `away`."""
 
     away = False
@@ -51,11 +51,11 @@ class CutOff(Store):
 @pytest.fixture
 async def cut_off(worker_dsn: str) -> AsyncIterator[CutOff]:
     pool = await asyncpg.create_pool(worker_dsn, min_size=0, max_size=2)
-    yield CutOff(pool)
+    yield CutOff(Database(pool))
     pool.terminate()
 
 
-def leader(store: Store, story: list[str], label: str = "a", ttl: float = 60.0) -> Leader:
+def leader(store: LeaseStore, story: list[str], label: str = "a", ttl: float = 60.0) -> Leader:
     def build(lease: Lease) -> Sequence[Service]:
         assert lease.held
         return [Work(story, label)]
@@ -74,9 +74,11 @@ async def leading(leader: Leader) -> AsyncIterator[None]:
     await asyncio.wait_for(task, 10)
 
 
-async def test_only_one_of_two_works_and_the_other_takes_over_when_it_stops(store: Store) -> None:
+async def test_only_one_of_two_works_and_the_other_takes_over_when_it_stops(
+    leases: LeaseStore,
+) -> None:
     story: list[str] = []
-    first, second = leader(store, story, "first"), leader(store, story, "second")
+    first, second = leader(leases, story, "first"), leader(leases, story, "second")
     async with leading(first):
         await eventually(lambda: story == ["first works"])
         task = asyncio.create_task(second.run())
@@ -90,19 +92,19 @@ async def test_only_one_of_two_works_and_the_other_takes_over_when_it_stops(stor
 
 
 async def test_a_holder_that_died_without_a_word_is_replaced_when_its_lease_runs_out(
-    store: Store,
+    leases: LeaseStore,
 ) -> None:
-    await store.take_lease(uuid4(), "dead", timedelta(seconds=1))
+    await leases.take_lease(uuid4(), "dead", timedelta(seconds=1))
     story: list[str] = []
-    async with leading(leader(store, story, ttl=1.0)):
+    async with leading(leader(leases, story, ttl=1.0)):
         await eventually(lambda: story == ["a works"])
 
 
 async def test_a_lease_is_kept_over_many_times_its_length(
-    store: Store, owner: asyncpg.Connection
+    leases: LeaseStore, owner: asyncpg.Connection
 ) -> None:
     story: list[str] = []
-    async with leading(leader(store, story, ttl=0.4)):
+    async with leading(leader(leases, story, ttl=0.4)):
         await eventually(lambda: story)
         taken = await owner.fetchval("select taken_at from meshmetrics.lease")
         until = time.monotonic() + 1.5
@@ -141,10 +143,10 @@ async def test_a_short_outage_does_not_cost_the_lease(cut_off: CutOff) -> None:
 
 
 async def test_a_lease_that_somebody_else_took_ends_the_work(
-    store: Store, owner: asyncpg.Connection
+    leases: LeaseStore, owner: asyncpg.Connection
 ) -> None:
     story: list[str] = []
-    async with leading(leader(store, story, ttl=1.0)):
+    async with leading(leader(leases, story, ttl=1.0)):
         await eventually(lambda: story == ["a works"])
         await owner.execute(
             "update meshmetrics.lease set holder = gen_random_uuid(), holder_name = 'thief',"
@@ -154,10 +156,10 @@ async def test_a_lease_that_somebody_else_took_ends_the_work(
 
 
 async def test_stopping_gives_the_lease_back_after_the_work_has_drained(
-    store: Store, owner: asyncpg.Connection
+    leases: LeaseStore, owner: asyncpg.Connection
 ) -> None:
     story: list[str] = []
-    async with leading(leader(store, story)):
+    async with leading(leader(leases, story)):
         await eventually(lambda: story)
     free = await owner.fetchval("select expires_at < clock_timestamp() from meshmetrics.lease")
     assert free

@@ -19,7 +19,7 @@ from meshmetrics.devstack.schema import create_source
 from tests.daemon.conftest import World
 from tests.daemon.process import Process, environment, process
 from tests.support import eventually, finish_run, insert_run
-from tests.support.databases import Database
+from tests.support.databases import DatabaseClone
 
 
 @pytest.fixture(scope="session")
@@ -234,7 +234,7 @@ async def test_a_port_that_is_taken_ends_it_clearly(world: World, tmp_path: Path
 
 
 async def test_a_database_that_is_not_migrated_is_migrated_at_start_or_named(
-    world: World, source_database: Database, tmp_path: Path
+    world: World, source_database: DatabaseClone, tmp_path: Path
 ) -> None:
     env = environment(world.settings(), PYTHONPATH=ROOT, DATABASE_URL=source_database.owner_dsn)
     async with process(tmp_path, env, "run") as running:  # MESHMETRICS_MIGRATE=false
@@ -302,7 +302,7 @@ async def copy_workflow(world: World, into: asyncpg.Connection) -> None:
 
 
 async def test_migrate_brings_a_database_up_to_date_and_then_has_nothing_to_do(
-    source_database: Database, tmp_path: Path
+    source_database: DatabaseClone, tmp_path: Path
 ) -> None:
     env = environment(PYTHONPATH=ROOT, DATABASE_URL=source_database.owner_dsn)
     for _ in range(2):

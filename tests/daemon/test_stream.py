@@ -33,7 +33,7 @@ from tests.support import (
     make_workflow,
     resume_run,
 )
-from tests.support.databases import Database
+from tests.support.databases import DatabaseClone
 
 
 @pytest.fixture(scope="session")
@@ -309,7 +309,7 @@ async def test_a_wrong_subscription_is_told_from_a_working_one(world: World) -> 
         await came_back(world, running, 0)
 
 
-async def test_only_realtimes_word_that_changes_flow_counts_as_up(database: Database) -> None:
+async def test_only_realtimes_word_that_changes_flow_counts_as_up(database: DatabaseClone) -> None:
     """Joined is not subscribed, and not every system message is about changes."""
     slow = replace(Timing.quick(), cold_start=0.6)
     server = RealtimeServer(database_dsn=database.owner_dsn, jwt_secret=JWT_SECRET, timing=slow)
@@ -484,7 +484,7 @@ async def test_a_stream_that_is_lost_while_it_is_joined_again_is_no_longer_left(
 
 
 async def test_keys_that_are_no_tokens_listen_and_broadcast_and_a_refused_one_is_passed_over(
-    database: Database, owner: asyncpg.Connection
+    database: DatabaseClone, owner: asyncpg.Connection
 ) -> None:
     """The first key is revoked; the next is one of Supabase's keys of 2026."""
     server = RealtimeServer(

@@ -10,12 +10,12 @@ import pytest
 from cryptography.fernet import Fernet
 from playwright.async_api import Locator, Page
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.alerts.receiver import Receiver, receiving
 from tests.dashboard.conftest import Site, Tenant, serving
 from tests.dashboard.test_live import end_a_run
 from tests.support import eventually, insert_run
-from tests.support.databases import Database
+from tests.support.databases import DatabaseClone
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def site(
-    database: Database, owner: asyncpg.Connection, receiver: Receiver
+    database: DatabaseClone, owner: asyncpg.Connection, receiver: Receiver
 ) -> AsyncIterator[Site]:
     """Two tenants, and a daemon that evaluates often and may reach the receiver."""
     async with serving(
@@ -44,7 +44,7 @@ async def site(
         yield site
 
 
-async def a_past(site: Site, store: Store, tenant: Tenant) -> None:
+async def a_past(site: Site, store: CountingStore, tenant: Tenant) -> None:
     """Runs of the last days: most succeeded, and five days ago four failed in a row."""
     now = datetime.now(UTC)
     ids = []

@@ -18,7 +18,7 @@ from meshmetrics.daemon.daemon import Daemon
 from meshmetrics.devstack.realtime import RealtimeServer, Timing, mint
 from tests.daemon.conftest import JWT_SECRET, KEY, QUICK, TestSettings
 from tests.support import Project, Workflow, eventually, make_project, make_workflow
-from tests.support.databases import Database
+from tests.support.databases import DatabaseClone
 
 ROOT = Path(__file__).resolve().parents[2]
 AXE = ROOT / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
@@ -50,14 +50,14 @@ class Site:
     """Everything that stands behind the page."""
 
     url: str
-    database: Database
+    database: DatabaseClone
     realtime: RealtimeServer
     owner: asyncpg.Connection
     ada: Tenant
     grace: Tenant
 
 
-async def _login(database: Database, owner: asyncpg.Connection) -> str:
+async def _login(database: DatabaseClone, owner: asyncpg.Connection) -> str:
     """The DSN of a role that counts, and reads as tenants do."""
     await owner.execute(
         f"do $$ begin create role {LOGIN} login in role meshmetrics_worker, authenticated;"
@@ -68,7 +68,7 @@ async def _login(database: Database, owner: asyncpg.Connection) -> str:
 
 @asynccontextmanager
 async def _daemon(
-    database: Database, realtime: RealtimeServer, dsn: str, **settings: object
+    database: DatabaseClone, realtime: RealtimeServer, dsn: str, **settings: object
 ) -> AsyncIterator[str]:
     """A daemon in this process that counts and serves; its address."""
     daemon = Daemon(
@@ -111,7 +111,11 @@ async def _tenant(owner: asyncpg.Connection, name: str, flow: str) -> Tenant:
 
 @asynccontextmanager
 async def serving(
-    database: Database, owner: asyncpg.Connection, *, token_life: int = 3600, **settings: object
+    database: DatabaseClone,
+    owner: asyncpg.Connection,
+    *,
+    token_life: int = 3600,
+    **settings: object,
 ) -> AsyncIterator[Site]:
     """Two tenants, and the page for both, from a daemon with these settings."""
     if not (BUILT / "index.html").is_file():
@@ -136,7 +140,7 @@ async def serving(
 
 @pytest.fixture
 async def site(
-    request: pytest.FixtureRequest, database: Database, owner: asyncpg.Connection
+    request: pytest.FixtureRequest, database: DatabaseClone, owner: asyncpg.Connection
 ) -> AsyncIterator[Site]:
     """Two tenants, and the page for both. Indirect parameter: how long their tokens are good."""
     async with serving(database, owner, token_life=getattr(request, "param", 3600)) as site:

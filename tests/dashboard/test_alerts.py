@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 from playwright.async_api import Browser, expect
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import make_rule
 from tests.alerts.receiver import Receiver
 from tests.dashboard.alerting import a_past, add_channel, open_an_incident, receiver, site, tab
@@ -23,7 +23,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 
 async def test_a_rule_is_made_with_a_preview_and_failing_runs_open_an_incident_everywhere(
-    site: Site, browser: Browser, store: Store, receiver: Receiver
+    site: Site, browser: Browser, store: CountingStore, receiver: Receiver
 ) -> None:
     await a_past(site, store, site.ada)
     async with visitor(browser) as ada, visitor(browser) as grace:

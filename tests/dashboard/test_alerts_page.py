@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, expect
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import make_rule
 from tests.alerts.receiver import Receiver
 from tests.dashboard.alerting import (
@@ -99,7 +99,7 @@ async def test_the_page_is_used_with_keys_alone(site: Site, browser: Browser) ->
         await expect(page.get_by_role("button", name="Delete")).to_be_focused()
 
 
-async def everything(site: Site, visitor: Visitor, store: Store, receiver: Receiver) -> str:
+async def everything(site: Site, visitor: Visitor, store: CountingStore, receiver: Receiver) -> str:
     """Something in every view; the id of the open incident."""
     await a_past(site, store, site.ada)
     await make_rule(site.owner, site.ada.project, name="Orders fail", severity="critical")
@@ -126,7 +126,7 @@ async def everything(site: Site, visitor: Visitor, store: Store, receiver: Recei
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_finds_nothing_wrong_with_alerts(
-    site: Site, browser: Browser, store: Store, receiver: Receiver, scheme: str
+    site: Site, browser: Browser, store: CountingStore, receiver: Receiver, scheme: str
 ) -> None:
     async with visitor(browser, color_scheme=scheme, reduced_motion="reduce") as ada:
         incident = await everything(site, ada, store, receiver)
@@ -161,7 +161,7 @@ async def test_axe_finds_nothing_wrong_with_alerts(
 
 @pytest.mark.parametrize("width", [390, 1024, 1600])
 async def test_alerts_fit_their_window_and_are_pictured(
-    site: Site, browser: Browser, store: Store, receiver: Receiver, width: int
+    site: Site, browser: Browser, store: CountingStore, receiver: Receiver, width: int
 ) -> None:
     """MESHMETRICS_TEST_WRITE_GOLDEN=1 writes the pictures into docs/images anew."""
     window = {"width": width, "height": 900 if width > 400 else 844}

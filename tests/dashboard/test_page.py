@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.async_api import Browser, expect
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.devstack.engine.engine import Engine
 from tests.dashboard.conftest import AXE, Site, Visitor, visitor
 from tests.support import finish_run, insert_run, make_workflow
@@ -16,7 +16,7 @@ from tests.support import finish_run, insert_run, make_workflow
 IMAGES = AXE.parents[3] / "docs" / "images"
 
 
-async def some_runs(site: Site, store: Store) -> None:
+async def some_runs(site: Site, store: CountingStore) -> None:
     """A past with enough in it for every part of the page."""
     other = await make_workflow(site.owner, site.ada.project, "invoices", name="Invoices")
     now = datetime.now(UTC)
@@ -34,7 +34,7 @@ async def some_runs(site: Site, store: Store) -> None:
 
 
 async def test_what_is_chosen_survives_a_reload_and_is_taken_back_by_the_browser(
-    site: Site, browser: Browser, store: Store
+    site: Site, browser: Browser, store: CountingStore
 ) -> None:
     await some_runs(site, store)
     async with visitor(browser) as ada:
@@ -62,7 +62,7 @@ async def test_what_is_chosen_survives_a_reload_and_is_taken_back_by_the_browser
 
 
 async def test_workflows_are_chosen_with_keys_and_stay_chosen(
-    site: Site, browser: Browser, store: Store
+    site: Site, browser: Browser, store: CountingStore
 ) -> None:
     await some_runs(site, store)
     async with visitor(browser) as ada:
@@ -107,7 +107,7 @@ async def test_workflows_are_chosen_with_keys_and_stay_chosen(
 
 
 async def test_cards_and_table_are_of_the_same_versions_and_follow_those_alone(
-    site: Site, browser: Browser, store: Store
+    site: Site, browser: Browser, store: CountingStore
 ) -> None:
     first = site.ada.workflow
     second = await make_workflow(
@@ -164,7 +164,7 @@ async def test_a_range_is_entered_in_the_time_zone_of_the_page(
 
 
 async def test_a_stretch_of_the_chart_that_is_dragged_over_is_zoomed_into(
-    site: Site, browser: Browser, store: Store
+    site: Site, browser: Browser, store: CountingStore
 ) -> None:
     await some_runs(site, store)
     async with visitor(browser) as ada:
@@ -184,7 +184,7 @@ async def test_a_stretch_of_the_chart_that_is_dragged_over_is_zoomed_into(
 
 
 async def test_an_empty_range_leads_to_the_last_run(
-    site: Site, browser: Browser, store: Store
+    site: Site, browser: Browser, store: CountingStore
 ) -> None:
     old = datetime.now(UTC) - timedelta(days=3)
     await store.count_runs(
@@ -207,7 +207,7 @@ async def violations(visitor: Visitor) -> list[str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_finds_nothing_wrong(
-    site: Site, browser: Browser, store: Store, scheme: str
+    site: Site, browser: Browser, store: CountingStore, scheme: str
 ) -> None:
     await some_runs(site, store)
     async with visitor(browser, color_scheme=scheme, reduced_motion="reduce") as ada:
@@ -231,7 +231,7 @@ async def test_axe_finds_nothing_wrong(
         assert await violations(ada) == []
 
 
-async def a_shop(site: Site, store: Store) -> None:
+async def a_shop(site: Site, store: CountingStore) -> None:
     """The demo's first project, with its past, as Ada's."""
     await Engine(site.database.owner_dsn, seed=1).populate(9)
     await site.owner.execute("delete from public.projects where name <> 'Northwind Retail'")
@@ -246,7 +246,7 @@ async def a_shop(site: Site, store: Store) -> None:
 
 @pytest.mark.parametrize("width", [390, 1024, 1600])
 async def test_the_page_fits_its_window_and_is_pictured(
-    site: Site, browser: Browser, store: Store, width: int
+    site: Site, browser: Browser, store: CountingStore, width: int
 ) -> None:
     """MESHMETRICS_TEST_WRITE_GOLDEN=1 writes the pictures into docs/images anew."""
     await a_shop(site, store)

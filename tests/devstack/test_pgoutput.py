@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshmetrics.devstack.realtime.pgoutput import DecodeError, Decoder, RowChange
-from tests.support.databases import Database
+from tests.support.databases import DatabaseClone
 
 Read = Callable[[], Awaitable[list[RowChange]]]
 
@@ -28,7 +28,7 @@ BIG = "x" * 20_000
 
 
 @pytest.fixture
-async def connection(source_database: Database) -> AsyncIterator[asyncpg.Connection]:
+async def connection(source_database: DatabaseClone) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(source_database.owner_dsn)
     await connection.execute(TABLES)
     yield connection

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import Connect
 from tests.support import databases
-from tests.support.databases import Database
+from tests.support.databases import DatabaseClone
 
 RECORDED: dict[str, Any] = json.loads(
     Path(databases.__file__).with_name("meshhook_catalogue.json").read_text()
@@ -107,7 +107,7 @@ def comparable(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_a_fresh_stand_in_equals_the_recorded_catalogue(
-    source_database: Database, connect: Connect
+    source_database: DatabaseClone, connect: Connect
 ) -> None:
     found = await catalogue(await connect(source_database.owner_dsn))
     expected = comparable(RECORDED)
@@ -126,7 +126,7 @@ COLUMN_NAMES = [
 
 @pytest.mark.parametrize(("table", "column"), COLUMN_NAMES)
 async def test_a_column_that_is_otherwise_is_noticed(
-    source_database: Database, connect: Connect, table: str, column: str
+    source_database: DatabaseClone, connect: Connect, table: str, column: str
 ) -> None:
     connection = await connect(source_database.owner_dsn)
     await connection.execute(f"alter table public.{table} rename column {column} to renamed")
@@ -134,7 +134,7 @@ async def test_a_column_that_is_otherwise_is_noticed(
 
 
 async def test_user_project_ids_fails_without_public_in_the_path(
-    source_database: Database, connect: Connect
+    source_database: DatabaseClone, connect: Connect
 ) -> None:
     connection = await connect(source_database.owner_dsn)
     await connection.execute("set search_path = pg_catalog, pg_temp")

@@ -17,13 +17,14 @@ import pytest
 
 from meshmetrics.auditing.store import AuditStore
 from meshmetrics.auditing.verify import verify
+from meshmetrics.database.store import Database
 from meshmetrics.devstack.engine.engine import AWAY
 from meshmetrics.devstack.realtime import Limits, RealtimeServer, Timing
 from tests.daemon.conftest import JWT_SECRET, Running, World, world
 from tests.faults.zygote import Zygote
 from tests.sql.plain import assert_counted
 from tests.support import Workflow, eventually, finish_run, insert_run, make_project, make_workflow
-from tests.support.databases import Database
+from tests.support.databases import DatabaseClone
 
 __all__ = ["world"]
 
@@ -38,7 +39,7 @@ def scaled(quick: N, soak: N) -> N:
     return type(quick)(quick + SOAK * (soak - quick))
 
 
-def make_realtime(database: Database, **options: Any) -> RealtimeServer:
+def make_realtime(database: DatabaseClone, **options: Any) -> RealtimeServer:
     """A Realtime that is quick and takes what it gets, unless `options` say otherwise."""
     options.setdefault("timing", Timing.quick())
     options.setdefault("limits", Limits(events_per_second=1e9, changes_per_second=1e9))
@@ -46,7 +47,7 @@ def make_realtime(database: Database, **options: Any) -> RealtimeServer:
 
 
 @pytest.fixture
-async def realtime(database: Database) -> AsyncIterator[RealtimeServer]:
+async def realtime(database: DatabaseClone) -> AsyncIterator[RealtimeServer]:
     server = make_realtime(database)
     await server.start()
     yield server
@@ -86,7 +87,7 @@ async def exact(dsn: str, within: float = 30.0) -> None:
     await eventually(equal, within, what="exact counts")
     pool = await asyncpg.create_pool(dsn, min_size=0, max_size=2)
     try:
-        report = await verify(AuditStore(pool))
+        report = await verify(AuditStore(Database(pool)))
         assert (report.drift, report.set_aside) == (0, 0), report.differences
     finally:
         pool.terminate()

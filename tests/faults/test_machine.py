@@ -27,11 +27,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from meshmetrics.auditing.store import AuditStore
 from meshmetrics.counting.backfill import Backfill
 from meshmetrics.counting.counter import Counter
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.counting.sweeper import Sweeper, SweepTimes
-from meshmetrics.database.store import is_transient
+from meshmetrics.database.errors import is_transient
+from meshmetrics.database.store import Database
 from meshmetrics.devstack.postgres.server import EmbeddedPostgres
 from meshmetrics.runtime.telemetry import Telemetry
 from meshmetrics.stream.inbox import Inbox
@@ -110,7 +112,7 @@ class Machine(RuleBasedStateMachine):
         self.pools = [
             await asyncpg.create_pool(database.worker_dsn, min_size=0, max_size=3) for _ in range(2)
         ]
-        self.stores = [Store(pool) for pool in self.pools]
+        self.stores = [CountingStore(Database(pool)) for pool in self.pools]
         inbox, telemetry = Inbox(1000), Telemetry()
         # Batches so small that a walk takes several steps.
         self.counters = [
@@ -295,7 +297,7 @@ class Machine(RuleBasedStateMachine):
 
     async def _end(self) -> None:
         await assert_projects_add_up(self.owner)
-        assert await self.stores[0].audit() == ()
+        assert await AuditStore(self.stores[0].database).audit() == ()
         # The deleted ones again, as they were counted: then a plain group by says it all. Of the
         # last of each outcome it cannot: whether a deleted run still is that may go either way.
         if await self.owner.fetchval("select to_regclass('public.history')") is not None:

@@ -13,7 +13,7 @@ from meshmetrics.devstack.realtime import Limits, RealtimeServer
 from tests.daemon.conftest import World
 from tests.faults.conftest import exact, live, make_realtime, scaled
 from tests.support import Workflow
-from tests.support.databases import Database
+from tests.support.databases import DatabaseClone
 
 RUNS_PER_SECOND = 2000
 SECONDS = scaled(4, 60)
@@ -26,7 +26,7 @@ LANES = 4
 
 
 @pytest.fixture
-async def realtime(database: Database) -> AsyncIterator[RealtimeServer]:
+async def realtime(database: DatabaseClone) -> AsyncIterator[RealtimeServer]:
     """With the limit that is the default: above it everything is dropped."""
     limits = Limits(events_per_second=EVENTS_PER_SECOND, average_over=AVERAGE_OVER)
     server = make_realtime(database, limits=limits)

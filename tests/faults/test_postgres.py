@@ -18,7 +18,7 @@ from tests.daemon.conftest import World
 from tests.faults.conftest import SEED, counted_by, exact, live, make_realtime, scaled
 from tests.faults.load import engine
 from tests.support import Workflow, eventually, make_project, make_workflow
-from tests.support.databases import WORKER_LOGIN, Database
+from tests.support.databases import WORKER_LOGIN, DatabaseClone
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ async def own_world(own_postgres: EmbeddedPostgres) -> AsyncIterator[World]:
     maintenance = await asyncpg.connect(own_postgres.dsn())
     await maintenance.execute("create database meshhook")
     await maintenance.close()
-    database = Database("meshhook", own_postgres)
+    database = DatabaseClone("meshhook", own_postgres)
     source = await asyncpg.connect(database.owner_dsn)
     await create_source(source)
     await source.close()

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.support import Project, Workflow, acting_as
 
 COUNTS = """
@@ -47,7 +47,7 @@ class Run:
 
 
 async def insert_and_count(
-    owner: asyncpg.Connection, store: Store, project: Project, runs: Sequence[Run]
+    owner: asyncpg.Connection, store: CountingStore, project: Project, runs: Sequence[Run]
 ) -> None:
     """Insert the runs at once and count them as the daemon would."""
     ids = await owner.fetch(

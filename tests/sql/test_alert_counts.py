@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.support import Workflow, insert_run, make_project, make_workflow
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
@@ -43,7 +43,7 @@ async def asked(
 
 
 async def test_many_windows_are_counted_as_each_on_its_own(
-    owner: asyncpg.Connection, store: Store, flows: list[Workflow]
+    owner: asyncpg.Connection, store: CountingStore, flows: list[Workflow]
 ) -> None:
     chance = Random(4)
     now = datetime.now(UTC)

@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from meshmetrics.counting.store import Store
+from meshmetrics.auditing.store import AuditStore
+from meshmetrics.counting.store import CountingStore
 from tests.conftest import Connect
 from tests.sql.plain import assert_counted, counted_buckets, counted_counters
 from tests.support import (
@@ -29,7 +30,7 @@ async def workflow(owner: asyncpg.Connection) -> Workflow:
 
 
 async def test_a_run_inserted_as_running_counts_when_it_ends(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     run = await insert_run(owner, workflow)
     assert (await store.count_runs([run])).runs == 0
@@ -48,7 +49,7 @@ async def test_a_run_inserted_as_running_counts_when_it_ends(
 
 
 async def test_a_run_inserted_already_ended_counts(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     now = datetime.now(UTC)
     runs = [
@@ -60,7 +61,7 @@ async def test_a_run_inserted_already_ended_counts(
 
 
 async def test_a_run_without_finished_at_belongs_to_the_time_of_its_last_update(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     before = datetime.now(UTC) - timedelta(hours=5)
     run = await insert_run(owner, workflow, "failed", updated_at=before)
@@ -72,7 +73,7 @@ async def test_a_run_without_finished_at_belongs_to_the_time_of_its_last_update(
 
 
 async def test_a_run_that_is_resumed_is_in_no_counter_until_it_ends_otherwise(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     run = await insert_run(owner, workflow)
     await finish_run(owner, run, "failed", finished_at=datetime.now(UTC) - timedelta(hours=3))
@@ -90,7 +91,7 @@ async def test_a_run_that_is_resumed_is_in_no_counter_until_it_ends_otherwise(
 
 
 async def test_withdrawing_the_last_failure_brings_back_the_one_before(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     now = datetime.now(UTC)
     runs = [
@@ -105,7 +106,7 @@ async def test_withdrawing_the_last_failure_brings_back_the_one_before(
 
 
 async def test_a_run_whose_finished_at_moves_changes_its_buckets(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     run = await insert_run(owner, workflow)
     for age in (timedelta(0), timedelta(hours=1), timedelta(days=30), timedelta(days=900)):
@@ -115,7 +116,7 @@ async def test_a_run_whose_finished_at_moves_changes_its_buckets(
 
 
 async def test_a_run_that_moves_to_another_workflow_changes_both(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     run = await insert_run(owner, workflow, "failed", finished_at=datetime.now(UTC))
     await store.count_runs([run])
@@ -134,7 +135,7 @@ async def test_a_run_that_moves_to_another_workflow_changes_both(
 
 
 async def test_a_deleted_run_stays_in_the_history(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, audits: AuditStore, workflow: Workflow
 ) -> None:
     run = await insert_run(owner, workflow, "failed", finished_at=datetime.now(UTC))
     await store.count_runs([run])
@@ -142,11 +143,11 @@ async def test_a_deleted_run_stays_in_the_history(
     await owner.execute("delete from public.workflow_runs where id = $1", run)
     assert (await store.count_runs([run])).runs == 0
     assert (await counted_counters(owner), await counted_buckets(owner)) == before
-    assert await store.audit() == ()
+    assert await audits.audit() == ()
 
 
 async def test_a_deleted_workflow_takes_its_metrics_along(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, audits: AuditStore, workflow: Workflow
 ) -> None:
     run = await insert_run(owner, workflow, "failed", finished_at=datetime.now(UTC))
     kept = await insert_run(
@@ -160,11 +161,11 @@ async def test_a_deleted_workflow_takes_its_metrics_along(
     await store.count_runs([run, kept])
     await assert_counted(owner)
     assert len(await counted_counters(owner)) == 1
-    assert await store.audit() == ()
+    assert await audits.audit() == ()
 
 
 async def test_the_same_hint_a_thousand_times_counts_once(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     run = await insert_run(owner, workflow, "succeeded", finished_at=datetime.now(UTC))
     assert (await store.count_runs([run] * 1000)).runs == 1
@@ -173,13 +174,13 @@ async def test_the_same_hint_a_thousand_times_counts_once(
     await assert_counted(owner)
 
 
-async def test_unknown_ids_and_no_ids_change_nothing(store: Store) -> None:
+async def test_unknown_ids_and_no_ids_change_nothing(store: CountingStore) -> None:
     assert (await store.count_runs([])).runs == 0
     assert (await store.count_runs([uuid4()])).runs == 0
 
 
 async def test_hints_in_any_order_from_two_counters_at_once_count_the_same(
-    owner: asyncpg.Connection, store: Store
+    owner: asyncpg.Connection, store: CountingStore, audits: AuditStore
 ) -> None:
     chance = random.Random(7)
     project = await make_project(owner)
@@ -213,11 +214,11 @@ async def test_hints_in_any_order_from_two_counters_at_once_count_the_same(
     await store.count_runs(runs)
 
     await assert_counted(owner)
-    assert await store.audit() == ()
+    assert await audits.audit() == ()
 
 
 async def test_a_correction_of_an_old_run_tells_no_deltas(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     old = await insert_run(
         owner, workflow, "failed", finished_at=datetime.now(UTC) - timedelta(days=3)
@@ -228,7 +229,11 @@ async def test_a_correction_of_an_old_run_tells_no_deltas(
 
 
 async def test_the_engine_never_waits_for_counting(
-    owner: asyncpg.Connection, store: Store, connect: Connect, owner_dsn: str, workflow: Workflow
+    owner: asyncpg.Connection,
+    store: CountingStore,
+    connect: Connect,
+    owner_dsn: str,
+    workflow: Workflow,
 ) -> None:
     counted = await insert_run(owner, workflow, "failed", finished_at=datetime.now(UTC))
     counter = await connect(owner_dsn)
@@ -253,7 +258,7 @@ async def test_the_engine_never_waits_for_counting(
 
 @pytest.mark.parametrize("counted_before", [True, False])
 async def test_counting_does_not_wait_for_a_workflow_that_is_being_deleted(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow, counted_before: bool
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow, counted_before: bool
 ) -> None:
     now = datetime.now(UTC)
     if counted_before:
@@ -292,7 +297,12 @@ async def test_counting_under_another_isolation_level_is_refused(
     ],
 )
 async def test_a_run_with_an_impossible_time_is_set_aside_until_it_is_mended(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow, finished_at: str, reason: str
+    owner: asyncpg.Connection,
+    store: CountingStore,
+    audits: AuditStore,
+    workflow: Workflow,
+    finished_at: str,
+    reason: str,
 ) -> None:
     good = await insert_run(owner, workflow, "failed", finished_at=datetime.now(UTC))
     odd = await insert_run(owner, workflow)
@@ -304,17 +314,17 @@ async def test_a_run_with_an_impossible_time_is_set_aside_until_it_is_mended(
     counted = await store.count_runs([odd, good])
     assert counted.runs == 1
     assert [(s.run_id, reason in s.reason) for s in counted.set_aside] == [(odd, True)]
-    (listed,) = await store.audit()
+    (listed,) = await audits.audit()
     assert (listed.kind, listed.run_id) == ("set_aside", odd)
 
     await finish_run(owner, odd, "succeeded")
     assert (await store.count_runs([odd])).runs == 1
-    assert await store.audit() == ()
+    assert await audits.audit() == ()
     await assert_counted(owner)
 
 
 async def test_a_run_cannot_reach_the_counters_of_another_projects_workflow(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     intruder = await make_project(owner)
     foreign = Workflow(workflow.id, intruder.id, workflow.slug)
@@ -326,7 +336,7 @@ async def test_a_run_cannot_reach_the_counters_of_another_projects_workflow(
 
 
 async def test_another_engines_words_need_no_code(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     await owner.execute(
         "update meshmetrics.status_outcomes set outcome = 'canceled' where status = 'paused'"

@@ -8,8 +8,9 @@ import asyncpg
 import pytest
 
 from meshmetrics.auditing.store import AuditStore
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.database.migrate import migrate
+from meshmetrics.database.store import Database
 from tests.sql.plain import assert_counted
 from tests.support import Workflow, insert_run, make_project, make_workflow
 
@@ -28,13 +29,15 @@ async def workflow(owner: asyncpg.Connection) -> Workflow:
     return await make_workflow(owner, await make_project(owner))
 
 
-async def ended(owner: asyncpg.Connection, store: Store, workflow: Workflow, status: str) -> int:
+async def ended(
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow, status: str
+) -> int:
     run = await insert_run(owner, workflow, status, finished_at=datetime.now(UTC))
     return (await store.count_runs([run])).runs
 
 
 async def test_a_column_of_another_type_is_counted_on(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     assert await ended(owner, store, workflow, "succeeded") == 1
     await owner.execute("alter table workflow_runs alter column status type varchar(20)")
@@ -47,7 +50,7 @@ async def test_a_column_of_another_type_is_counted_on(
 
 
 async def test_a_renamed_column_is_named_and_no_run_is_lost_over_it(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     run = await insert_run(owner, workflow, "failed", finished_at=datetime.now(UTC))
     await owner.execute("alter table workflow_runs rename finished_at to completed_at")
@@ -61,7 +64,11 @@ async def test_a_renamed_column_is_named_and_no_run_is_lost_over_it(
 
 
 async def test_a_table_made_anew_is_noticed_and_put_right(
-    owner: asyncpg.Connection, store: Store, owner_dsn: str, workflow: Workflow, worker_dsn: str
+    owner: asyncpg.Connection,
+    store: CountingStore,
+    owner_dsn: str,
+    workflow: Workflow,
+    worker_dsn: str,
 ) -> None:
     await ended(owner, store, workflow, "succeeded")
     await owner.execute(MADE_ANEW)
@@ -78,11 +85,11 @@ async def test_a_table_made_anew_is_noticed_and_put_right(
     await ended(owner, store, workflow, "failed")
     await assert_counted(owner)
     async with asyncpg.create_pool(worker_dsn, min_size=0) as pool:
-        assert [d for d in await AuditStore(pool).audit() if not d.pending] == []
+        assert [d for d in await AuditStore(Database(pool)).audit() if not d.pending] == []
 
 
 async def test_a_table_made_anew_beside_the_old_one_gets_the_index_too(
-    owner: asyncpg.Connection, store: Store, owner_dsn: str, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, owner_dsn: str, workflow: Workflow
 ) -> None:
     """The old table keeps the name of our index."""
     await ended(owner, store, workflow, "succeeded")
@@ -99,7 +106,9 @@ async def test_a_table_made_anew_beside_the_old_one_gets_the_index_too(
     assert await migrate(owner_dsn) == []
 
 
-async def test_lost_row_level_security_is_named(owner: asyncpg.Connection, store: Store) -> None:
+async def test_lost_row_level_security_is_named(
+    owner: asyncpg.Connection, store: CountingStore
+) -> None:
     await owner.execute("alter table workflow_runs disable row level security")
     assert await store.source_flaws() == (
         "row-level security is off on public.workflow_runs: every user reads every row",
@@ -107,7 +116,7 @@ async def test_lost_row_level_security_is_named(owner: asyncpg.Connection, store
 
 
 async def test_a_table_that_is_gone_or_of_another_kind_is_named(
-    owner: asyncpg.Connection, store: Store
+    owner: asyncpg.Connection, store: CountingStore
 ) -> None:
     await owner.execute(
         "alter table workflow_runs rename to runs; create view workflow_runs as select * from runs"
@@ -118,7 +127,7 @@ async def test_a_table_that_is_gone_or_of_another_kind_is_named(
 
 
 async def test_a_column_of_a_type_that_we_cannot_read_is_named(
-    owner: asyncpg.Connection, store: Store
+    owner: asyncpg.Connection, store: CountingStore
 ) -> None:
     await owner.execute(
         "alter table workflow_runs alter column finished_at type text using finished_at::text"

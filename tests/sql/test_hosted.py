@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.database.migrate import migrate, refused
 from meshmetrics.database.packaged_sql import MigrationError
+from meshmetrics.database.store import Database
 from tests.conftest import Connect
 from tests.support import acting_as, finish_run, insert_run, make_project, make_workflow
-from tests.support.databases import HOSTED_LOGIN, Database, hand_over
+from tests.support.databases import HOSTED_LOGIN, DatabaseClone, hand_over
 
 
 async def test_the_owner_on_hosted_supabase_can_migrate(
-    source_database: Database, connect: Connect
+    source_database: DatabaseClone, connect: Connect
 ) -> None:
     dsn = await hand_over(source_database)
     connection = await connect(dsn)
@@ -24,7 +25,7 @@ async def test_the_owner_on_hosted_supabase_can_migrate(
 
 
 async def test_a_run_is_counted_and_seen_by_its_tenant_where_nobody_is_superuser(
-    source_database: Database, connect: Connect
+    source_database: DatabaseClone, connect: Connect
 ) -> None:
     dsn = await hand_over(source_database)
     await migrate(dsn)
@@ -34,7 +35,7 @@ async def test_a_run_is_counted_and_seen_by_its_tenant_where_nobody_is_superuser
     await finish_run(owner, run)
 
     async with asyncpg.create_pool(source_database.worker_dsn, min_size=0) as pool:
-        assert (await Store(pool).count_runs([run])).runs == 1
+        assert (await CountingStore(Database(pool)).count_runs([run])).runs == 1
 
     stranger = await make_project(owner)
     for user, counted in ((project.owner, 1), (stranger.owner, None)):
@@ -44,7 +45,7 @@ async def test_a_run_is_counted_and_seen_by_its_tenant_where_nobody_is_superuser
 
 
 async def test_a_role_that_may_not_write_policies_of_realtime_learns_which_grant_it_lacks(
-    source_database: Database, connect: Connect
+    source_database: DatabaseClone, connect: Connect
 ) -> None:
     await hand_over(source_database)
     owner = await connect(source_database.owner_dsn)

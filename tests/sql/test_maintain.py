@@ -9,7 +9,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from meshmetrics.counting.store import Store
+from meshmetrics.auditing.store import AuditStore
+from meshmetrics.counting.store import CountingStore
 from tests.sql.plain import assert_counted, counted_buckets, counted_counters
 from tests.support import Workflow, insert_run, make_project, make_workflow
 
@@ -31,7 +32,7 @@ async def grains(owner: asyncpg.Connection) -> list[str]:
 
 
 async def test_minutes_are_kept_two_days_quarters_400_days_and_days_for_good(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, audits: AuditStore, workflow: Workflow
 ) -> None:
     await store.count_runs(await runs_of_ages(owner, workflow, timedelta(minutes=1)))
     assert await grains(owner) == ["day", "minute", "quarter"]
@@ -42,11 +43,11 @@ async def test_minutes_are_kept_two_days_quarters_400_days_and_days_for_good(
     assert (await store.maintain(now + timedelta(days=402), 10)).pruned_buckets == 1
     assert await grains(owner) == ["day"]
     assert (await store.maintain(now + timedelta(days=40_000), 10)).pruned_buckets == 0
-    assert await store.audit() == ()
+    assert await audits.audit() == ()
 
 
 async def test_a_run_that_changes_after_its_buckets_were_pruned_is_corrected_in_the_rest(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, audits: AuditStore, workflow: Workflow
 ) -> None:
     (run,) = await runs_of_ages(owner, workflow, timedelta(minutes=1))
     await store.count_runs([run])
@@ -54,11 +55,11 @@ async def test_a_run_that_changes_after_its_buckets_were_pruned_is_corrected_in_
     await owner.execute("update public.workflow_runs set status = 'succeeded' where id = $1", run)
     await store.count_runs([run])
     await assert_counted(owner)
-    assert await store.audit() == ()
+    assert await audits.audit() == ()
 
 
 async def test_going_back_in_time_brings_no_pruned_bucket_back(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     await store.maintain(datetime.now(UTC) + timedelta(hours=49), 10)
     await store.maintain(datetime.now(UTC) - timedelta(days=1), 10)
@@ -68,7 +69,7 @@ async def test_going_back_in_time_brings_no_pruned_bucket_back(
 
 
 async def test_ledger_rows_whose_run_is_gone_are_retired_and_audits_stay_exact(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, audits: AuditStore, workflow: Workflow
 ) -> None:
     runs = await runs_of_ages(owner, workflow, *[timedelta(hours=h) for h in range(0, 100, 5)])
     await store.count_runs(runs)
@@ -84,25 +85,25 @@ async def test_ledger_rows_whose_run_is_gone_are_retired_and_audits_stay_exact(
     assert (retired, slices) == (13, 4)
     assert await owner.fetchval("select count(*) from meshmetrics.counted_runs") == 7
     assert (await counted_counters(owner), await counted_buckets(owner)) == before
-    assert await store.audit() == ()
+    assert await audits.audit() == ()
     # The next round begins at the start again.
     await owner.execute("delete from public.workflow_runs where id = any ($1)", runs[13:])
     assert (await store.maintain(None, 100)).retired_runs == 7
-    assert await store.audit() == ()
+    assert await audits.audit() == ()
 
 
 async def test_ledger_rows_of_a_deleted_workflow_just_go(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, audits: AuditStore, workflow: Workflow
 ) -> None:
     await store.count_runs(await runs_of_ages(owner, workflow, timedelta(0), timedelta(0)))
     await owner.execute("delete from public.workflow_definitions where id = $1", workflow.id)
     assert (await store.maintain(None, 100)).retired_runs == 2
     assert await owner.fetchval("select count(*) from meshmetrics.counted_runs") == 0
-    assert await store.audit() == ()
+    assert await audits.audit() == ()
 
 
 async def test_the_chores_do_not_wait_for_a_workflow_that_is_being_deleted(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, audits: AuditStore, workflow: Workflow
 ) -> None:
     (run,) = await runs_of_ages(owner, workflow, timedelta(minutes=1))
     await store.count_runs([run])
@@ -116,11 +117,11 @@ async def test_the_chores_do_not_wait_for_a_workflow_that_is_being_deleted(
     await deletion.rollback()
     done = await store.maintain(datetime.now(UTC) + timedelta(hours=49), 10)
     assert (done.retired_runs, done.pruned_buckets) == (1, 1)
-    assert await store.audit() == ()
+    assert await audits.audit() == ()
 
 
 async def test_pruning_reads_what_is_old_and_not_what_is_kept(
-    owner: asyncpg.Connection, store: Store
+    owner: asyncpg.Connection, store: CountingStore
 ) -> None:
     """Counting waits meanwhile. As Postgres itself counts, whatever the plan looks like."""
     project = await make_project(owner)

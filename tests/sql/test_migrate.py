@@ -17,7 +17,7 @@ from meshmetrics.database.packaged_sql import MigrationError, Schema, packaged_s
 from meshmetrics.devstack.postgres.server import EmbeddedPostgres
 from tests.conftest import Connect
 from tests.support import eventually
-from tests.support.databases import Database, cloned, hand_over
+from tests.support.databases import DatabaseClone, cloned, hand_over
 
 SNAPSHOT = """
 select coalesce(string_agg(line, E'\n' order by line), '') from (
@@ -50,7 +50,7 @@ select coalesce(string_agg(line, E'\n' order by line), '') from (
 
 
 @pytest.fixture
-async def empty_database(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
+async def empty_database(postgres: EmbeddedPostgres) -> AsyncIterator[DatabaseClone]:
     """A database without even MeshHook's tables."""
     async with cloned(postgres, "empty") as database:
         yield database
@@ -63,7 +63,9 @@ def schema(tmp_path: Path) -> Schema:
     return Schema(tmp_path / "sql")
 
 
-async def test_migrating_twice_changes_nothing(source_database: Database, connect: Connect) -> None:
+async def test_migrating_twice_changes_nothing(
+    source_database: DatabaseClone, connect: Connect
+) -> None:
     dsn = source_database.owner_dsn
     assert await migrate(dsn) != []
     owner = await connect(dsn)
@@ -74,7 +76,7 @@ async def test_migrating_twice_changes_nothing(source_database: Database, connec
 
 
 async def test_twelve_migrators_at_once_end_well(
-    source_database: Database, connect: Connect
+    source_database: DatabaseClone, connect: Connect
 ) -> None:
     dsn = source_database.owner_dsn
     reports = await asyncio.gather(*(migrate(dsn) for _ in range(12)))
@@ -86,7 +88,7 @@ async def test_twelve_migrators_at_once_end_well(
 
 
 async def test_a_changed_frozen_migration_is_refused(
-    source_database: Database, schema: Schema
+    source_database: DatabaseClone, schema: Schema
 ) -> None:
     await migrate(source_database.owner_dsn, schema)
     path = schema.directory / "migrations" / "0001_core.sql"
@@ -96,7 +98,7 @@ async def test_a_changed_frozen_migration_is_refused(
 
 
 async def test_a_changed_function_is_replayed(
-    source_database: Database, schema: Schema, connect: Connect
+    source_database: DatabaseClone, schema: Schema, connect: Connect
 ) -> None:
     await migrate(source_database.owner_dsn, schema)
     path = schema.directory / "functions" / "counting" / "changed_since.sql"
@@ -110,7 +112,9 @@ async def test_a_changed_function_is_replayed(
     )
 
 
-async def test_a_newer_database_is_refused(source_database: Database, connect: Connect) -> None:
+async def test_a_newer_database_is_refused(
+    source_database: DatabaseClone, connect: Connect
+) -> None:
     await migrate(source_database.owner_dsn)
     owner = await connect(source_database.owner_dsn)
     await owner.execute("insert into meshmetrics.migrations values (999, 'later', 'x')")
@@ -119,7 +123,7 @@ async def test_a_newer_database_is_refused(source_database: Database, connect: C
 
 
 async def test_a_migration_that_fails_leaves_nothing_behind(
-    source_database: Database, schema: Schema, connect: Connect
+    source_database: DatabaseClone, schema: Schema, connect: Connect
 ) -> None:
     (schema.directory / "functions" / "metrics" / "zz_broken.sql").write_text("select 1 / 0;")
     with pytest.raises(asyncpg.DivisionByZeroError):
@@ -129,7 +133,7 @@ async def test_a_migration_that_fails_leaves_nothing_behind(
 
 
 async def test_an_index_that_a_broken_attempt_left_is_built_anew(
-    source_database: Database, connect: Connect
+    source_database: DatabaseClone, connect: Connect
 ) -> None:
     owner = await connect(source_database.owner_dsn)
     await migrate(source_database.owner_dsn)
@@ -145,7 +149,7 @@ async def test_an_index_that_a_broken_attempt_left_is_built_anew(
 
 
 async def test_migrating_waits_for_a_lock_without_making_the_engine_wait_behind_it(
-    source_database: Database, connect: Connect
+    source_database: DatabaseClone, connect: Connect
 ) -> None:
     holder = await connect(source_database.owner_dsn)
     transaction = holder.transaction()
@@ -166,13 +170,13 @@ async def test_migrating_waits_for_a_lock_without_making_the_engine_wait_behind_
         migrating.cancel()
 
 
-async def test_a_database_without_meshhook_is_refused(empty_database: Database) -> None:
+async def test_a_database_without_meshhook_is_refused(empty_database: DatabaseClone) -> None:
     with pytest.raises(MigrationError, match=r"public.workflow_runs missing.*MeshHook's own"):
         await migrate(empty_database.owner_dsn)
 
 
 async def test_a_role_that_may_not_migrate_is_told_which_may(
-    source_database: Database, connect: Connect
+    source_database: DatabaseClone, connect: Connect
 ) -> None:
     owner = await connect(source_database.owner_dsn)
     await owner.execute("drop role if exists stranger; create role stranger login")
@@ -181,7 +185,7 @@ async def test_a_role_that_may_not_migrate_is_told_which_may(
 
 
 async def test_the_printed_script_does_the_same_as_migrating(
-    postgres: EmbeddedPostgres, source_database: Database, connect: Connect
+    postgres: EmbeddedPostgres, source_database: DatabaseClone, connect: Connect
 ) -> None:
     script, _, index = packaged_schema().script().partition("-- Run this apart")
     dsn = await hand_over(source_database)
@@ -196,7 +200,7 @@ async def test_the_printed_script_does_the_same_as_migrating(
 
 
 async def test_an_older_meshmetrics_leaves_a_newer_ones_functions_alone(
-    source_database: Database, connect: Connect, schema: Schema
+    source_database: DatabaseClone, connect: Connect, schema: Schema
 ) -> None:
     dsn = source_database.owner_dsn
     older = packaged_schema()
@@ -237,7 +241,7 @@ def test_the_release_grows_whenever_what_is_replayed_changes() -> None:
 
 
 async def test_the_printed_script_applies_to_a_database_that_has_it_already(
-    database: Database, connect: Connect
+    database: DatabaseClone, connect: Connect
 ) -> None:
     script, _, index = packaged_schema().script().partition("-- Run this apart")
     owner = await connect(database.owner_dsn)

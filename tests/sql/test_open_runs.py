@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from meshmetrics.auditing.store import AuditStore
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.sql.plain import assert_counted
 from tests.support import (
     Project,
@@ -34,11 +34,6 @@ async def workflow(owner: asyncpg.Connection, project: Project) -> Workflow:
     return await make_workflow(owner, project)
 
 
-@pytest.fixture
-def audits(store: Store) -> AuditStore:
-    return AuditStore(store._pool)
-
-
 async def old_run(owner: asyncpg.Connection, workflow: Workflow, status: str = "running") -> UUID:
     """A run that began two hours ago."""
     began = datetime.now(UTC) - timedelta(hours=2)
@@ -60,7 +55,7 @@ async def event(
     return at
 
 
-async def settle(store: Store, silent_for: timedelta = SILENT) -> int:
+async def settle(store: CountingStore, silent_for: timedelta = SILENT) -> int:
     """Find and settle, as the daemon does; how many runs changed their place."""
     found = await store.find_abandoned(silent_for, 1000)
     counted = (await store.settle_abandoned(found, silent_for)).runs
@@ -75,7 +70,9 @@ async def failures(owner: asyncpg.Connection, workflow: Workflow) -> int:
     return count or 0
 
 
-async def counts(owner: asyncpg.Connection, store: Store, workflow: Workflow) -> tuple[int, ...]:
+async def counts(
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
+) -> tuple[int, ...]:
     """open, overdue, abandoned, after a look."""
     await store.count_open_runs()
     row = await owner.fetchrow(
@@ -87,7 +84,7 @@ async def counts(owner: asyncpg.Connection, store: Store, workflow: Workflow) ->
 
 
 async def test_a_run_whose_last_step_failed_and_that_is_silent_since_is_a_failure_of_that_time(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     run = await old_run(owner, workflow)
     for attempt in range(5, 0, -1):
@@ -116,7 +113,7 @@ async def test_a_run_whose_last_step_failed_and_that_is_silent_since_is_a_failur
     ],
 )
 async def test_a_run_that_may_go_on_is_open(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow, kind: str, ago: timedelta
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow, kind: str, ago: timedelta
 ) -> None:
     run = await old_run(owner, workflow)
     await event(owner, run, "step_failed", LONG_AGO + timedelta(minutes=1))
@@ -126,7 +123,7 @@ async def test_a_run_that_may_go_on_is_open(
 
 
 async def test_a_run_that_goes_on_after_all_is_taken_back(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     run = await old_run(owner, workflow)
     await event(owner, run, "step_failed")
@@ -139,7 +136,7 @@ async def test_a_run_that_goes_on_after_all_is_taken_back(
 
 
 async def test_a_run_that_fails_again_later_is_a_failure_of_the_later_time(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     run = await old_run(owner, workflow)
     await event(owner, run, "step_failed")
@@ -154,7 +151,7 @@ async def test_a_run_that_fails_again_later_is_a_failure_of_the_later_time(
 
 
 async def test_a_run_that_ends_after_all_has_the_outcome_it_ended_with(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     run = await old_run(owner, workflow)
     await event(owner, run, "step_failed")
@@ -168,7 +165,7 @@ async def test_a_run_that_ends_after_all_has_the_outcome_it_ended_with(
 
 
 async def test_a_dead_letter_is_a_failure_at_once_and_a_job_after_it_takes_it_back(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     run = await old_run(owner, workflow)
     await event(owner, run, "step_started")
@@ -186,7 +183,7 @@ async def test_a_dead_letter_is_a_failure_at_once_and_a_job_after_it_takes_it_ba
 
 
 async def test_a_paused_run_waits_and_is_never_abandoned(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     run = await old_run(owner, workflow, "paused")
     await event(owner, run, "step_failed")
@@ -195,7 +192,7 @@ async def test_a_paused_run_waits_and_is_never_abandoned(
 
 
 async def test_switched_off_nothing_is_abandoned_and_what_was_is_taken_back(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     run = await old_run(owner, workflow)
     await event(owner, run, "step_failed")
@@ -205,7 +202,7 @@ async def test_switched_off_nothing_is_abandoned_and_what_was_is_taken_back(
 
 
 async def test_a_database_without_events_and_jobs_gives_no_evidence(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     await old_run(owner, workflow)
     await owner.execute("drop table public.workflow_events, public.job_tracking")
@@ -214,7 +211,7 @@ async def test_a_database_without_events_and_jobs_gives_no_evidence(
 
 
 async def test_a_run_of_another_project_is_no_open_run_of_the_workflow(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     stranger = await make_project(owner)
     run = await insert_run(owner, workflow, "running", project_id=stranger.id)
@@ -225,7 +222,7 @@ async def test_a_run_of_another_project_is_no_open_run_of_the_workflow(
 
 
 async def test_overdue_is_three_times_the_99th_percentile_and_a_quarter_of_an_hour_at_least(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     now = datetime.now(UTC)
     runs = [
@@ -255,7 +252,7 @@ async def test_overdue_is_three_times_the_99th_percentile_and_a_quarter_of_an_ho
 
 
 async def test_only_what_changed_is_returned_and_a_deleted_workflow_leaves_nothing(
-    owner: asyncpg.Connection, store: Store, project: Project, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, project: Project, workflow: Workflow
 ) -> None:
     other = await make_workflow(owner, project)
     await insert_run(owner, workflow)
@@ -275,7 +272,7 @@ async def test_only_what_changed_is_returned_and_a_deleted_workflow_leaves_nothi
 
 
 async def test_every_run_is_accounted_for(
-    owner: asyncpg.Connection, store: Store, audits: AuditStore, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, audits: AuditStore, workflow: Workflow
 ) -> None:
     now = datetime.now(UTC)
     ended = [
@@ -301,7 +298,7 @@ async def test_every_run_is_accounted_for(
 
 
 async def test_a_counted_run_keeps_its_outcome_when_its_status_becomes_unknown(
-    owner: asyncpg.Connection, store: Store, audits: AuditStore, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, audits: AuditStore, workflow: Workflow
 ) -> None:
     run = await insert_run(owner, workflow, "failed", finished_at=datetime.now(UTC))
     await store.count_runs([run])

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.support import Project, acting_as, insert_run, make_project, make_user, make_workflow
 
 TABLES = ("public.workflow_run_metrics", "public.workflow_run_buckets")
 
 
 @pytest.fixture
-async def projects(owner: asyncpg.Connection, store: Store) -> list[Project]:
+async def projects(owner: asyncpg.Connection, store: CountingStore) -> list[Project]:
     """Two projects of different owners, each with one counted failure."""
     projects = [await make_project(owner), await make_project(owner)]
     for project in projects:

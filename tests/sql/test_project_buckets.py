@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.database.packaged_sql import packaged_schema
 from tests.conftest import Connect
 from tests.sql.plain import assert_counted, assert_projects_add_up
@@ -35,7 +35,7 @@ async def rows(owner: asyncpg.Connection) -> list[asyncpg.Record]:
 
 
 async def test_a_project_has_the_sums_over_its_workflows(
-    owner: asyncpg.Connection, store: Store
+    owner: asyncpg.Connection, store: CountingStore
 ) -> None:
     project = await make_project(owner)
     for _ in range(3):
@@ -50,7 +50,7 @@ async def test_a_project_has_the_sums_over_its_workflows(
 
 
 async def test_a_tenant_may_delete_a_workflow_and_its_runs_leave_the_project(
-    owner: asyncpg.Connection, store: Store
+    owner: asyncpg.Connection, store: CountingStore
 ) -> None:
     project = await make_project(owner)
     kept, deleted = [await make_workflow(owner, project) for _ in range(2)]
@@ -72,7 +72,7 @@ async def test_a_tenant_may_delete_a_workflow_and_its_runs_leave_the_project(
 
 
 async def test_a_deletion_and_a_count_in_one_project_do_not_wait_for_each_other(
-    owner: asyncpg.Connection, store: Store, connect: Connect, owner_dsn: str
+    owner: asyncpg.Connection, store: CountingStore, connect: Connect, owner_dsn: str
 ) -> None:
     project = await make_project(owner)
     kept, deleted = [await make_workflow(owner, project) for _ in range(2)]
@@ -96,7 +96,7 @@ async def test_a_deletion_and_a_count_in_one_project_do_not_wait_for_each_other(
 
 
 async def test_a_deleted_project_leaves_nothing_behind(
-    owner: asyncpg.Connection, store: Store
+    owner: asyncpg.Connection, store: CountingStore
 ) -> None:
     project = await make_project(owner)
     for _ in range(2):
@@ -108,7 +108,7 @@ async def test_a_deleted_project_leaves_nothing_behind(
 
 
 async def test_the_buckets_of_projects_are_pruned_with_those_of_workflows(
-    owner: asyncpg.Connection, store: Store
+    owner: asyncpg.Connection, store: CountingStore
 ) -> None:
     workflow = await make_workflow(owner, await make_project(owner))
     await store.count_runs(await some_runs(owner, workflow))
@@ -122,7 +122,7 @@ async def test_the_buckets_of_projects_are_pruned_with_those_of_workflows(
 
 
 async def test_what_was_counted_before_this_migration_is_added_up_by_it(
-    owner: asyncpg.Connection, store: Store
+    owner: asyncpg.Connection, store: CountingStore
 ) -> None:
     project = await make_project(owner)
     for _ in range(2):

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.sql.reading import (
     NOTHING,
     Run,
@@ -88,7 +88,7 @@ Drawn = list[tuple[Any, str, int]]
 
 
 async def tenant(
-    owner: asyncpg.Connection, store: Store, period: tuple[datetime, datetime], drawn: Drawn
+    owner: asyncpg.Connection, store: CountingStore, period: tuple[datetime, datetime], drawn: Drawn
 ) -> tuple[Project, list[Workflow]]:
     """A project of its own for this example: two workflows, one of them in two versions."""
     project = await make_project(owner)
@@ -118,7 +118,7 @@ def rounded_as_promised(asked: datetime, told: datetime, *, down: bool) -> bool:
 @examples
 @given(period=periods(), drawn=runs)
 async def test_totals_are_the_runs_of_the_period_and_of_the_one_before(
-    owner: asyncpg.Connection, store: Store, period: tuple[datetime, datetime], drawn: Drawn
+    owner: asyncpg.Connection, store: CountingStore, period: tuple[datetime, datetime], drawn: Drawn
 ) -> None:
     project, flows = await tenant(owner, store, period, drawn)
     (row,) = await read(owner, project.owner, "totals($1, $2)", *period)
@@ -167,7 +167,7 @@ def refused(bucket: str, starts_at: datetime, ends_at: datetime) -> bool:
 )
 async def test_a_series_is_the_runs_of_each_local_hour_day_or_week(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     period: tuple[datetime, datetime],
     drawn: Drawn,
     zone: str,
@@ -234,7 +234,7 @@ async def assert_local(
 
 @pytest.mark.parametrize("zone", ZONES)
 async def test_hours_days_and_weeks_are_right_whenever_the_clocks_change(
-    owner: asyncpg.Connection, store: Store, zone: str
+    owner: asyncpg.Connection, store: CountingStore, zone: str
 ) -> None:
     changes = await owner.fetch(
         "select t from generate_series($1::timestamptz, $2::timestamptz, interval '15 minutes') t"
@@ -263,7 +263,7 @@ async def test_hours_days_and_weeks_are_right_whenever_the_clocks_change(
 @given(period=periods(), drawn=runs, versions=st.booleans(), failing=st.booleans())
 async def test_the_summary_has_a_row_for_each_workflow_or_version(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     period: tuple[datetime, datetime],
     drawn: Drawn,
     versions: bool,
@@ -298,7 +298,7 @@ async def test_the_summary_has_a_row_for_each_workflow_or_version(
 @given(period=periods(), drawn=runs, index=st.integers(0, 2), one=st.booleans())
 async def test_a_workflow_is_all_its_versions_or_one(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     period: tuple[datetime, datetime],
     drawn: Drawn,
     index: int,
@@ -327,7 +327,7 @@ async def test_a_workflow_is_all_its_versions_or_one(
 @given(period=periods(), drawn=runs, chosen=st.booleans())
 async def test_the_newest_versions_alone_are_the_same_in_the_table_the_totals_and_over_time(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     period: tuple[datetime, datetime],
     drawn: Drawn,
     chosen: bool,
@@ -359,7 +359,7 @@ async def test_the_newest_versions_alone_are_the_same_in_the_table_the_totals_an
 
 
 async def test_beyond_400_days_days_are_whole_utc_days_and_nothing_is_lost(
-    owner: asyncpg.Connection, store: Store
+    owner: asyncpg.Connection, store: CountingStore
 ) -> None:
     project = await make_project(owner)
     flow = await make_workflow(owner, project)
@@ -436,7 +436,7 @@ SORTS: dict[str, Callable[[asyncpg.Record], Any]] = {
 
 @pytest.mark.parametrize("descending", [False, True])
 async def test_pages_in_any_order_put_together_are_the_whole_table_once(
-    owner: asyncpg.Connection, store: Store, descending: bool
+    owner: asyncpg.Connection, store: CountingStore, descending: bool
 ) -> None:
     project = await make_project(owner)
     made: list[Run] = []

@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.sql.reading import read
 from tests.sql.test_open_runs import event, old_run, settle
 from tests.support import Project, Workflow, insert_run, make_project, make_workflow
@@ -40,7 +40,7 @@ async def abandon(owner: asyncpg.Connection, workflow: Workflow, ago: timedelta)
 
 
 async def test_open_runs_of_all_versions_add_up_and_the_oldest_is_the_oldest_of_all(
-    owner: asyncpg.Connection, store: Store, project: Project
+    owner: asyncpg.Connection, store: CountingStore, project: Project
 ) -> None:
     first = await make_workflow(owner, project, "orders", version=1)
     second = await make_workflow(owner, project, "orders", version=2)
@@ -79,7 +79,7 @@ async def test_open_runs_of_all_versions_add_up_and_the_oldest_is_the_oldest_of_
 
 
 async def test_a_workflow_that_has_only_open_runs_is_in_the_summary(
-    owner: asyncpg.Connection, store: Store, project: Project
+    owner: asyncpg.Connection, store: CountingStore, project: Project
 ) -> None:
     workflow = await make_workflow(owner, project, "new")
     started = await open_since(owner, workflow, timedelta(minutes=1))
@@ -90,7 +90,7 @@ async def test_a_workflow_that_has_only_open_runs_is_in_the_summary(
 
 
 async def test_an_abandoned_run_is_in_the_period_of_its_last_sign_of_life_only(
-    owner: asyncpg.Connection, store: Store, project: Project
+    owner: asyncpg.Connection, store: CountingStore, project: Project
 ) -> None:
     workflow = await make_workflow(owner, project)
     await abandon(owner, workflow, timedelta(minutes=90))
@@ -103,7 +103,7 @@ async def test_an_abandoned_run_is_in_the_period_of_its_last_sign_of_life_only(
 
 
 async def test_open_and_abandoned_runs_of_another_tenant_are_never_included(
-    owner: asyncpg.Connection, store: Store, project: Project
+    owner: asyncpg.Connection, store: CountingStore, project: Project
 ) -> None:
     mine = await make_workflow(owner, project, "orders")
     other = await make_project(owner)

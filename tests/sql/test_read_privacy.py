@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.sql.reading import Run, insert_and_count, numbers, read
 from tests.support import (
     Project,
@@ -58,7 +58,9 @@ def call_for(call: str, workflow: Workflow) -> str:
     )
 
 
-async def a_tenant(owner: asyncpg.Connection, store: Store, runs: int) -> tuple[Project, Workflow]:
+async def a_tenant(
+    owner: asyncpg.Connection, store: CountingStore, runs: int
+) -> tuple[Project, Workflow]:
     project = await make_project(owner)
     workflow = await make_workflow(owner, project)
     made = [Run(workflow, "failed", TODAY - n * DAY / 2) for n in range(runs)]
@@ -68,7 +70,7 @@ async def a_tenant(owner: asyncpg.Connection, store: Store, runs: int) -> tuple[
 
 @pytest.mark.parametrize("call", CALLS + OTHERS)
 async def test_a_tenant_reads_its_own_and_of_others_nothing(
-    owner: asyncpg.Connection, store: Store, call: str
+    owner: asyncpg.Connection, store: CountingStore, call: str
 ) -> None:
     mine, my_workflow = await a_tenant(owner, store, 8)
     other, _ = await a_tenant(owner, store, 3)
@@ -89,7 +91,7 @@ async def test_a_tenant_reads_its_own_and_of_others_nothing(
 
 @pytest.mark.parametrize("call", CALLS + OTHERS)
 async def test_nobody_reads_without_being_signed_in(
-    owner: asyncpg.Connection, store: Store, call: str
+    owner: asyncpg.Connection, store: CountingStore, call: str
 ) -> None:
     _, workflow = await a_tenant(owner, store, 2)
     asked = f"select * from public.workflow_metrics_{call_for(call, workflow)}"
@@ -103,7 +105,7 @@ async def test_nobody_reads_without_being_signed_in(
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_buckets_are_read_by_index_and_runs_and_ledger_never(
-    owner: asyncpg.Connection, store: Store, call: str
+    owner: asyncpg.Connection, store: CountingStore, call: str
 ) -> None:
     """Counted by Postgres itself, whatever the plan looks like: with tables that are still small
     or have no statistics it would rather read them whole."""
@@ -136,7 +138,7 @@ async def touched(owner: asyncpg.Connection) -> dict[str, tuple[int, int]]:
 
 
 async def test_a_long_series_over_all_reads_a_few_buckets_a_day_however_many_workflows(
-    owner: asyncpg.Connection, store: Store
+    owner: asyncpg.Connection, store: CountingStore
 ) -> None:
     project = await make_project(owner)
     flows = [await make_workflow(owner, project) for _ in range(5)]
@@ -201,7 +203,9 @@ async def test_what_cannot_be_told_is_refused_naming_the_parameter_and_what_it_t
     assert str(caught.value).startswith(f"{parameter} is")
 
 
-async def test_what_is_named_twice_is_counted_once(owner: asyncpg.Connection, store: Store) -> None:
+async def test_what_is_named_twice_is_counted_once(
+    owner: asyncpg.Connection, store: CountingStore
+) -> None:
     mine, workflow = await a_tenant(owner, store, 8)
     async with acting_as(owner, mine.owner):
         for named in ([[mine.id] * 2, None], [[mine.id] * 2, [workflow.id] * 2]):
@@ -216,7 +220,9 @@ async def test_what_is_named_twice_is_counted_once(owner: asyncpg.Connection, st
                 assert failures == 8, call
 
 
-async def test_a_service_role_reads_what_it_names(owner: asyncpg.Connection, store: Store) -> None:
+async def test_a_service_role_reads_what_it_names(
+    owner: asyncpg.Connection, store: CountingStore
+) -> None:
     mine, _ = await a_tenant(owner, store, 8)
     async with acting_as(owner, None, role="service_role"):
         row = await owner.fetchrow(

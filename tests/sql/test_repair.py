@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 import pytest
 
+from meshmetrics.auditing.model import AuditRecord, Slice
 from meshmetrics.auditing.store import AuditStore
-from meshmetrics.counting.model import AuditRecord, Position, Slice
+from meshmetrics.counting.model import Position
+from meshmetrics.counting.store import CountingStore
 from tests.sql.plain import assert_counted
 from tests.support import Workflow, finish_run, insert_run, make_project, make_workflow
 
@@ -19,14 +20,7 @@ DAYS = 5
 
 
 @pytest.fixture
-async def audits(worker_dsn: str) -> AsyncIterator[AuditStore]:
-    pool = await asyncpg.create_pool(worker_dsn, min_size=0, max_size=5)
-    yield AuditStore(pool)
-    pool.terminate()
-
-
-@pytest.fixture
-async def workflow(owner: asyncpg.Connection, audits: AuditStore) -> Workflow:
+async def workflow(owner: asyncpg.Connection, store: CountingStore, audits: AuditStore) -> Workflow:
     """A workflow with twelve runs of each outcome over five days, all counted."""
     workflow = await make_workflow(owner, await make_project(owner))
     now = datetime.now(UTC)
@@ -35,7 +29,7 @@ async def workflow(owner: asyncpg.Connection, audits: AuditStore) -> Workflow:
         for n in range(12)
         for status in ("succeeded", "failed", "canceled")
     ]
-    await audits.count_runs(runs)
+    await store.count_runs(runs)
     assert await audits.audit() == ()
     return workflow
 
@@ -109,7 +103,7 @@ async def test_a_projects_buckets_are_found_wrong_and_set_right(
 
 
 async def test_a_workflow_that_was_deleted_leaves_its_project_right(
-    owner: asyncpg.Connection, audits: AuditStore, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, audits: AuditStore, workflow: Workflow
 ) -> None:
     """Also where the project is set right before what it takes back is folded in."""
     await owner.execute("update public.workflow_run_project_buckets set success_count = 77")
@@ -117,7 +111,7 @@ async def test_a_workflow_that_was_deleted_leaves_its_project_right(
     assert await audits.audit() != ()
     await audits.repair_slice(Slice("project", workflow.project_id, None, None))
     assert await audits.audit() == ()
-    await audits.maintain(None, 1000)
+    await store.maintain(None, 1000)
     assert await audits.audit() == ()
     await assert_counted(owner)
 
@@ -143,14 +137,14 @@ async def test_a_metrics_row_that_is_gone_comes_back(
 
 
 async def test_the_share_of_deleted_runs_is_kept(
-    owner: asyncpg.Connection, audits: AuditStore, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, audits: AuditStore, workflow: Workflow
 ) -> None:
     """The last success among them: that it was the last stays so."""
     last = await owner.fetchval("select last_success_at from public.workflow_run_metrics")
     await owner.execute(
         "delete from public.workflow_runs where finished_at > now() - interval '15 hours'"
     )
-    await audits.maintain(None, 1000)
+    await store.maintain(None, 1000)
     assert await audits.audit() == ()
     await owner.execute("update public.workflow_run_buckets set success_count = 7")
     await audits.repair_slice(whole(workflow))
@@ -213,7 +207,7 @@ async def test_slices_leave_nothing_out_and_are_as_small_as_days_allow(
 
 
 async def test_a_second_look_tells_what_is_still_uncounted_and_whether_it_is_pending(
-    owner: asyncpg.Connection, audits: AuditStore, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, audits: AuditStore, workflow: Workflow
 ) -> None:
     now = datetime.now(UTC)
     counted, missed, resumed = [
@@ -227,7 +221,7 @@ async def test_a_second_look_tells_what_is_still_uncounted_and_whether_it_is_pen
         missed: False,
         resumed: False,
     }
-    await audits.count_runs([counted])
+    await store.count_runs([counted])
     await owner.execute("update meshmetrics.checkpoint set updated_at = now() where name = 'sweep'")
     await finish_run(owner, resumed, "succeeded")
     assert await audits.audit_runs([counted, missed, resumed, UUID(int=7)]) == {
@@ -237,15 +231,15 @@ async def test_a_second_look_tells_what_is_still_uncounted_and_whether_it_is_pen
 
 
 async def test_runs_set_aside_are_looked_at_again(
-    owner: asyncpg.Connection, audits: AuditStore, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, audits: AuditStore, workflow: Workflow
 ) -> None:
     run = await insert_run(owner, workflow, "failed", finished_at=datetime.now(UTC))
-    await audits.set_aside_run(run, "the database would not have it")
+    await store.set_aside_run(run, "the database would not have it")
     beginning = Position(datetime(1, 1, 2, tzinfo=UTC), UUID(int=0))
     later = datetime.now(UTC) + timedelta(days=1)
-    assert (await audits.uncounted_runs(beginning, later, 1000)).run_ids == ()
+    assert (await store.uncounted_runs(beginning, later, 1000)).run_ids == ()
     assert await audits.retry_set_aside() == 1
-    assert (await audits.uncounted_runs(beginning, later, 1000)).run_ids == (run,)
+    assert (await store.uncounted_runs(beginning, later, 1000)).run_ids == (run,)
 
 
 async def test_what_an_audit_found_is_on_record(
@@ -274,7 +268,7 @@ async def test_the_record_of_audits_does_not_grow_for_ever(
 
 
 async def test_the_estimate_of_what_is_left_is_near_and_at_once(
-    owner: asyncpg.Connection, audits: AuditStore, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     await owner.execute(
         "insert into workflow_runs (project_id, workflow_id, status, finished_at, updated_at)"
@@ -285,8 +279,8 @@ async def test_the_estimate_of_what_is_left_is_near_and_at_once(
     )
     await owner.execute("analyze public.workflow_runs")
     now = datetime.now(UTC)
-    assert 18_000 < await audits.estimate_runs(datetime(1, 1, 2, tzinfo=UTC), now) < 22_000
-    assert 8_000 < await audits.estimate_runs(now - timedelta(minutes=10_000), now) < 12_000
+    assert 18_000 < await store.estimate_runs(datetime(1, 1, 2, tzinfo=UTC), now) < 22_000
+    assert 8_000 < await store.estimate_runs(now - timedelta(minutes=10_000), now) < 12_000
 
 
 async def test_the_condition_of_a_migrated_database_is_told(audits: AuditStore) -> None:

@@ -10,11 +10,11 @@ from meshmetrics.database.migrate import migrate
 from meshmetrics.database.packaged_sql import MigrationError
 from meshmetrics.database.supabase_files import write_files
 from tests.conftest import Connect
-from tests.support.databases import Database, hand_over
+from tests.support.databases import DatabaseClone, hand_over
 
 
 async def test_the_files_applied_in_order_leave_nothing_to_migrate(
-    source_database: Database, connect: Connect, tmp_path: Path
+    source_database: DatabaseClone, connect: Connect, tmp_path: Path
 ) -> None:
     dsn = await hand_over(source_database)
     owner = await connect(dsn)

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from meshmetrics.counting.model import Position
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.database.migrate import migrate
 from meshmetrics.devstack.postgres.server import EmbeddedPostgres
 from meshmetrics.devstack.schema import create_source
@@ -38,7 +38,7 @@ async def soon() -> datetime:
 
 
 async def test_the_walk_finds_what_differs_from_the_ledger_and_nothing_else(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     running = await insert_run(owner, workflow)
     counted = await insert_run(owner, workflow, "failed", finished_at=datetime.now(UTC))
@@ -55,7 +55,7 @@ async def test_the_walk_finds_what_differs_from_the_ledger_and_nothing_else(
 
 
 async def test_the_walk_goes_on_where_a_step_ended_and_looks_at_each_run_once(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     # Ten runs of one transaction share their updated_at: the id has to break the tie.
     async with owner.transaction():
@@ -79,7 +79,7 @@ async def test_the_walk_goes_on_where_a_step_ended_and_looks_at_each_run_once(
 
 
 async def test_the_walk_stops_before_until(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     run = await insert_run(owner, workflow, "failed", finished_at=datetime.now(UTC))
     at = await owner.fetchval("select updated_at from public.workflow_runs where id = $1", run)
@@ -90,7 +90,7 @@ async def test_the_walk_stops_before_until(
 
 
 async def test_a_run_set_aside_is_left_out_until_it_changes(
-    owner: asyncpg.Connection, store: Store, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, workflow: Workflow
 ) -> None:
     run = await insert_run(owner, workflow, "failed", finished_at=datetime.now(UTC))
     await store.set_aside_run(run, "the function could not digest it")
@@ -103,7 +103,7 @@ async def test_a_run_set_aside_is_left_out_until_it_changes(
 
 
 async def test_nothing_is_settled_past_the_oldest_transaction_where_it_can_be_seen(
-    owner: asyncpg.Connection, store: Store, connect: Connect, owner_dsn: str
+    owner: asyncpg.Connection, store: CountingStore, connect: Connect, owner_dsn: str
 ) -> None:
     engine = await connect(owner_dsn)
     async with engine.transaction():
@@ -157,7 +157,7 @@ async def blind(owner: asyncpg.Connection) -> None:
 
 
 async def test_where_other_sessions_cannot_be_seen_the_overlap_decides(
-    owner: asyncpg.Connection, store: Store
+    owner: asyncpg.Connection, store: CountingStore
 ) -> None:
     await blind(owner)
     settled = await store.settled_until(timedelta(hours=1))
@@ -165,7 +165,7 @@ async def test_where_other_sessions_cannot_be_seen_the_overlap_decides(
 
 
 async def test_a_quick_sweep_looks_from_the_oldest_transaction_on_but_no_further_than_it_may(
-    owner: asyncpg.Connection, store: Store, connect: Connect, owner_dsn: str
+    owner: asyncpg.Connection, store: CountingStore, connect: Connect, owner_dsn: str
 ) -> None:
     engine = await connect(owner_dsn)
     now = await owner.fetchval("select clock_timestamp()")
@@ -178,14 +178,14 @@ async def test_a_quick_sweep_looks_from_the_oldest_transaction_on_but_no_further
 
 
 async def test_a_quick_sweep_that_cannot_see_other_sessions_looks_as_far_back_as_it_may(
-    owner: asyncpg.Connection, store: Store
+    owner: asyncpg.Connection, store: CountingStore
 ) -> None:
     await blind(owner)
     since = await store.unsettled_since(timedelta(hours=1))
     assert abs(datetime.now(UTC) - timedelta(hours=1) - since) < timedelta(minutes=1)
 
 
-async def test_checkpoints_only_go_forward(store: Store) -> None:
+async def test_checkpoints_only_go_forward(store: CountingStore) -> None:
     first = await store.read_checkpoint("sweep")
     assert first.done is False
     forward = Position(first.position.updated_at + timedelta(seconds=5), uuid4())
@@ -194,7 +194,7 @@ async def test_checkpoints_only_go_forward(store: Store) -> None:
     assert (await store.read_checkpoint("sweep")).position == forward
 
 
-async def test_a_walk_that_is_done_stays_done(store: Store) -> None:
+async def test_a_walk_that_is_done_stays_done(store: CountingStore) -> None:
     start = (await store.read_checkpoint("backfill")).position
     assert start == BEGINNING
     end = Position(datetime.now(UTC), uuid4())

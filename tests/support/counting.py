@@ -13,7 +13,8 @@ import pytest
 
 from meshmetrics.counting.counter import Counter
 from meshmetrics.counting.model import Change, Counted
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
+from meshmetrics.database.store import Database
 from meshmetrics.runtime.service import Service
 from meshmetrics.runtime.telemetry import Telemetry
 from meshmetrics.stream.inbox import Inbox
@@ -21,11 +22,11 @@ from tests.sql.plain import assert_counted
 from tests.support import Workflow, make_project, make_workflow
 
 
-class FaultyStore(Store):
+class FaultyStore(CountingStore):
     """The real store, except that `fault` may raise before a count reaches the database."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        super().__init__(pool)
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
         self.calls: list[list[UUID]] = []
         self.fault: Callable[[list[UUID]], Awaitable[None]] | None = None
 
@@ -54,7 +55,7 @@ class Published:
 @pytest.fixture
 async def faulty(worker_dsn: str) -> AsyncIterator[FaultyStore]:
     pool = await asyncpg.create_pool(worker_dsn, min_size=0, max_size=5)
-    yield FaultyStore(pool)
+    yield FaultyStore(Database(pool))
     pool.terminate()
 
 

@@ -35,7 +35,7 @@ Template = Literal["empty", "source", "migrated"]
 
 
 @dataclass(frozen=True, slots=True)
-class Database:
+class DatabaseClone:
     """A database of one test."""
 
     name: str
@@ -107,7 +107,7 @@ async def _make_templates(server: EmbeddedPostgres) -> None:
         " pg_read_all_data",
         "create database migrated template source",
     )
-    await migrate(await hand_over(Database("migrated", server)))
+    await migrate(await hand_over(DatabaseClone("migrated", server)))
     await _execute(server.dsn(), f"create role {WORKER_LOGIN} login in role meshmetrics_worker")
 
 
@@ -133,7 +133,7 @@ $$
 """
 
 
-async def hand_over(database: Database) -> str:
+async def hand_over(database: DatabaseClone) -> str:
     """Make a `source` database belong to the role that `postgres` is on hosted Supabase; return
     the DSN of that role."""
     await _execute(
@@ -160,13 +160,13 @@ async def _execute(dsn: str, *statements: str) -> None:
 @asynccontextmanager
 async def cloned(
     server: EmbeddedPostgres, template: Template = "migrated"
-) -> AsyncIterator[Database]:
+) -> AsyncIterator[DatabaseClone]:
     """A database of its own, dropped at the end with whatever still holds on to it."""
     name = f"test_{uuid4().hex[:12]}"
     source = "template1" if template == "empty" else template
     await _execute(server.dsn(), f"create database {name} template {source} strategy file_copy")
     try:
-        yield Database(name, server)
+        yield DatabaseClone(name, server)
     finally:
         if server.running:
             await _execute(

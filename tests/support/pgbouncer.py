@@ -15,7 +15,7 @@ import asyncpg
 
 from meshmetrics.devstack.postgres.binaries import give, identity_arguments, unprivileged_user
 from meshmetrics.devstack.postgres.server import free_port
-from tests.support.databases import WORKER_LOGIN, Database
+from tests.support.databases import WORKER_LOGIN, DatabaseClone
 from tests.support.waiting import eventually
 
 CONFIGURATION = """\
@@ -37,7 +37,7 @@ ignore_startup_parameters = extra_float_digits
 
 @asynccontextmanager
 async def pgbouncer(
-    database: Database,
+    database: DatabaseClone,
     mode: Literal["session", "transaction"],
     *,
     user: str = WORKER_LOGIN,

@@ -13,6 +13,8 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from meshmetrics.database.errors import is_transient
+
 MEDIA_TYPE = "application/problem+json"
 
 # The parameters of the SQL functions, as the REST API calls them.
@@ -172,16 +174,8 @@ def from_database(error: BaseException) -> Problem | None:
         return Problem(
             503, "it took too long: ask for a shorter period or fewer workflows", headers=RETRY
         )
-    if isinstance(error, asyncpg.PostgresError):
-        # Connections, resources, shutdown: the same request may succeed later.
-        if (error.sqlstate or "")[:2] in {"08", "40", "53", "57"}:
-            return Problem(503, "the database cannot answer now", headers=RETRY)
-        return None
-    # InternalClientError: a connection that was cut in the middle of something.
-    if isinstance(
-        error, (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-    ):
-        return Problem(503, "the database cannot be reached now", headers=RETRY)
+    if is_transient(error):
+        return Problem(503, "the database cannot answer now", headers=RETRY)
     return None
 
 

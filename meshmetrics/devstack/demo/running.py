@@ -10,8 +10,9 @@ from typing import Any
 
 import asyncpg
 
-from meshmetrics.counting.model import Difference
-from meshmetrics.counting.store import Store
+from meshmetrics.auditing.model import Difference
+from meshmetrics.auditing.store import AuditStore
+from meshmetrics.database.store import Database
 from meshmetrics.devstack.demo.alerts import RULE_SAYS, make_rule
 from meshmetrics.devstack.demo.daemon import DaemonFigures
 from meshmetrics.devstack.demo.stack import Stack
@@ -248,7 +249,7 @@ class Running:
     async def _audit(self) -> list[Difference]:
         """As the daemon's role may do it: what differs, but for what is set aside."""
         async with asyncpg.create_pool(self.stack.daemon_dsn, min_size=0, max_size=1) as pool:
-            differences = await Store(pool).audit()
+            differences = await AuditStore(Database(pool)).audit()
         return [d for d in differences if d.kind != "set_aside"]
 
     def _ended(self, ended: Ended) -> None:

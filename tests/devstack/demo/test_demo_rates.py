@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.devstack.demo.rates import ProjectRates, Version, Workflow
 from meshmetrics.devstack.demo.stats import Totals
 from tests.support import insert_run, make_project, make_user, make_workflow
@@ -90,7 +90,7 @@ def test_what_is_older_than_a_day_leaves_the_window() -> None:
 
 
 async def test_a_member_fetches_its_own_projects_and_no_others(
-    owner: asyncpg.Connection, owner_dsn: str, store: Store
+    owner: asyncpg.Connection, owner_dsn: str, store: CountingStore
 ) -> None:
     ada, grace = await make_user(owner), await make_user(owner)
     now = await owner.fetchval("select now()")
