@@ -1,4 +1,4 @@
-"""What the settings that are more than a number must look like. No message repeats a value."""
+"""Checks of settings that are more than a number. No message repeats a value."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def _wrong(message: str) -> PydanticCustomError:
 
 
 def http_url(text: str) -> str:
-    """An http(s) URL, without the slash at its end."""
+    """An http(s) URL, without a trailing slash."""
     try:
         parts = urlsplit(text)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         valid = False
     if not valid or parts.query or parts.username:
-        raise _wrong("is no http:// or https:// address")
+        raise _wrong("is not an http:// or https:// URL")
     return text.rstrip("/")
 
 
 def secret_keys(keys: SecretStr) -> SecretStr:
-    """Keys that may do what the daemon does, commas between: none of the public ones."""
+    """Secret keys, separated by commas."""
     for part in keys.get_secret_value().split(","):
         key = part.strip()
         if not re.fullmatch(r"[!-~]+", key):
@@ -37,16 +37,16 @@ def secret_keys(keys: SecretStr) -> SecretStr:
                 "has characters that no key has" if key else "has an empty key in its list"
             )
         if key.startswith("sb_publishable_") or _jwt_role(key) in ("anon", "authenticated"):
-            raise _wrong("is a public key, and the daemon needs the secret one")
+            raise _wrong("is a public key, but the daemon needs a secret one")
     return keys
 
 
 def public_key(key: str) -> str:
-    """A key that everybody may have: it goes to every browser."""
+    """A public key: every browser receives it."""
     if not re.fullmatch(r"[!-~]+", key):
         raise _wrong("has characters that no key has")
     if key.startswith("sb_secret_") or _jwt_role(key) not in (None, "anon"):
-        raise _wrong("is a secret key, and this one is shown to everybody")
+        raise _wrong("is a secret key, but every browser would receive it")
     return key
 
 
@@ -54,16 +54,16 @@ def runs_url(text: str) -> str:
     """A template of links into MeshHook: no `javascript:` and the like, and no other host."""
     # Browsers read a backslash as a slash: /\\host leads away as //host does.
     if not re.fullmatch(r"(https?://[^\s/\\]+)?/[^\s\\]*", text) or text.startswith("//"):
-        raise _wrong("is no http:// or https:// address, nor a path")
+        raise _wrong("is neither an http:// or https:// URL nor a path")
     known = {"workflow_id", "slug", "project_id", "status"}
     names = set(re.findall(r"{([^{}]*)}", text))
     if not names & {"workflow_id", "slug"} or not names <= known:
-        raise _wrong("lacks {workflow_id} or {slug}, or has a {name} that is not known")
+        raise _wrong("has neither {workflow_id} nor {slug}, or has an unknown {name}")
     return text
 
 
 def _jwt_role(token: str) -> object:
-    """The role a JWT claims; None where it is no JWT."""
+    """The role that a JWT claims; None for anything else."""
     try:
         _, claims, _ = token.split(".")
         decoded = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
@@ -73,39 +73,43 @@ def _jwt_role(token: str) -> object:
 
 
 def database_url(url: SecretStr) -> SecretStr:
-    """A URL that asyncpg takes."""
+    """A URL that asyncpg accepts."""
     try:
         parts = urlsplit(url.get_secret_value())
         _ = parts.port
     except ValueError:
-        raise _wrong("is no valid URL (special characters in a password need %-encoding)") from None
+        raise _wrong(
+            "is not a valid URL (special characters in a password need %-encoding)"
+        ) from None
     if parts.scheme not in ("postgres", "postgresql"):
         raise _wrong("does not start with postgresql://")
     return url
 
 
 def jwt_secret(secret: SecretStr) -> SecretStr:
-    """Long enough that nobody guesses it."""
+    """Long enough to be a secret."""
     if len(secret.get_secret_value()) < 16:
         raise _wrong("is too short for a JWT secret")
     return secret
 
 
 def bearer_token(token: SecretStr) -> SecretStr:
-    """Something a header can carry."""
+    """A token that fits into a header."""
     if not re.fullmatch(r"[!-~]{8,}", token.get_secret_value()):
-        raise _wrong("is too short, or has characters that a header cannot carry")
+        raise _wrong("is too short, or has characters that a header cannot have")
     return token
 
 
 def origins(text: str) -> str:
-    """Origins as browsers send them, commas between; without spaces."""
+    """Origins as browsers send them, separated by commas, without spaces."""
     found = [part.strip() for part in text.split(",") if part.strip()]
     for origin in found:
         if not re.fullmatch(
             r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?", origin
         ):
-            raise _wrong("is no list of origins: scheme, host and port, in lower case, no path")
+            raise _wrong(
+                "is not a list of origins: scheme, host and port, in lower case, without a path"
+            )
     return ",".join(found)
 
 
@@ -113,25 +117,25 @@ def fernet_keys(keys: SecretStr) -> SecretStr:
     """One Fernet key or more."""
     for key in keys.get_secret_value().split(","):
         if not re.fullmatch(r"[A-Za-z0-9_-]{43}=", key.strip()):
-            raise _wrong("is no Fernet key: 32 random bytes in URL-safe base64, 44 characters")
+            raise _wrong("is not a Fernet key: 32 random bytes in URL-safe base64, 44 characters")
     return keys
 
 
 def ports(text: str) -> str:
-    """Port numbers, commas between."""
+    """Port numbers, separated by commas."""
     for part in text.split(","):
         if not (part.strip().isdecimal() and 0 < int(part) < 65536):
-            raise _wrong("is no list of port numbers")
+            raise _wrong("is not a list of port numbers")
     return text
 
 
 def networks(text: str) -> str:
-    """Networks, commas between."""
+    """Networks, separated by commas."""
     try:
         for part in text.split(","):
             ipaddress.ip_network(part.strip())
     except ValueError:
-        raise _wrong("is no list of networks") from None
+        raise _wrong("is not a list of networks") from None
     return text
 
 
@@ -143,5 +147,5 @@ def smtp_url(url: SecretStr) -> SecretStr:
     except ValueError:
         valid = False
     if not valid:
-        raise _wrong("is no smtp:// or smtps:// address")
+        raise _wrong("is not an smtp:// or smtps:// URL")
     return url

@@ -1,5 +1,4 @@
-"""Every setting, with its unit and bounds. Read once (settings_load.py); the parts get only their
-slice."""
+"""Every setting, with its unit and bounds. Read once (load.py); a part gets only what it needs."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ def _seconds(default: float, at_least: float, at_most: float, description: str) 
 
 
 class DatabaseSettings(BaseSettings):
-    """What is needed to reach the database: from the environment and `.env`, the former wins."""
+    """How to reach the database. The environment wins over `.env`."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -41,42 +40,43 @@ class DatabaseSettings(BaseSettings):
 
     database_url: Annotated[SecretStr, AfterValidator(checks.database_url)] = Field(
         validation_alias="DATABASE_URL",
-        description="Where the database is: `postgresql://user:password@host:port/database`",
+        description="Connection string: `postgresql://user:password@host:port/database`",
     )
 
 
 class Settings(DatabaseSettings):
-    """All that the daemon needs."""
+    """Everything that the daemon needs."""
 
     supabase_url: Annotated[str, AfterValidator(checks.http_url)] = Field(
         validation_alias="SUPABASE_URL",
         json_schema_extra={"takes": "an http(s) URL"},
-        description="The project's address, such as `https://abcdefgh.supabase.co`",
+        description="URL of the Supabase project, such as `https://abcdefgh.supabase.co`",
     )
     supabase_secret_key: Annotated[SecretStr, AfterValidator(checks.secret_keys)] = Field(
         validation_alias=AliasChoices("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY"),
         description="The project's secret key (`sb_secret_…`, or the older `service_role` key)."
-        " Several with commas between while you rotate them: after a 401 the next one is used",
+        " During rotation, several separated by commas: after a 401 the next one is used",
     )
     supabase_publishable_key: Annotated[str, AfterValidator(checks.public_key)] | None = Field(
         default=None,
         json_schema_extra={"takes": "a public key"},
         validation_alias=AliasChoices("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY"),
         description="The project's publishable key (`sb_publishable_…`, or the older `anon` key):"
-        " the dashboard signs users in with it. Without it the daemon's page has no sign-in",
+        " the dashboard signs users in with it. Without it, the dashboard has no sign-in",
     )
     supabase_jwt_secret: Annotated[SecretStr, AfterValidator(checks.jwt_secret)] | None = Field(
         default=None,
         validation_alias="SUPABASE_JWT_SECRET",
-        description="Only for a project whose users' tokens are signed with the legacy JWT secret;"
-        " all others are checked with the public keys that the project publishes (JWKS)",
+        description="Only for a project that still signs its users'"
+        " tokens with the legacy JWT secret."
+        " All other tokens are verified with the public keys of the project (JWKS)",
     )
 
     http_host: str = Field(
         default="127.0.0.1", min_length=1, description="Address the HTTP server binds to"
     )
     http_port: int = Field(
-        default=8787, ge=0, le=65535, description="Port of the HTTP server; 0 takes any free one"
+        default=8787, ge=0, le=65535, description="Port of the HTTP server. 0 chooses a free one"
     )
     port: int | None = Field(
         default=None,
@@ -84,176 +84,193 @@ class Settings(DatabaseSettings):
         le=65535,
         validation_alias="PORT",
         json_schema_extra={"takes": "a whole number from 0 to 65,535"},
-        description="Set by Railway and other hosts: the port where `MESHMETRICS_HTTP_PORT` is not"
-        " set. The default of `MESHMETRICS_HTTP_HOST` is then `0.0.0.0`",
+        description="Set by Railway and other hosts; used unless `MESHMETRICS_HTTP_PORT` is set."
+        " `MESHMETRICS_HTTP_HOST` then defaults to `0.0.0.0`",
     )
     metrics_token: Annotated[SecretStr, AfterValidator(checks.bearer_token)] | None = Field(
         default=None,
-        description="If set, `/metrics` wants it as bearer token; 8 characters or more",
+        description="If set, `/metrics` requires this bearer token; at least 8 characters",
     )
     cors_origins: Annotated[str, AfterValidator(checks.origins)] | None = Field(
         default=None,
-        json_schema_extra={"takes": "origins such as `https://app.example.com`, commas between"},
-        description="Whose pages may call the REST API from a browser; none by default",
+        json_schema_extra={
+            "takes": "origins such as `https://app.example.com`, separated by commas"
+        },
+        description="Origins whose pages may call the REST API from a browser; none by default",
     )
     runs_url: Annotated[str, AfterValidator(checks.runs_url)] | None = Field(
         default=None,
         json_schema_extra={"takes": "an http(s) URL, or a path, with `{workflow_id}` in it"},
-        description="Where MeshHook lists a workflow's runs: the dashboard links there;"
-        " `{slug}`, `{project_id}` and `{status}` are replaced likewise",
+        description="Where MeshHook lists a workflow's runs; the dashboard links there."
+        " `{slug}`, `{project_id}` and `{status}` are replaced as well",
     )
     api_pool_size: int = Field(
-        default=4, ge=1, le=100, description="Most database connections the REST API opens"
+        default=4, ge=1, le=100, description="Maximum database connections of the REST API"
     )
-    api_statement_timeout: float = _seconds(
-        5, 0.1, 60, "How long one query of the REST API may take"
-    )
+    api_statement_timeout: float = _seconds(5, 0.1, 60, "Timeout of one query of the REST API")
     api_requests_per_second: float = Field(
-        default=20, ge=0.1, le=10_000, description="Requests a second each caller may go on sending"
+        default=20, ge=0.1, le=10_000, description="Sustained requests per second for each caller"
     )
     api_burst: int = Field(
-        default=100, ge=1, le=100_000, description="Requests each caller may send at once"
+        default=100, ge=1, le=100_000, description="Requests that each caller may send in a burst"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="The least urgent lines that are logged"
+        default="info", description="Minimum log level"
     )
     log_format: Literal["auto", "json", "console"] = Field(
-        default="auto", description="`auto`: readable on a terminal, JSON elsewhere"
+        default="auto", description="`auto` is readable on a terminal and JSON elsewhere"
     )
 
     pool_size: int = Field(
-        default=8, ge=4, le=100, description="Most database connections the daemon's work opens"
+        default=8, ge=4, le=100, description="Maximum database connections of counting and alerting"
     )
     pooler: Literal["auto", "none", "session", "transaction"] = Field(
         default="auto",
-        description="What stands before Postgres; `auto`: port 6543 is a transaction pooler",
+        description="The connection pooler in front of Postgres. `auto` takes port 6543 for a"
+        " transaction pooler",
     )
     migrate: bool = Field(
-        default=True, description="Whether `run` brings the database up to date before it starts"
+        default=True, description="Whether `run` migrates the database when it starts"
     )
     lease_ttl: float = _seconds(
-        6, 1, 60, "How long a daemon that died without a word keeps the others waiting"
+        6, 1, 60, "How long standbys wait before replacing a crashed daemon"
     )
-    shutdown: float = _seconds(4.5, 1, 300, "How long finishing may take after SIGTERM")
+    shutdown: float = _seconds(4.5, 1, 300, "How long shutting down may take after SIGTERM")
 
     inbox_capacity: int = Field(
         default=50_000,
         ge=100,
         le=1_000_000,
-        description="Most hints held in memory; sweeps find the rest",
+        description="Maximum hints in memory. Sweeps find the runs of those above it",
     )
     count_batch: int = Field(
-        default=10_000, ge=1, le=100_000, description="Most runs counted in one transaction"
+        default=10_000, ge=1, le=100_000, description="Maximum runs counted in one transaction"
     )
-    probe_interval: float = _seconds(
-        20, 0.1, 60, "How often the stream is asked whether it still answers"
+    probe_interval: float = _seconds(20, 0.1, 60, "How often the Realtime connection is probed")
+    probe_timeout: float = _seconds(
+        10, 0.1, 60, "How long a probe may take before the connection is replaced"
     )
-    probe_timeout: float = _seconds(10, 0.1, 60, "How long it may take to answer")
-    connect_timeout: float = _seconds(
-        15, 0.1, 60, "How long each step of connecting to Realtime may take"
+    connect_timeout: float = _seconds(15, 0.1, 60, "Timeout of each step of connecting to Realtime")
+    backoff_cap: float = _seconds(
+        30, 0.1, 600, "Maximum back-off between attempts to connect to Realtime"
     )
-    backoff_cap: float = _seconds(30, 0.1, 600, "Longest pause between attempts to connect")
 
     stream_runs_per_second: float = Field(
         default=1000,
         ge=0,
         le=1_000_000,
-        description="Runs a second above which the stream is left until they are fewer, as sweeps"
-        " find every run sooner; 0: never",
+        description="Above this many finished runs per second, unsubscribe from Realtime and rely"
+        " on sweeps, which are faster at that rate. 0 disables this",
     )
 
-    sweep_min: float = _seconds(1, 0.05, 60, "Pause between sweeps while the stream misses runs")
-    sweep_max: float = _seconds(30, 0.05, 3600, "Pause between sweeps while the stream is whole")
+    sweep_min: float = _seconds(
+        1, 0.05, 60, "Pause between sweeps while the stream misses runs (minimum)"
+    )
+    sweep_max: float = _seconds(
+        30, 0.05, 3600, "Pause between sweeps while the stream misses none (maximum)"
+    )
     sweep_quick: float = _seconds(
-        0.1, 0, 60, "Pause between looks at the last second, while runs are flowing; 0: none"
+        0.1,
+        0,
+        60,
+        "Pause between quick sweeps of the last second, while runs finish. 0 disables them",
     )
     sweep_overlap: float = _seconds(
         600,
         1,
         86_400,
-        "How long a transaction may last where the database hides other sessions' transactions",
+        "Maximum duration of the engine's transactions, if the daemon may not see them",
     )
     sweep_batch: int = Field(
-        default=20_000, ge=1, le=1_000_000, description="Rows a sweep looks at in one step"
+        default=20_000, ge=1, le=1_000_000, description="Rows that a sweep reads in one step"
     )
     missed_after: float = _seconds(
         3, 0.05, 60, "How late an event may be before its run counts as missed by the stream"
     )
     silent_after: float = _seconds(
-        5, 0.05, 600, "A stream that missed runs and said nothing for so long is replaced"
+        5, 0.05, 600, "Reconnect to Realtime if it missed runs and sent no event for this long"
     )
     deep_sweep_interval: float = _seconds(
-        3600, 1, 86_400, "How often the last 25 hours, and all runs of the future, are swept whole"
+        3600, 1, 86_400, "How often to sweep the last 25 hours, and all runs dated in the future"
     )
     backfill_batch: int = Field(
-        default=20_000, ge=1, le=1_000_000, description="Rows the back-fill looks at in one step"
+        default=20_000, ge=1, le=1_000_000, description="Rows that the back-fill reads in one step"
     )
     abandoned_after: float = _seconds(
         600,
         0,
         604_800,
-        "How long nothing may follow a failed step before an open run counts as abandoned, and so"
-        " as a failure. 0 disables this",
+        "How long after a failed step, with no further event, an open run counts as abandoned, and"
+        " so as a failure. 0 disables this",
     )
     maintain_interval: float = _seconds(
-        60, 0.1, 86_400, "How often buckets are pruned and a slice of the ledger is looked through"
+        60,
+        0.1,
+        86_400,
+        "How often to prune buckets and to check a slice of the ledger for deleted runs",
     )
     maintain_batch: int = Field(
         default=20_000, ge=1, le=1_000_000, description="Ledger rows in one such slice"
     )
 
     audit_interval: float = _seconds(
-        3600, 0.1, 604_800, "From the start of one background audit to the next, at least"
+        3600, 0.1, 604_800, "Minimum time between the starts of two background audits"
     )
     audit_batch: int = Field(
-        default=10_000, ge=1, le=1_000_000, description="Runs an audit compares in one step"
+        default=10_000, ge=1, le=1_000_000, description="Runs that an audit compares in one step"
     )
 
     broadcasts_per_second: float = Field(
-        default=50, ge=1, le=10_000, description="Most messages a second over all projects"
+        default=50, ge=1, le=10_000, description="Maximum broadcasts per second over all projects"
     )
     project_broadcasts_per_second: float = Field(
-        default=4, ge=0.1, le=1000, description="Most messages a second to one project"
+        default=4, ge=0.1, le=1000, description="Maximum broadcasts per second for one project"
     )
 
     alert_interval: float = _seconds(
-        30, 0.1, 3600, "How often all alert rules are looked at; changed workflows: at once"
+        30,
+        0.1,
+        3600,
+        "How often to evaluate all alert rules. Those of changed workflows are evaluated at once",
     )
     alert_keys: Annotated[SecretStr, AfterValidator(checks.fernet_keys)] | None = Field(
         default=None,
-        description="Seals channels' secrets; Fernet keys, commas between, the newest first."
-        " Without it there are incidents, and no channels",
+        description="Fernet keys that encrypt channels' secrets, separated by commas, newest first."
+        " Without one there are incidents but no channels",
     )
     alert_group_wait: float = _seconds(
-        30, 0, 3600, "Notices to a channel within this time of its last message travel together"
+        30, 0, 3600, "Notices to a channel within this time of its last message are sent together"
     )
     alert_messages_per_hour: int = Field(
-        default=20, ge=1, le=10_000, description="Most messages an hour to a channel, then a digest"
+        default=20,
+        ge=1,
+        le=10_000,
+        description="Maximum messages per hour for one channel; the rest goes into a digest",
     )
     alert_http: bool = Field(
-        default=False, description="Whether webhooks may be http://: for the local stack"
+        default=False, description="Allow http:// webhooks; for local development"
     )
     alert_ports: Annotated[str, AfterValidator(checks.ports)] = Field(
         default="443,8443",
-        json_schema_extra={"takes": "port numbers, commas between"},
-        description="Ports that webhooks may name",
+        json_schema_extra={"takes": "port numbers, separated by commas"},
+        description="Ports allowed in webhook URLs",
     )
     alert_networks: Annotated[str, AfterValidator(checks.networks)] | None = Field(
         default=None,
-        json_schema_extra={"takes": "networks such as `127.0.0.0/8`, commas between"},
-        description="Networks that webhooks may reach although they are not public",
+        json_schema_extra={"takes": "networks such as `127.0.0.0/8`, separated by commas"},
+        description="Private networks that webhooks may reach",
     )
     dashboard_url: Annotated[str, AfterValidator(checks.http_url)] | None = Field(
         default=None,
         json_schema_extra={"takes": "an http(s) URL"},
-        description="Where the dashboard is: links in notices lead there",
+        description="URL of the dashboard, for links in notices",
     )
     smtp_url: Annotated[SecretStr, AfterValidator(checks.smtp_url)] | None = Field(
         default=None,
-        description="Sends e-mail: `smtps://user:password@host:465`, or `smtp://…:587` (STARTTLS)",
+        description="Mail server: `smtps://user:password@host:465`, or `smtp://…:587` (STARTTLS)",
     )
     smtp_from: str = Field(
-        default="meshmetrics@localhost", min_length=3, description="Sender of e-mail"
+        default="meshmetrics@localhost", min_length=3, description="Sender address of e-mail"
     )
 
     @property
@@ -266,12 +283,12 @@ class Settings(DatabaseSettings):
 
     @property
     def secret_keys(self) -> tuple[str, ...]:
-        """The secret keys, the one to use first."""
+        """The secret keys, in order of use."""
         return tuple(k.strip() for k in self.supabase_secret_key.get_secret_value().split(","))
 
     @property
     def transaction_pooler(self) -> bool:
-        """Whether the database is reached through a transaction pooler."""
+        """Whether the connection goes through a transaction pooler."""
         if self.pooler == "auto":
             return urlsplit(self.database_url.get_secret_value()).port == 6543
         return self.pooler == "transaction"

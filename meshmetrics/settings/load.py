@@ -1,5 +1,4 @@
-"""Reads the settings, and puts them in words: for the operator whose setting is wrong, and for the
-README."""
+"""Reads the settings, explains what is wrong with them, and writes the README's table."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ from pydantic_core import ErrorDetails
 from meshmetrics.settings.fields import PREFIX, DatabaseSettings, Settings
 
 NOT_OURS = ("MESHMETRICS_TEST_",)
-"""Variables of the test suite: known, but no settings of the daemon."""
+"""Variables of the test suite, not of the daemon."""
 
 S = TypeVar("S", bound=DatabaseSettings)
 
@@ -42,9 +41,9 @@ def load_settings(kind: type[S]) -> S:
 
 
 def unknown_settings(names: Iterable[str] | None = None) -> list[str]:
-    """A line for each `MESHMETRICS_…` variable that we do not know, naming the nearest we do."""
+    """A line for each unknown `MESHMETRICS_…` variable, with the nearest known one."""
     if names is None:
-        names = _names_there()
+        names = _names_set()
     known = {
         name.upper() for name, field in Settings.model_fields.items() if not field.validation_alias
     }
@@ -58,8 +57,8 @@ def unknown_settings(names: Iterable[str] | None = None) -> list[str]:
     return lines
 
 
-def _names_there() -> list[str]:
-    """The names of all variables, of the environment and of `.env`."""
+def _names_set() -> list[str]:
+    """The names of all variables in the environment and in `.env`."""
     return [*os.environ, *(dotenv_values(".env") if Path(".env").is_file() else ())]
 
 
@@ -69,7 +68,7 @@ def variable(name: str, field: FieldInfo) -> str:
 
 
 def variables(name: str, field: FieldInfo) -> list[str]:
-    """The environment variable of a field, and the older names that are understood too."""
+    """The environment variable of a field, followed by its older names."""
     alias = field.validation_alias
     if isinstance(alias, AliasChoices):
         return [str(choice) for choice in alias.choices]
@@ -78,7 +77,7 @@ def variables(name: str, field: FieldInfo) -> list[str]:
 
 def settings_table() -> str:
     """The settings as a Markdown table, for the README."""
-    rows = ["| variable | default | takes | what for |", "|---|---|---|---|"]
+    rows = ["| variable | default | takes | meaning |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
         rows.append(
             f"| `{variable(name, field)}` | {_default(field)} | {_takes(field)}"
@@ -97,7 +96,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _takes(field: FieldInfo) -> str:
-    """What the field takes, in words."""
+    """Which values the field takes, in words."""
     if isinstance(field.json_schema_extra, dict):
         return str(field.json_schema_extra["takes"])
     annotation = field.annotation
@@ -119,9 +118,9 @@ def _explain(details: ErrorDetails) -> str:
     by_name = {n.upper(): (n, f) for n, f in Settings.model_fields.items()}
     name, field = fields.get(place.upper()) or by_name[place.upper()]
     called, *older = variables(name, field)
-    there = _names_there()
-    if called not in there:  # the operator may have set it by its older name
-        called = next((other for other in older if other in there), called)
+    names = _names_set()
+    if called not in names:  # the operator may have set it by its older name
+        called = next((other for other in older if other in names), called)
     takes, description = _takes(field), (field.description or "").replace("`", "")
     what = f"{takes.replace('`', '')} ({description})"
     if details["type"] == "missing":
@@ -130,9 +129,9 @@ def _explain(details: ErrorDetails) -> str:
         return f"{called} {details['msg']}: it takes {what}"
     if "SecretStr" in str(field.annotation):
         return f"{called} is wrong ({details['msg']}): it takes {what}"
-    return f"{called} is {_given(details)}: it takes {what}"
+    return f"{called} is {_shown(details)}: it takes {what}"
 
 
-def _given(details: ErrorDetails) -> str:
+def _shown(details: ErrorDetails) -> str:
     text = repr(details["input"])
     return text if len(text) <= 60 else text[:57] + "…'"

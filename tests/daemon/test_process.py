@@ -198,7 +198,7 @@ async def test_no_log_line_and_no_metric_holds_a_secret_or_a_row(
     [
         ({"DATABASE_URL": ""}, "DATABASE_URL is missing: it takes"),
         ({"MESHMETRICS_HTTP_PORT": "many"}, "MESHMETRICS_HTTP_PORT is 'many': it takes"),
-        ({"SUPABASE_URL": "nowhere"}, "SUPABASE_URL is no http:// or https:// address"),
+        ({"SUPABASE_URL": "nowhere"}, "SUPABASE_URL is not an http:// or https:// URL"),
     ],
     ids=str,
 )
