@@ -58,15 +58,9 @@ grant update (acknowledged_at, acknowledged_by, acknowledge_note)
 grant insert (project_id, channel_id, kind) on public.workflow_alert_deliveries to authenticated;
 grant update (replay_requested_at) on public.workflow_alert_deliveries to authenticated;
 
--- What tenants read through: as themselves, so that the policies decide.
+-- What tenants read through: as themselves, so that the policies decide (three exceptions: decision 12).
 revoke all on function
-  public.workflow_alert_judge(
-    public.workflow_alert_rules, bigint, bigint, integer, double precision
-  ),
   public.workflow_alert_preview(jsonb, uuid, integer),
-  public.workflow_alert_recovered(
-    public.workflow_alert_rules, bigint, bigint, bigint, bigint, integer
-  ),
   public.workflow_metrics_bucket(timestamptz, timestamptz, text),
   public.workflow_metrics_edges(timestamptz, timestamptz, text, text),
   public.workflow_metrics_kept(text),
@@ -89,13 +83,7 @@ revoke all on function
   public.workflow_metrics_workflow(uuid, timestamptz, timestamptz, text)
 from public, anon, authenticated, service_role, meshmetrics_worker;
 grant execute on function
-  public.workflow_alert_judge(
-    public.workflow_alert_rules, bigint, bigint, integer, double precision
-  ),
   public.workflow_alert_preview(jsonb, uuid, integer),
-  public.workflow_alert_recovered(
-    public.workflow_alert_rules, bigint, bigint, bigint, bigint, integer
-  ),
   public.workflow_metrics_bucket(timestamptz, timestamptz, text),
   public.workflow_metrics_edges(timestamptz, timestamptz, text, text),
   public.workflow_metrics_kept(text),

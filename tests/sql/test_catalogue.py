@@ -56,13 +56,25 @@ DEFINERS = {
     "uncounted_runs",
     "unknown_statuses",
     "unsettled_since",
+    "workflow_alert_preview",
     "workflow_metrics_recent",
     "workflow_metrics_unknown_statuses",
 }
 
 # Inlined into their callers, which a setting of their own would prevent; every name in them is
 # qualified, and they run in their caller's path.
-INLINED = {"run_states", "uncounted"}
+INLINED = {
+    "alert_cause_is_of_runs",
+    "alert_is_cause",
+    "alert_recovered",
+    "alert_reopenable",
+    "alert_transition",
+    "alert_verdict",
+    "alert_window",
+    "ended_runs",
+    "run_states",
+    "uncounted",
+}
 
 OURS = """
   (n.nspname = 'meshmetrics'

@@ -1,10 +1,7 @@
--- What there is to say of every enabled rule and each of its workflows as of a moment; only of the
--- rules that these workflow versions touch, where some are named. It looks at the data as they
--- are, never at what happened since the last look.
+-- The measurements of every enabled rule and each of its workflows as of a moment, or only of the rules that
+-- these workflow versions touch. It reads the data as they are, never what happened since the last round.
 --
--- The window begins window_seconds ago, or with the last window_min_runs runs where those are
--- fewer (rates only), and never before the epoch. What several rules ask of the same workflow and
--- time is counted once.
+-- alert_window says where a window begins. A window that several rules share is counted once.
 create or replace function meshmetrics.alert_measures(as_of timestamptz, workflow_ids uuid[])
 returns table (
   rule public.workflow_alert_rules,
@@ -18,7 +15,7 @@ returns table (
   last_failure_at timestamptz,
   last_run_at timestamptz, -- the last that succeeded or failed
   last_finished_at timestamptz, -- the last with any outcome
-  open_value double precision -- overdue_count: their number; open_too_long: the oldest's age in seconds
+  value double precision -- of a rule without a window: alert_verdict
 )
 language plpgsql
 stable
@@ -94,27 +91,25 @@ begin
   ),
   subjects as materialized (
     select
-      u.rule, (u.rule).metric, (u.rule).metric in ('success_rate', 'failure_rate') as of_rate,
-      (u.rule).window_min_runs as most, u.place, u.slug, u.ids, s as old,
+      u.rule, (u.rule).metric, w.last_runs as most, u.place, u.slug, u.ids, s as old,
       u.last_success, u.last_failure, greatest(u.last_success, u.last_failure) as last_run,
       u.deleted_until, u.overdue, u.oldest_open_at,
       coalesce(s.epoch, '-infinity') as epoch,
       greatest(
-        as_of - make_interval(secs => (u.rule).window_seconds),
-        coalesce(s.epoch, '-infinity') + interval '1 microsecond'
+        as_of - w.width, coalesce(s.epoch, '-infinity') + interval '1 microsecond'
       ) as from_at
     from pairs u
+    cross join lateral meshmetrics.alert_window(u.rule) w
     left join public.workflow_alert_states s
       on s.rule_id = (u.rule).id and s.workflow_slug = u.slug
   ),
-  -- The last window_min_runs runs since the epoch, for rates: all there is to know of those windows
-  -- that hold no more.
+  -- The last runs since the epoch: the whole window, where it holds no more.
   recent as materialized (
     select a.place, a.epoch, a.most, l.successes, l.failures, l.from_at
     from (
       select distinct on (u.place, u.epoch, u.most) u.place, u.epoch, u.most, u.ids
       from subjects u
-      where u.of_rate and u.most > 0 and u.last_run > u.epoch
+      where u.most > 0 and u.last_run > u.epoch
     ) a
     cross join lateral (
       select
@@ -149,7 +144,7 @@ begin
   looked as materialized (
     select
       u.*, n.successes as last_successes, n.failures as last_failures, n.from_at as last_from,
-      -- Whether the buckets have to be asked. Runs that were deleted are in them alone.
+      -- Whether to count from buckets, which alone still have the runs that were deleted.
       u.metric not in ('no_runs', 'consecutive_failures', 'overdue_count', 'open_too_long')
         and u.last_run >= u.from_at
         and (
@@ -159,7 +154,7 @@ begin
         ) as counting
     from subjects u
     left join recent n
-      on n.place = u.place and n.epoch = u.epoch and n.most = u.most and u.of_rate
+      on n.place = u.place and n.epoch = u.epoch and n.most = u.most
   ),
   windows as materialized (
     select (row_number() over ())::integer as question, a.*
@@ -202,7 +197,18 @@ begin
     end,
     u.last_failure,
     u.last_run,
-    case
+    f.last_finished,
+    case u.metric
+      when 'no_runs' then
+        extract(epoch from as_of - coalesce(nullif(f.last_finished, '-infinity'), (u.rule).created_at))
+      when 'overdue_count' then coalesce(u.overdue, 0)
+      when 'open_too_long' then extract(epoch from as_of - u.oldest_open_at)
+    end::double precision
+  from looked u
+  left join counts c
+    on u.counting and c.place = u.place and c.from_at = u.from_at
+  cross join lateral (
+    select case
       when u.metric = 'no_runs' then greatest(
         u.last_run,
         (
@@ -217,15 +223,9 @@ begin
         )
       )
       else u.last_run
-    end,
-    case u.metric
-      when 'overdue_count' then coalesce(u.overdue, 0)::double precision
-      when 'open_too_long' then extract(epoch from as_of - u.oldest_open_at)::double precision
-    end
-  from looked u
-  left join counts c
-    on u.counting and c.place = u.place and c.from_at = u.from_at
-  -- Fewer in the window than the last window_min_runs: those, then.
+    end as last_finished
+  ) f
+  -- Whether the last runs are more than those within the time.
   cross join lateral (
     select not u.counting
       or coalesce(u.last_successes + u.last_failures > coalesce(c.successes + c.failures, 0), false)

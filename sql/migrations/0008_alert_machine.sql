@@ -1,0 +1,14 @@
+-- The state machine of alerts in one function: its parts leave `public`, where tenants could call them.
+
+-- squawk-ignore ban-drop-function
+drop function if exists public.workflow_alert_judge(
+  public.workflow_alert_rules, bigint, bigint, integer, double precision
+);
+-- squawk-ignore ban-drop-function
+drop function if exists public.workflow_alert_recovered(
+  public.workflow_alert_rules, bigint, bigint, bigint, bigint, integer
+);
+
+-- What this returns has other columns now, which no `create or replace` can change.
+-- squawk-ignore ban-drop-function
+drop function if exists meshmetrics.alert_measures(timestamptz, uuid[]);
