@@ -111,6 +111,8 @@ grant usage on schema meshmetrics to meshmetrics_worker;
 grant execute on function
   meshmetrics.count_runs(uuid[]),
   meshmetrics.set_aside_run(uuid, text),
+  meshmetrics.due_set_aside(integer),
+  meshmetrics.follow_workflows(uuid[]),
   meshmetrics.settle_abandoned(uuid[], interval),
   meshmetrics.find_abandoned(interval, integer),
   meshmetrics.count_open_runs(),

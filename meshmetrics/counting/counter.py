@@ -15,7 +15,12 @@ import structlog
 from meshmetrics.counting.model import Change, Counted
 from meshmetrics.counting.source import SourceWatch
 from meshmetrics.counting.store import CountingStore
-from meshmetrics.database.errors import is_data_error, is_schema_error, is_transient
+from meshmetrics.database.errors import (
+    is_data_error,
+    is_schema_error,
+    is_too_long,
+    is_transient,
+)
 from meshmetrics.runtime.logs import describe
 from meshmetrics.runtime.service import Service, full_jitter
 from meshmetrics.runtime.telemetry import Telemetry
@@ -25,7 +30,7 @@ from meshmetrics.stream.run_rate import Flow
 log = structlog.get_logger()
 
 T = TypeVar("T")
-Source = Literal["event", "sweep", "backfill", "audit", "open_runs"]
+Source = Literal["event", "sweep", "backfill", "audit", "open_runs", "retry"]
 
 
 class Publish(Protocol):
@@ -109,7 +114,8 @@ class Counter(Service):
         """Count these runs and publish what changed; return how many changed.
 
         Waits for a database that is away for as long as it takes, unless the counter is being
-        stopped. A run that cannot be counted is set aside, and the rest goes on.
+        stopped. A batch that takes too long for a timeout is halved. A run that cannot be counted
+        is set aside, and the rest goes on.
 
         Raises what the database raises where it is no single run's fault.
         """
@@ -118,17 +124,19 @@ class Counter(Service):
         while pieces:
             piece = pieces.pop()
             try:
-                counted = await self._patiently(partial(self._store.count_runs, piece))
+                counted = await self._patiently(
+                    partial(self._store.count_runs, piece), splits=len(piece) > 1
+                )
             except Exception as error:
                 if is_schema_error(error):
                     await self._source.check()
-                if not is_data_error(error):
-                    raise
-                if len(piece) == 1:
-                    await self._set_aside(piece[0], describe(error))
-                else:
+                if len(piece) > 1 and (is_data_error(error) or is_too_long(error)):
                     middle = len(piece) // 2
                     pieces += [piece[middle:], piece[:middle]]
+                elif is_data_error(error):
+                    await self._set_aside(piece[0], describe(error))
+                else:
+                    raise
                 continue
             changed += counted.runs
             self._telemetry.count_batch.observe(len(piece))
@@ -147,6 +155,11 @@ class Counter(Service):
             changed += counted.runs
             self._hand_on(counted, "open_runs", None)
         return changed
+
+    async def follow_workflows(self) -> None:
+        """Move the metrics of workflows whose project changed, and publish what moved."""
+        changes = await self._patiently(self._store.follow_workflows)
+        self._hand_on(Counted(0, changes, ()), "retry", None)
 
     def _hand_on(self, counted: Counted, source: Source, committed: float | None) -> None:
         self._telemetry.runs_counted.labels(source).inc(counted.runs)
@@ -170,8 +183,9 @@ class Counter(Service):
                 raise
             log.exception("run.set_aside_failed", run_id=str(run_id), error=describe(error))
 
-    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Repeat a call while it fails for passing reasons and we are not being stopped."""
+    async def _patiently(self, call: Callable[[], Awaitable[T]], *, splits: bool = False) -> T:
+        """Repeat a call while it fails for passing reasons and we are not being stopped. `splits`:
+        the caller answers a call that took too long with smaller ones."""
         attempt = 0
         while True:
             began = time.perf_counter()
@@ -181,7 +195,7 @@ class Counter(Service):
                 attempt += 1
                 passing = is_transient(error)
                 self._telemetry.count_failures.labels("passing" if passing else "lasting").inc()
-                if not passing or self.stopping.is_set():
+                if not passing or self.stopping.is_set() or (splits and is_too_long(error)):
                     raise
                 wait = full_jitter(attempt, base=self._retry_base, cap=self._retry_cap)
                 log.warning(

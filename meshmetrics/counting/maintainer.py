@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 
+from meshmetrics.counting.counter import Counter
 from meshmetrics.counting.source import SourceWatch
 from meshmetrics.counting.store import CountingStore
 from meshmetrics.runtime.service import Service
@@ -21,6 +22,7 @@ class Maintainer(Service):
     def __init__(
         self,
         store: CountingStore,
+        counter: Counter,
         source: SourceWatch,
         telemetry: Telemetry,
         *,
@@ -29,6 +31,7 @@ class Maintainer(Service):
     ) -> None:
         super().__init__()
         self._store = store
+        self._counter = counter
         self._source = source
         self._telemetry = telemetry
         self._interval = interval
@@ -41,6 +44,9 @@ class Maintainer(Service):
         while not await self.pause(self._interval):
             await self._source.check()
             await self._check_statuses()
+            await self._counter.follow_workflows()
+            if run_ids := await self._store.due_set_aside(self._batch):
+                await self._counter.count(run_ids, source="retry")
             done = await self._store.maintain(None, self._batch)
             self._telemetry.pruned_buckets.inc(done.pruned_buckets)
             self._telemetry.retired_runs.inc(done.retired_runs)

@@ -42,6 +42,8 @@ class Change:
     last_failure_at: datetime | None
     last_updated: datetime
     deltas: tuple[Delta, ...] | None
+    moved_from: UUID | None = None
+    """The project that the workflow was in until now, whose screens must no longer show it."""
 
     @property
     def success_rate(self) -> float | None:

@@ -105,8 +105,20 @@ class CountingStore:
         )
         return int(row["n"])
 
+    async def follow_workflows(self) -> tuple[Change, ...]:
+        """Move the metrics of workflows whose project changed to their project of now; return
+        what moved."""
+        row = await self.database.row("select meshmetrics.follow_workflows(null) as changes")
+        return _changes(row["changes"])
+
+    async def due_set_aside(self, max_runs: int) -> tuple[UUID, ...]:
+        """The runs set aside whose next attempt is due."""
+        row = await self.database.row("select meshmetrics.due_set_aside($1) as run_ids", max_runs)
+        return tuple(row["run_ids"])
+
     async def set_aside_run(self, run_id: UUID, reason: str) -> None:
-        """Note that a run cannot be counted, until its row changes."""
+        """Note that the database refused to count a run, and why. It is tried again when its row
+        changes, and with growing pauses."""
         await self.database.row("select meshmetrics.set_aside_run($1, $2)", run_id, reason)
 
     async def uncounted_runs(self, after: Position, until: datetime, max_scanned: int) -> Uncounted:
@@ -236,6 +248,7 @@ def _change(item: dict[str, Any]) -> Change:
             Delta(datetime.fromisoformat(d["minute"]), d["success"], d["failure"], d["canceled"])
             for d in deltas
         ),
+        moved_from=UUID(item["moved_from"]) if item.get("moved_from") else None,
     )
 
 

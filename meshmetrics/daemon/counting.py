@@ -79,7 +79,7 @@ def counting_services(
         store, inbox, publish, telemetry, flow=flow, source=source, batch=s.count_batch
     )
     maintainer = Maintainer(
-        store, source, telemetry, interval=s.maintain_interval, batch=s.maintain_batch
+        store, counter, source, telemetry, interval=s.maintain_interval, batch=s.maintain_batch
     )
     open_runs = OpenRunsInspector(
         store, counter, announce, telemetry, abandoned_after=s.abandoned_after

@@ -41,6 +41,11 @@ def is_transient(error: BaseException) -> bool:
     )
 
 
+def is_too_long(error: BaseException) -> bool:
+    """Whether a timeout ended the call, ours or the database's: less work may fit into it."""
+    return isinstance(error, (TimeoutError, asyncpg.QueryCanceledError))
+
+
 def is_data_error(error: BaseException) -> bool:
     """Whether the values of the call are at fault. No error met while connecting is one."""
     return _state(error)[:2] in _DATA

@@ -7,6 +7,9 @@
 --
 -- abandoned: the engine left the run open, and the evidence says that it will not go on: a failure.
 --
+-- foreign_project: the run is of another project than its workflow. That is a flaw, but a run that was counted
+-- before its workflow moved stays counted.
+--
 -- A function with a string body, and no view: a view would keep the engine from altering its own
 -- columns. Without `set` it is inlined like one.
 create or replace function meshmetrics.run_states()
@@ -21,6 +24,7 @@ returns table (
   started_at timestamptz,
   finished_at timestamptz,
   updated_at timestamptz,
+  foreign_project boolean,
   flaw text
 )
 language sql
@@ -37,6 +41,7 @@ as $$
     r.started_at,
     coalesce(a.abandoned_at, r.finished_at, r.updated_at),
     r.updated_at,
+    r.project_id is distinct from d.project_id,
     case
       when r.project_id is distinct from d.project_id
         then 'the run is of another project than its workflow'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncpg
 from structlog.testing import capture_logs
 
+from meshmetrics.counting.counter import quiet_counter
 from meshmetrics.counting.maintainer import Maintainer
 from meshmetrics.counting.source import SourceWatch
 from meshmetrics.counting.store import CountingStore
@@ -26,7 +27,9 @@ async def test_runs_of_unknown_statuses_are_a_metric_of_bounded_size(
             "meshmetrics_unknown_status_runs", {"status": status}
         )
 
-    maintainer = Maintainer(store, SourceWatch(store), telemetry, interval=0.05, batch=10)
+    maintainer = Maintainer(
+        store, quiet_counter(store, 10), SourceWatch(store), telemetry, interval=0.05, batch=10
+    )
     with capture_logs() as logged:
         async with working(maintainer):
             await eventually(lambda: value("odd07") == 2)
@@ -40,7 +43,9 @@ async def test_runs_of_unknown_statuses_are_a_metric_of_bounded_size(
 async def test_a_table_made_anew_is_noticed_while_the_daemon_works(
     owner: asyncpg.Connection, store: CountingStore, telemetry: Telemetry
 ) -> None:
-    maintainer = Maintainer(store, SourceWatch(store), telemetry, interval=0.05, batch=10)
+    maintainer = Maintainer(
+        store, quiet_counter(store, 10), SourceWatch(store), telemetry, interval=0.05, batch=10
+    )
     with capture_logs() as logged:
         async with working(maintainer):
             await owner.execute(

@@ -42,13 +42,12 @@ as $$
           and r.bucket_start = date_trunc('day', m.last_failure_at) and r.failure_count > 0
       )
     )
-  from public.workflow_run_metrics m
-  cross join (
+  from (
     select
       sum(y.success_count) as success, sum(y.failure_count) as failure,
       sum(y.canceled_count) as canceled
     from public.workflow_run_buckets y
     where y.workflow_id = workflow and y.grain = 'day'
   ) d
-  where m.workflow_id = workflow;
+  left join public.workflow_run_metrics m on m.workflow_id = workflow;
 $$;

@@ -42,9 +42,12 @@ begin
       passed_over := true;
       return;
     end if;
-    if not exists (select from meshmetrics.counted_runs l where l.workflow_id = workflow) then
+    if not exists (select from meshmetrics.counted_runs l where l.workflow_id = workflow)
+      and not exists (select from public.workflow_run_buckets b where b.workflow_id = workflow)
+    then
       return;
     end if;
+    counters := true;
     insert into public.workflow_run_metrics (workflow_id, project_id) values (workflow, project);
   end if;
 
@@ -67,6 +70,7 @@ begin
     ) f on f.grain = d.grain and f.bucket_start = d.bucket_start
     where (coalesce(d.success_count, 0), coalesce(d.failure_count, 0), coalesce(d.canceled_count, 0))
       <> (coalesce(f.success_count, 0), coalesce(f.failure_count, 0), coalesce(f.canceled_count, 0))
+      or f.project_id <> project
   ),
   gone as (
     delete from public.workflow_run_buckets b
@@ -81,7 +85,8 @@ begin
     from wrong w
     where w.success_count is not null
     on conflict (workflow_id, grain, bucket_start) do update
-    set success_count = excluded.success_count,
+    set project_id = excluded.project_id,
+        success_count = excluded.success_count,
         failure_count = excluded.failure_count,
         canceled_count = excluded.canceled_count
   )
@@ -89,7 +94,8 @@ begin
 
   -- A statement of its own, to see the buckets as they are now.
   select
-    (m.success_count, m.failure_count, m.canceled_count, m.last_success_at, m.last_failure_at)
+    counters
+    or (m.success_count, m.failure_count, m.canceled_count, m.last_success_at, m.last_failure_at)
       is distinct from
       (d.success_count, d.failure_count, d.canceled_count, d.last_success_at, d.last_failure_at)
   into counters

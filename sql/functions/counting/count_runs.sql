@@ -5,8 +5,9 @@
 -- locked, but for a workflow counted for the first time (key share, never waited for).
 --
 -- counted: runs whose ledger entry changed. changes: the workflows whose counters changed, with
--- the differences by minute, or null deltas where a change is older than the minute buckets.
--- set_aside: the runs that have a flaw.
+-- the differences by minute, or null deltas where a change is older than the minute buckets; and those
+-- that are found in another project than before (follow_workflows). set_aside: the runs that are found to
+-- have a flaw for the first time.
 --
 -- A workflow that is being deleted is left out (skip locked): waiting for the engine's
 -- transaction would hold up all counting. If the deletion is rolled back a sweep counts its runs.
@@ -28,8 +29,15 @@ as $$
 declare
   minutes_from timestamptz;
   quarters_from timestamptz;
+  moved uuid[];
+  followed jsonb;
+  again record;
 begin
   perform meshmetrics.counting_lock();
+
+  if exists (select from meshmetrics.retired_runs t where t.run_id = any (run_ids)) then
+    perform meshmetrics.restore_retired(run_ids);
+  end if;
 
   select max(k.since) filter (where k.grain = 'minute'), max(k.since) filter (where k.grain = 'quarter')
   into minutes_from, quarters_from
@@ -40,25 +48,37 @@ begin
     select s.* from meshmetrics.run_states() s where s.run_id = any (run_ids)
   ),
   flawed as (
-    insert into meshmetrics.set_aside_runs as a (run_id, workflow_id, reason, run_updated_at)
-    select p.run_id, p.workflow_id, p.flaw, p.updated_at from present p where p.flaw is not null
+    insert into meshmetrics.set_aside_runs as a (run_id, workflow_id, reason, run_updated_at, retry_at)
+    select
+      p.run_id, p.workflow_id, p.flaw, p.updated_at, clock_timestamp() + meshmetrics.set_aside_pause(1)
+    from present p
+    where p.flaw is not null
+      and not (p.foreign_project and exists (
+        select from meshmetrics.counted_runs c where c.run_id = p.run_id and c.workflow_id = p.workflow_id
+      ))
     on conflict (run_id) do update
-    set reason = excluded.reason, run_updated_at = excluded.run_updated_at
-    returning a.run_id, a.reason
+    set reason = excluded.reason,
+        run_updated_at = excluded.run_updated_at,
+        attempts = a.attempts + 1,
+        retry_at = clock_timestamp() + meshmetrics.set_aside_pause(a.attempts + 1)
+    returning a.run_id, a.reason, a.attempts
   ),
-  mended as (
+  sound as (
     delete from meshmetrics.set_aside_runs a
     using present p
     where a.run_id = p.run_id and p.flaw is null
-      and (select exists (select from meshmetrics.set_aside_runs)) -- almost never: ask but once
+      and (select exists (select from meshmetrics.set_aside_runs)) -- almost never: asked once
   ),
-  -- Ledger against runs. A flawed run is in no counter, and is taken out if it was.
+  -- Ledger against runs. A flawed run is in no counter, and is taken out if it was, unless it was counted
+  -- before its workflow moved to another project: then it stays as it is.
   different as materialized (
     select
       p.run_id, p.workflow_id, p.outcome, p.finished_at,
       l.workflow_id as old_workflow_id, l.outcome as old_outcome, l.finished_at as old_finished_at
     from (
-      select run_id, workflow_id, finished_at, case when flaw is null then outcome end as outcome
+      select
+        run_id, workflow_id, finished_at, foreign_project,
+        case when flaw is null then outcome end as outcome
       from present
       where known -- what was counted of a status that became unknown stays counted
     ) p
@@ -68,6 +88,7 @@ begin
     where (p.outcome is not null or l.run_id is not null)
       and (p.workflow_id, p.outcome, p.finished_at)
         is distinct from (l.workflow_id, l.outcome, l.finished_at)
+      and not (p.foreign_project and l.run_id is not null and l.workflow_id = p.workflow_id)
   ),
   touched as materialized (
     select workflow_id from different where outcome is not null
@@ -75,10 +96,13 @@ begin
     select old_workflow_id from different where old_workflow_id is not null
   ),
   known as materialized (
-    select m.workflow_id, m.project_id, m.last_success_at, m.last_failure_at
+    select
+      m.workflow_id, m.project_id, m.last_success_at, m.last_failure_at,
+      m.project_id <> d.project_id as has_moved
     from public.workflow_run_metrics m
+    join public.workflow_definitions d on d.id = m.workflow_id
     where m.workflow_id in (select t.workflow_id from touched t)
-    for no key update skip locked
+    for no key update of m skip locked
   ),
   new as materialized (
     select d.id as workflow_id, d.project_id
@@ -89,7 +113,7 @@ begin
     for key share skip locked
   ),
   places as materialized (
-    select workflow_id, project_id, last_success_at, last_failure_at from known
+    select workflow_id, project_id, last_success_at, last_failure_at from known where not has_moved
     union all
     select workflow_id, project_id, null, null from new
   ),
@@ -269,7 +293,7 @@ begin
         revision = m.revision + 1
     returning m.*
   ),
-  untold as (
+  older as (
     select distinct workflow_id from entries where finished_at < minutes_from
   ),
   deltas as (
@@ -294,7 +318,7 @@ begin
             'slug', d.slug,
             'base_revision', c.revision - 1,
             'deltas', case
-              when c.workflow_id not in (select u.workflow_id from untold u)
+              when c.workflow_id not in (select u.workflow_id from older u)
                 then coalesce(e.deltas, '[]')
             end
           )
@@ -306,9 +330,24 @@ begin
       '[]'
     ),
     coalesce(
-      (select jsonb_agg(jsonb_build_object('run_id', f.run_id, 'reason', f.reason)) from flawed f),
+      (
+        select jsonb_agg(jsonb_build_object('run_id', f.run_id, 'reason', f.reason))
+        from flawed f
+        where f.attempts = 1
+      ),
       '[]'
-    )
-  into counted, changes, set_aside;
+    ),
+    (select array_agg(k.workflow_id) from known k where k.has_moved)
+  into counted, changes, set_aside, moved;
+
+  if moved is not null then
+    followed := meshmetrics.follow_workflows(moved);
+    if followed <> '[]' then -- else another transaction is at these workflows: a sweep counts their runs
+      select c.* into again from meshmetrics.count_runs(run_ids) c;
+      counted := counted + again.counted;
+      changes := changes || followed || again.changes;
+      set_aside := set_aside || again.set_aside;
+    end if;
+  end if;
 end;
 $$;

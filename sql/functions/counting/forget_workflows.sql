@@ -30,6 +30,7 @@ begin
       failure_count = b.failure_count + excluded.failure_count,
       canceled_count = b.canceled_count + excluded.canceled_count;
   delete from meshmetrics.retired_buckets b using gone g where b.workflow_id = g.workflow_id;
+  delete from meshmetrics.retired_runs r using gone g where r.workflow_id = g.workflow_id;
   return null;
 end;
 $$;

@@ -2,7 +2,8 @@
 -- good) and prunes the rest; retires ledger rows whose run is gone, max_scanned rows of the
 -- ledger a call, from where the last call stopped.
 --
--- A retired run stays in its buckets; retired_buckets notes its share, so that audits stay exact.
+-- A retired run stays in its buckets; retired_buckets has its share, so that audits stay exact. Its id is
+-- kept for 400 days, so that a run that is restored is not counted again.
 create or replace function meshmetrics.maintain(
   as_of timestamptz,
   max_scanned integer,
@@ -96,6 +97,13 @@ begin
     set success_count = b.success_count + excluded.success_count,
         failure_count = b.failure_count + excluded.failure_count,
         canceled_count = b.canceled_count + excluded.canceled_count
+  ),
+  ids as (
+    insert into meshmetrics.retired_runs (run_id, workflow_id, finished_at, outcome)
+    select g.run_id, g.workflow_id, g.finished_at, g.outcome
+    from gone g
+    where g.workflow_id in (select p.workflow_id from places p)
+    on conflict (run_id) do nothing
   )
   select count(*)::integer into retired_runs from gone;
 
@@ -134,6 +142,8 @@ begin
     where b.project_id = p.project_id and b.grain = kept.grain and b.bucket_start < kept.since;
   end loop;
   perform meshmetrics.fold_deleted_workflows(max_scanned);
+
+  delete from meshmetrics.retired_runs t where t.retired_at < moment - interval '400 days';
 
   delete from meshmetrics.set_aside_runs a
   where not exists (select from public.workflow_runs r where r.id = a.run_id);

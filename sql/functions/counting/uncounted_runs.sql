@@ -42,6 +42,7 @@ as $$
         ) l on true
         where s.known
           and (s.outcome is not null or l.run_id is not null)
+          and not (s.foreign_project and l.run_id is not null and l.workflow_id = s.workflow_id)
           and (
             s.flaw is not null
             or (s.workflow_id, s.outcome, case when s.outcome is not null then s.finished_at end)
