@@ -15,6 +15,7 @@ from meshmetrics.database.packaged_sql import (
     Schema,
     packaged_schema,
 )
+from meshmetrics.database.session import configure
 
 ROLE = "meshmetrics_worker"
 POLICY = 'drop policy if exists "meshmetrics: members receive" on realtime.messages'
@@ -111,6 +112,7 @@ async def uninstall(dsn: str, schema: Schema | None = None) -> list[str]:
     schema = schema or packaged_schema()
     connection = await asyncpg.connect(dsn, statement_cache_size=0)
     try:
+        await configure(connection)
         done = await with_locks(lambda: _remove(connection, schema))
         return done + await _remove_outside(connection)
     except asyncpg.DependentObjectsStillExistError as error:

@@ -21,6 +21,7 @@ from meshmetrics.database.packaged_sql import (
     Schema,
     packaged_schema,
 )
+from meshmetrics.database.session import configure
 
 INDEX = "public.workflow_runs_updated_at_id"
 NEEDED_TABLES = ("projects", "workflow_definitions", "workflow_runs")
@@ -49,6 +50,7 @@ async def migrate(dsn: str, schema: Schema | None = None) -> list[str]:
     # No statement cache: harmless here, and a transaction pooler cannot do without.
     connection = await asyncpg.connect(dsn, statement_cache_size=0)
     try:
+        await configure(connection)
         try:
             done = await with_locks(lambda: _apply(connection, schema))
             return done + await _build_index(connection, schema)

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
+from meshmetrics.database.session import configure
+
 COMMAND_TIMEOUT = 60.0
 CONNECT_TIMEOUT = 10.0
 CLOSE_SECONDS = 0.3
@@ -26,6 +28,7 @@ async def open_pool(
         statement_cache_size=0 if transaction_pooler else 100,
         command_timeout=COMMAND_TIMEOUT,
         timeout=CONNECT_TIMEOUT,
+        init=None if transaction_pooler else configure,
         reset=_nothing,
         server_settings={"application_name": "meshmetrics"},
     )

@@ -8,6 +8,10 @@ from datetime import datetime
 
 import asyncpg
 
+from meshmetrics.database import session
+from meshmetrics.database.errors import is_data_error
+from meshmetrics.runtime.logs import describe
+
 UNLIMITED = 7 * 24 * 3600.0
 """Seconds: in place of the pool's command timeout, for what reads every run there is."""
 
@@ -28,13 +32,35 @@ class Database:
         self._transaction_pooler = transaction_pooler
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        async with self.pool.acquire() as connection:
-            if self._transaction_pooler:
-                async with connection.transaction():
+    async def connection(self, *, unlimited: bool = False) -> AsyncIterator[Connection]:
+        """A connection for one call. `unlimited`: the call reads so many runs that no timeout of
+        the database fits; the caller passes `timeout=UNLIMITED` to its statement."""
+        connection = await self._connect()
+        try:
+            if self._transaction_pooler or unlimited:
+                async with _transaction(connection, unlimited=unlimited):
                     yield connection
             else:
                 yield connection
+        except asyncpg.ReadOnlySQLTransactionError:
+            # The server is no longer the primary: the next call must not get the same session.
+            connection.terminate()
+            raise
+        finally:
+            await self.pool.release(connection)
+
+    async def _connect(self) -> asyncpg.pool.PoolConnectionProxy:
+        """A connection of the pool.
+
+        Raises ConnectionError where connecting takes too long, or fails for a reason that, in a
+        call, would be the fault of its values.
+        """
+        try:
+            return await self.pool.acquire()
+        except (TimeoutError, asyncpg.PostgresError) as error:
+            if isinstance(error, TimeoutError) or is_data_error(error):
+                raise ConnectionError(f"cannot connect: {describe(error)}") from error
+            raise
 
     async def row(self, sql: str, *arguments: object) -> asyncpg.Record:
         async with self.connection() as connection:
@@ -48,17 +74,13 @@ class Database:
             return await connection.fetch(sql, *arguments)
 
     async def long_row(self, sql: str, *arguments: object) -> asyncpg.Record:
-        """As `row`, for what reads so many runs that no timeout fits."""
-        async with self.connection() as connection, connection.transaction():
-            await connection.execute("set local statement_timeout = 0")
-            row = await connection.fetchrow(sql, *arguments, timeout=UNLIMITED)
-        assert row is not None  # noqa: S101 - as in row
+        """As `row`, without a timeout."""
+        (row,) = await self.long_rows(sql, *arguments)
         return row
 
     async def long_rows(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         """As `rows`, without a timeout."""
-        async with self.connection() as connection, connection.transaction():
-            await connection.execute("set local statement_timeout = 0")
+        async with self.connection(unlimited=True) as connection:
             return await connection.fetch(sql, *arguments, timeout=UNLIMITED)
 
     async def now(self) -> datetime:
@@ -66,3 +88,24 @@ class Database:
         row = await self.row("select now() as at")
         at: datetime = row["at"]
         return at
+
+
+@asynccontextmanager
+async def _transaction(connection: Connection, *, unlimited: bool) -> AsyncIterator[None]:
+    """A transaction with our own settings, begun in one round trip."""
+    begin = session.begin(connection.get_server_version().major)
+    try:
+        await connection.execute(begin + "; set local statement_timeout = 0" * unlimited)
+        yield
+    except BaseException:
+        await _roll_back(connection)
+        raise
+    await connection.execute("commit")
+
+
+async def _roll_back(connection: Connection) -> None:
+    try:
+        if not connection.is_closed():
+            await connection.execute("rollback")
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+        connection.terminate()  # the error that led here says more

@@ -17,7 +17,7 @@ from tests.commands.conftest import Command
 from tests.conftest import Connect
 from tests.daemon.conftest import World
 from tests.daemon.test_process import load
-from tests.support import Workflow, eventually, finish_run, insert_run
+from tests.support import Workflow, eventually, finish_run, insert_run, make_project
 
 
 async def pass_by(owner: asyncpg.Connection) -> None:
@@ -78,14 +78,27 @@ async def test_what_is_wrong_beyond_what_is_listed_is_counted(
     assert (report.runs, len(report.differences)) == (7, 3)
 
 
-async def test_a_run_set_aside_is_listed_and_is_no_drift(
+async def test_a_flawed_run_is_listed_and_is_no_drift(
+    world: World, store: CountingStore, audits: AuditStore
+) -> None:
+    other = await make_project(world.owner)
+    run = await insert_run(world.owner, world.workflow, "succeeded", project_id=other.id)
+    await store.count_runs([run])
+    report = await verify(audits)
+    assert (report.drift, report.set_aside) == (0, 1)
+    assert [(d.run_id, d.found) for d in report.differences] == [
+        (run, "the run is of another project than its workflow")
+    ]
+
+
+async def test_a_run_set_aside_without_a_flaw_of_its_own_is_drift_at_once(
     world: World, store: CountingStore, audits: AuditStore
 ) -> None:
     run = await ended_run(world.owner, world.workflow)
-    await store.set_aside_run(run, "it is odd")
-    report = await verify(audits)
-    assert (report.drift, report.set_aside) == (0, 1)
-    assert [(d.run_id, d.found) for d in report.differences] == [(run, "it is odd")]
+    await store.set_aside_run(run, "the database refused it")
+    report = await verify(audits, patience=0)
+    assert (report.drift, report.set_aside) == (1, 1)
+    assert {d.kind for d in report.differences} == {"run", "set_aside"}
 
 
 async def test_it_is_noted_when_the_counts_were_proven_equal(

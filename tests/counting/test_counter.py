@@ -95,7 +95,6 @@ async def test_stopping_counts_first_what_the_inbox_holds(
         asyncpg.InterfaceError("connection is closed"),
         asyncpg.InternalClientError("cannot switch to state 12"),
         ConnectionRefusedError("refused"),
-        TimeoutError(),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -229,3 +228,28 @@ async def test_how_long_counting_took_is_measured_for_every_hint(
         hint(inbox, *(uuid4() for _ in range(7)))
     name = "meshmetrics_received_to_counted_seconds_count"
     assert telemetry.registry.get_sample_value(name) == 7
+
+
+@pytest.mark.parametrize(
+    "error", [TimeoutError(), asyncpg.QueryCanceledError("statement timeout")], ids=str
+)
+async def test_a_batch_that_takes_too_long_is_halved_until_it_fits(
+    counter: Counter,
+    inbox: Inbox,
+    faulty: FaultyStore,
+    owner: asyncpg.Connection,
+    workflow: Workflow,
+    error: Exception,
+) -> None:
+    async def too_long(run_ids: list[UUID]) -> None:
+        if len(run_ids) > 30:
+            raise error
+
+    faulty.fault = too_long
+    runs = await insert_runs(owner, workflow, 100)
+    async with working(counter):
+        hint(inbox, *runs)
+        await eventually(lambda: len(faulty.calls) == 7)
+    assert [len(call) for call in faulty.calls] == [100, 50, 25, 25, 50, 25, 25]
+    await assert_counted(owner)
+    assert await owner.fetchval("select count(*) from meshmetrics.set_aside_runs") == 0

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncpg
 from structlog.testing import capture_logs
 
-from meshmetrics.counting.counter import quiet_counter
+from meshmetrics.counting.counter import Counter, quiet_counter
 from meshmetrics.counting.maintainer import Maintainer
+from meshmetrics.counting.model import Change
 from meshmetrics.counting.source import SourceWatch
 from meshmetrics.counting.store import CountingStore
 from meshmetrics.runtime.telemetry import Telemetry
-from tests.support import Workflow, eventually, insert_run
+from meshmetrics.stream.inbox import Inbox
+from tests.support import Workflow, eventually, insert_run, make_project, make_workflow
 from tests.support.counting import working
 
 
@@ -58,3 +60,49 @@ async def test_a_table_made_anew_is_noticed_while_the_daemon_works(
     [line] = [line for line in logged if line["event"] == "source.changed"]
     assert len(line["flaws"]) == 2
     assert "meshmetrics migrate" in line["remedy"]
+
+
+async def test_runs_set_aside_are_tried_again_with_growing_pauses(
+    owner: asyncpg.Connection, store: CountingStore, telemetry: Telemetry, workflow: Workflow
+) -> None:
+    """Also when their own row does not change: what kept them from being counted may be gone."""
+    other = await make_workflow(owner, await make_project(owner))
+    flawed = await insert_run(owner, workflow, "failed", project_id=other.project_id)
+    refused = await insert_run(owner, workflow, "succeeded")
+    await store.count_runs([flawed])
+    await store.set_aside_run(refused, "the database refused it")
+    rows = "select run_id, attempts, retry_at > now() as waits from meshmetrics.set_aside_runs"
+    assert {tuple(row) for row in await owner.fetch(rows)} == {
+        (flawed, 1, True),
+        (refused, 1, True),
+    }
+    counter = quiet_counter(store, 10)
+    maintainer = Maintainer(store, counter, SourceWatch(store), telemetry, interval=0.05, batch=10)
+    async with working(maintainer):
+        await owner.execute("update meshmetrics.set_aside_runs set retry_at = now()")
+        await eventually(
+            lambda: owner.fetchval("select count(*) = 1 from meshmetrics.set_aside_runs")
+        )
+        await eventually(
+            lambda: owner.fetchval("select attempts = 2 from meshmetrics.set_aside_runs")
+        )
+    [row] = await owner.fetch(
+        "select run_id, retry_at - now() > interval '100 seconds' from meshmetrics.set_aside_runs"
+    )
+    assert tuple(row) == (flawed, True)
+    assert await owner.fetchval("select success_count from workflow_run_metrics") == 1
+
+
+async def test_a_workflow_that_moved_is_followed_without_a_run(
+    owner: asyncpg.Connection, store: CountingStore, telemetry: Telemetry, workflow: Workflow
+) -> None:
+    await store.count_runs([await insert_run(owner, workflow, "succeeded")])
+    target = await make_project(owner)
+    published: list[Change] = []
+    counter = Counter(store, Inbox(1), lambda changes, **_: published.extend(changes), telemetry)
+    maintainer = Maintainer(store, counter, SourceWatch(store), telemetry, interval=0.05, batch=10)
+    async with working(maintainer):
+        await owner.execute("update public.workflow_definitions set project_id = $1", target.id)
+        await eventually(lambda: published)
+    [change] = published
+    assert (change.project_id, change.moved_from) == (target.id, workflow.project_id)

@@ -10,6 +10,15 @@ as $$
   select jsonb_build_object(
     'server_version', current_setting('server_version_num')::integer,
     'wal_level', current_setting('wal_level'),
+    'is_standby', pg_is_in_recovery(),
+    'defaults', ( -- of the role, the database or the server, whatever the session has set for itself
+      select jsonb_object_agg(s.name, s.reset_val)
+      from pg_settings s
+      where s.name in (
+        'default_transaction_isolation', 'default_transaction_read_only', 'default_transaction_deferrable',
+        'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout'
+      )
+    ),
     'migrations', (select jsonb_object_agg(m.version, m.checksum) from meshmetrics.migrations m),
     'release', (select m.release from meshmetrics.migrations m where m.version = 0),
     'sees_transactions', pg_has_role(current_user, 'pg_read_all_stats', 'usage'),
