@@ -112,6 +112,7 @@ grant execute on function
   meshmetrics.count_runs(uuid[]),
   meshmetrics.set_aside_run(uuid, text),
   meshmetrics.due_set_aside(integer),
+  meshmetrics.stream_slot_active(),
   meshmetrics.follow_workflows(uuid[]),
   meshmetrics.settle_abandoned(uuid[], interval),
   meshmetrics.find_abandoned(interval, integer),

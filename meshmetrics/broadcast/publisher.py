@@ -78,6 +78,7 @@ class Publisher(Service):
         self._retry_cap = retry_cap
         self._budget = Budget(per_second, time.monotonic())
         self._wake = asyncio.Event()
+        self._back = asyncio.Event()
 
     def publish(
         self, changes: Sequence[Change], *, counted: float, committed: float | None
@@ -93,10 +94,15 @@ class Publisher(Service):
         self._outbox.keep_event(project_id, event, payload)
         self._wake.set()
 
+    def retry_now(self) -> None:
+        """Realtime is back: do not wait for the end of a back-off."""
+        self._back.set()
+
     def stop(self) -> None:
         """Send what is pending once, and return."""
         super().stop()
         self._wake.set()
+        self._back.set()
 
     async def run(self) -> None:
         """Send until stopped."""
@@ -123,7 +129,10 @@ class Publisher(Service):
                 return
             else:
                 failures += 1
-                await self.pause(full_jitter(failures, base=0.5, cap=self._retry_cap))
+                self._back.clear()
+                await wait_for_event(
+                    self._back, full_jitter(failures, base=0.5, cap=self._retry_cap)
+                )
 
     def _wait(self) -> float | None:
         """Seconds until something may be sent; None if nothing is pending."""

@@ -21,6 +21,7 @@ from meshmetrics.runtime.service import Service
 from meshmetrics.runtime.telemetry import Telemetry
 from meshmetrics.stream.inbox import Inbox
 from meshmetrics.stream.run_rate import Flow
+from meshmetrics.stream.state import Stream
 
 log = structlog.get_logger()
 
@@ -41,8 +42,9 @@ LONGEST_REST = 5.0
 
 
 class QuickSweeper(Service):
-    """Counts within `interval` seconds what ended, without waiting for its event; rests entirely
-    while nothing flows. What it counted is still expected from the stream, which is judged by it.
+    """Counts what finished within `interval` seconds, without waiting for its event. Rests while no
+    run finishes and events are current. The stream still has to announce what it counted, and is
+    judged by that.
     """
 
     name = "quick_sweeper"
@@ -53,6 +55,7 @@ class QuickSweeper(Service):
         counter: Counter,
         inbox: Inbox,
         flow: Flow,
+        stream: Stream,
         telemetry: Telemetry,
         *,
         interval: float,
@@ -65,6 +68,7 @@ class QuickSweeper(Service):
         self._counter = counter
         self._inbox = inbox
         self._flow = flow
+        self._stream = stream
         self._telemetry = telemetry
         self._interval = interval
         self._missed_after = missed_after
@@ -91,7 +95,7 @@ class QuickSweeper(Service):
     async def _look_while_flowing(self) -> None:
         flowed = time.monotonic()
         since = await self._store.unsettled_since(OVERLAP) - OVERLAP
-        while not self.stopping.is_set() and time.monotonic() - flowed < FLOWING_SECONDS:
+        while not self.stopping.is_set() and self._needed(flowed):
             if self._counter.counted.is_set():
                 self._counter.counted.clear()
                 flowed = time.monotonic()
@@ -111,6 +115,11 @@ class QuickSweeper(Service):
             self._telemetry.sweeps.labels("quick").inc()
             if await self.pause(max(self._interval, rest_after(took))):
                 return
+
+    def _needed(self, flowed: float) -> bool:
+        """Whether runs were counted lately, or events are too late to be waited for."""
+        now = time.monotonic()
+        return now - flowed < FLOWING_SECONDS or self._stream.behind(now)
 
 
 def rest_after(took: float) -> float:

@@ -49,6 +49,11 @@ class CountingStore:
         row = await self.database.row("select meshmetrics.source_flaws() as flaws")
         return tuple(row["flaws"])
 
+    async def stream_slot_active(self) -> bool:
+        """Whether Realtime reads the changes of this database now."""
+        row = await self.database.row("select meshmetrics.stream_slot_active() as active")
+        return bool(row["active"])
+
     async def unknown_statuses(self) -> dict[str, int]:
         """The statuses of runs that no outcome is mapped to, with how many runs have each."""
         rows = await self.database.rows("select status, runs from meshmetrics.unknown_statuses()")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -28,6 +28,10 @@ LEFT_SECONDS = 10.0
 after it began waits for this."""
 JUDGE_SECONDS = 1.0
 """How often the stream is judged between sweeps, by what quick sweeps have counted meanwhile."""
+LATE = timedelta(minutes=2)
+"""How far behind the checkpoint a run may appear and still be found within LATE_EVERY: its writer
+set `updated_at` himself. The deep sweep finds what is older."""
+LATE_EVERY = 30.0
 REST = 4
 """A sweep is followed by a pause of so many times its length at least, so that sweeping never
 becomes the database's main work. Never longer than the longest pause: a sweep may have been long
@@ -80,6 +84,7 @@ class Sweeper(Service):
         self._times = times
         self._batch = batch
         self._pause = times.shortest
+        self._looked_back = -LATE_EVERY
 
     def stop(self) -> None:
         """End the pause, and return."""
@@ -117,7 +122,7 @@ class Sweeper(Service):
         found = changed = missed = 0
         # Read before the walk: what a transaction adds behind it later has a later updated_at.
         settled = await self._store.settled_until(timedelta(seconds=self._times.overlap))
-        start = (await self._store.read_checkpoint("sweep")).position
+        start = await self._start(settled)
         async for step in walk(self._store, self._counter, start, FAR_FUTURE, self._batch, "sweep"):
             found += len(step.found)
             changed += step.changed
@@ -137,11 +142,25 @@ class Sweeper(Service):
             log.debug("sweep.done", found=found, changed=changed, took_ms=took * 1000)
         return missed
 
+    async def _start(self, settled: datetime) -> Position:
+        """Where a sweep begins: at the checkpoint, unless the clock was set back behind it; and,
+        every LATE_EVERY seconds, LATE before that, as a writer may set `updated_at` himself."""
+        database_now = await self._store.database.now()
+        self._stream.clock_offset = database_now.timestamp() - time.time()
+        checkpoint = (await self._store.read_checkpoint("sweep")).position
+        start = min(checkpoint, Position(settled, FIRST_ID), key=lambda p: p.updated_at)
+        now = time.monotonic()
+        if now - self._looked_back < LATE_EVERY:
+            return start
+        self._looked_back = now
+        return Position(start.updated_at - LATE, FIRST_ID)
+
     def _judge(self, missed: int = 0) -> None:
         """Count the runs whose events are overdue, and draw the consequences."""
         now = time.monotonic()
         missed += self._inbox.missed(now)
-        if missed or (self._stream.up_since is None and not self._stream.left):
+        down = self._stream.up_since is None and not self._stream.left
+        if missed or down or self._stream.behind(now):
             self._set_pause(self._times.shortest)
         if not missed:
             return
@@ -153,7 +172,8 @@ class Sweeper(Service):
             stream_up=self._stream.up_since is not None,
             silent_ms=silent * 1000,
         )
-        if silent >= self._times.silent_after:
+        # Above its limit Realtime sends nothing for a while: a new session would change nothing.
+        if silent >= self._times.silent_after and not self._flow.over_realtimes_limit():
             self._stream.replace()
 
     def _set_pause(self, seconds: float) -> None:

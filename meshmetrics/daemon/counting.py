@@ -15,7 +15,7 @@ from meshmetrics.counting.backfill import Backfill
 from meshmetrics.counting.counter import Counter, Publish
 from meshmetrics.counting.deep_sweeper import DeepSweeper
 from meshmetrics.counting.maintainer import Maintainer
-from meshmetrics.counting.open_runs import Announce, OpenRunsInspector
+from meshmetrics.counting.open_runs import OpenRunsInspector
 from meshmetrics.counting.quick_sweeper import QuickSweeper
 from meshmetrics.counting.source import SourceWatch
 from meshmetrics.counting.store import CountingStore
@@ -60,7 +60,7 @@ def counting_services(
     audits: AuditStore,
     stream: Stream,
     publish: Publish,
-    announce: Announce,
+    publisher: Publisher,
     telemetry: Telemetry,
 ) -> list[Service]:
     """All that counts, in the order in which it is to be started: who finds runs comes after
@@ -82,7 +82,7 @@ def counting_services(
         store, counter, source, telemetry, interval=s.maintain_interval, batch=s.maintain_batch
     )
     open_runs = OpenRunsInspector(
-        store, counter, announce, telemetry, abandoned_after=s.abandoned_after
+        store, counter, publisher.announce, telemetry, abandoned_after=s.abandoned_after
     )
     auditor = Auditor(
         store, audits, counter, telemetry, interval=s.audit_interval, batch=s.audit_batch
@@ -106,6 +106,7 @@ def counting_services(
         counter,
         inbox,
         flow,
+        stream,
         telemetry,
         interval=s.sweep_quick,
         missed_after=s.missed_after,
@@ -125,6 +126,8 @@ def counting_services(
             probe_timeout=s.probe_timeout,
         ),
         backoff_cap=s.backoff_cap,
+        slot_active=store.stream_slot_active,
+        on_up=publisher.retry_now,
     )
     quickly = [quick] if s.sweep_quick else []
     return [counter, maintainer, open_runs, auditor, backfill, deep, sweeper, *quickly, listener]

@@ -148,9 +148,7 @@ class Daemon:
             publisher,
             *([notifier] if notifier else []),
             evaluator,
-            *counting_services(
-                s, store, audits, self.stream, publish, publisher.announce, telemetry
-            ),
+            *counting_services(s, store, audits, self.stream, publish, publisher, telemetry),
         ]
 
     async def _readiness(self, database: Database, audits: AuditStore) -> Readiness:
@@ -176,7 +174,11 @@ class Daemon:
             parts["lease"] = "held"
             up = self.stream.up_since
             if up is not None:
-                parts["stream"] = f"up for {time.monotonic() - up:.0f} s"
+                now = time.monotonic()
+                parts["stream"] = f"up for {now - up:.0f} s"
+                if self.stream.behind(now):
+                    parts["stream"] += f", {self.stream.lag(now):.0f} s behind"
+
             else:
                 parts["stream"] = "left to the sweeps" if self.stream.left else "down"
         supervisors = [s for s in (self._supervisor, self._leader) if s is not None]

@@ -25,6 +25,9 @@ class Telemetry:
 
         # The stream
         self.stream_up = self._gauge("stream_up", "1 while changes are flowing from Realtime")
+        self.stream_lag = self._gauge(
+            "stream_lag_seconds", "From a change's commit to the arrival of its event, last seen"
+        )
         self.stream_left = self._gauge(
             "stream_left", "1 while more runs finish than Realtime can carry, and sweeps find them"
         )

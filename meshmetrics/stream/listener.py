@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import httpx
@@ -64,8 +65,14 @@ class Listener(Service):
         *,
         times: SessionTimes,
         backoff_cap: float = 30.0,
+        slot_active: Callable[[], Awaitable[bool]] | None = None,
+        on_up: Callable[[], None] = lambda: None,
     ) -> None:
+        """`slot_active`: whether Realtime really reads the database's changes; None: take its word
+        for it. `on_up` is called whenever changes flow again."""
         super().__init__()
+        self._slot_active = slot_active
+        self._on_up = on_up
         self._url = url
         self._keys = keys
         self._inbox = inbox
@@ -125,6 +132,7 @@ class Listener(Service):
             times=self._times,
             on_hint=self._hint,
             on_odd=self._odd,
+            slot_active=self._slot_active,
         )
         self._stream.replacing.clear()
         running = asyncio.create_task(session.run(self._up), name="session")
@@ -182,12 +190,14 @@ class Listener(Service):
         self._set_left(False, expect_after=SURE_SECONDS)
         self._telemetry.stream_up.set(1)
         self._telemetry.stream_sessions.inc()
+        self._on_up()
         self._sweep_wanted.set()
         log.info("stream.session_started", private=self._private)
 
     def _hint(self, run_id: UUID, arrival: Arrival) -> None:
         self._inbox.put(run_id, arrival)
-        self._stream.last_event = arrival.received
+        self._stream.heard(arrival.received, time.time(), arrival.committed)
+        self._telemetry.stream_lag.set(self._stream.lag(arrival.received))
         self._telemetry.events.inc()
         self._telemetry.last_event.set_to_current_time()
 

@@ -9,6 +9,10 @@ from collections.abc import Callable
 
 SPAN = 5
 """Seconds that the rate is an average of."""
+REALTIME_SPAN = 60
+"""Seconds over which Realtime averages its limit of events."""
+REALTIME_LIMIT = 100
+"""Events per second that Realtime sends by default: above it, it drops every event for a while."""
 
 
 class Flow:
@@ -35,10 +39,18 @@ class Flow:
 
     def rate(self) -> float:
         """Runs a second."""
-        oldest = self._clock() - SPAN
-        while self._seconds and self._seconds[0][0] < oldest:
+        return self._since(SPAN) / SPAN
+
+    def over_realtimes_limit(self) -> bool:
+        """Whether so many runs finished in the last minute that Realtime may send none of them."""
+        return self._since(REALTIME_SPAN) > REALTIME_LIMIT * REALTIME_SPAN
+
+    def _since(self, seconds: int) -> int:
+        """Runs of the last `seconds`, REALTIME_SPAN at most."""
+        now = self._clock()
+        while self._seconds and self._seconds[0][0] < now - REALTIME_SPAN:
             self._seconds.popleft()
-        return sum(runs for _, runs in self._seconds) / SPAN
+        return sum(runs for second, runs in self._seconds if second >= now - seconds)
 
     def calm(self) -> bool:
         """Whether the rate is far enough below the limit; if so, `heavy` is over."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -29,6 +29,7 @@ from meshmetrics.stream.inbox import Arrival
 log = structlog.get_logger()
 
 CLOSE_SECONDS = 3.0
+SLOT_POLL_SECONDS = 0.25
 TABLE: Final = "workflow_runs"
 COLUMNS: Final = ["id", "status"]
 
@@ -65,8 +66,12 @@ class Session:
         times: SessionTimes,
         on_hint: Callable[[UUID, Arrival], None],
         on_odd: Callable[[str], None],
+        slot_active: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
-        """`private`: join the topic as a private one, for projects that allow no others."""
+        """`private`: join the topic as a private one, for projects that allow no others.
+        `slot_active`: whether the server really reads the database's changes."""
+        self._slot_active = slot_active
+        self._heard = False
         self._url = url
         self._key = key
         self._http = http
@@ -89,6 +94,7 @@ class Session:
             await self._within(step, "connect", client.realtime.connect())
             await self._within(step, "subscribe", channel.subscribe(self._state))
             await self._within(step, "system", self._flowing.wait())
+            await self._within(step, "slot", self._slot())
             on_up()
             while True:
                 await asyncio.wait({self._ended}, timeout=self._times.probe_interval)
@@ -122,6 +128,13 @@ class Session:
         channel.on_system(self._system)
         return channel
 
+    async def _slot(self) -> None:
+        """Wait until the server reads the changes: it says "Subscribed" even if it cannot."""
+        while not (  # noqa: ASYNC110 - another process makes the slot
+            self._heard or self._slot_active is None or await self._slot_active()
+        ):
+            await asyncio.sleep(SLOT_POLL_SECONDS)
+
     async def _probe(self, channel: AsyncRealtimeChannel) -> None:
         """Ask the server to acknowledge a broadcast to nobody: a heartbeat says less, and the
         client does not look at its answer."""
@@ -141,6 +154,7 @@ class Session:
         except (KeyError, TypeError, ValueError, AttributeError):
             self._on_odd("event")
             return
+        self._heard = True
         self._on_hint(run_id, Arrival(time.monotonic(), _commit_time(data)))
 
     def _system(self, payload: Any) -> None:

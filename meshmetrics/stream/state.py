@@ -1,8 +1,14 @@
-"""What is known of the stream: written by the listener, read by whoever judges it."""
+"""What is known of the stream: written by the listener, read by sweeps and by readiness."""
 
 from __future__ import annotations
 
 import asyncio
+
+BEHIND_SECONDS = 2.0
+"""An event that comes later than this after its commit shows a stream that is behind: Realtime's
+poller sleeps half a second at most."""
+STALE_SECONDS = 60.0
+"""What the last event showed of the lag is no longer known after so long without another."""
 
 
 class Stream:
@@ -10,12 +16,31 @@ class Stream:
 
     def __init__(self) -> None:
         self.up_since: float | None = None
-        """Since when changes flow, as Realtime says; None while it does not say so."""
+        """Since when changes flow; None while they do not."""
         self.last_event: float | None = None
+        self.clock_offset = 0.0
+        """Seconds that the database's clock is ahead of ours."""
         self.left = False
-        """Whether we listen to none of our own will, because runs end too fast for it."""
+        """Whether we do not listen because runs finish too fast for the stream."""
         self.replacing = asyncio.Event()
-        """Set when somebody found the session dead without its saying so."""
+        """Set when the session was found to be dead although it did not end."""
+        self._lag = 0.0
+
+    def heard(self, received: float, unix: float, committed: float | None) -> None:
+        """An event arrived. `unix`: now by our clock; `committed`: by the database's, if known."""
+        self.last_event = received
+        if committed is not None:
+            self._lag = max(0.0, unix + self.clock_offset - committed)
+
+    def lag(self, now: float) -> float:
+        """Seconds from a change's commit to its event, as the last event showed; 0 if unknown."""
+        if self.up_since is None or self.last_event is None or self.last_event < self.up_since:
+            return 0.0
+        return self._lag if now - self.last_event < STALE_SECONDS else 0.0
+
+    def behind(self, now: float) -> bool:
+        """Whether events are so late that sweeps must not rely on them."""
+        return self.lag(now) > BEHIND_SECONDS
 
     def silent_for(self, now: float) -> float:
         """Seconds without an event in the present session; 0 while there is none."""

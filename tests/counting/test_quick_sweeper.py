@@ -17,6 +17,7 @@ from meshmetrics.counting.quick_sweeper import QuickSweeper, rest_after
 from meshmetrics.runtime.telemetry import Telemetry
 from meshmetrics.stream.inbox import Arrival, Inbox
 from meshmetrics.stream.run_rate import Flow
+from meshmetrics.stream.state import Stream
 from tests.conftest import Connect
 from tests.support import Workflow, eventually, finish_run, insert_run
 from tests.support.counting import FaultyStore, all_counted, working
@@ -37,7 +38,15 @@ async def flowing(
 ) -> AsyncIterator[None]:
     """Quick sweeps under way, because one run's event came."""
     quick = QuickSweeper(
-        faulty, counter, inbox, Flow(0), telemetry, interval=0.02, missed_after=0.1, batch=100
+        faulty,
+        counter,
+        inbox,
+        Flow(0),
+        Stream(),
+        telemetry,
+        interval=0.02,
+        missed_after=0.1,
+        batch=100,
     )
     async with working(counter, quick):
         first = await insert_run(owner, workflow, "succeeded")

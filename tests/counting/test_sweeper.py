@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -46,6 +46,7 @@ class Bench:
         self.inbox = inbox
         self.telemetry = telemetry
         self.stream = Stream()
+        self.flow = Flow(0)
         self.wanted = asyncio.Event()
 
     def value(self, name: str, **labels: str) -> float:
@@ -62,7 +63,7 @@ class Bench:
             self.counter,
             self.inbox,
             self.stream,
-            Flow(0),
+            self.flow,
             self.wanted,
             self.telemetry,
             times=replace(TIMES, **times),
@@ -286,3 +287,50 @@ async def test_the_checkpoint_moves_on(
         "select now() - updated_at from meshmetrics.checkpoint where name = 'sweep'"
     )
     assert behind < timedelta(minutes=1)
+
+
+async def test_a_late_row_behind_the_checkpoint_is_found_though_the_stream_is_down(
+    b: Bench, owner: asyncpg.Connection, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its writer set `updated_at` to a time before the checkpoint."""
+    monkeypatch.setattr("meshmetrics.counting.sweeper.LATE_EVERY", 0.1)
+    async with b.sweeping():
+        at = datetime.now(UTC) - timedelta(seconds=70)
+        await owner.execute("alter table public.workflow_runs disable trigger user")
+        run = await insert_run(owner, workflow, "succeeded")
+        await owner.execute("update workflow_runs set updated_at = $1 where id = $2", at, run)
+        await eventually(lambda: all_counted(owner))
+
+
+async def test_runs_are_found_after_the_databases_clock_was_set_back(
+    b: Bench, owner: asyncpg.Connection, workflow: Workflow
+) -> None:
+    await owner.execute("update meshmetrics.checkpoint set updated_at = now() + interval '1 hour'")
+    await insert_run(owner, workflow, "succeeded")
+    async with b.sweeping():
+        await eventually(lambda: all_counted(owner))
+        checkpoint = "select updated_at <= now() from meshmetrics.checkpoint where name = 'sweep'"
+        await eventually(lambda: owner.fetchval(checkpoint))
+
+
+async def test_sweeps_go_on_fast_while_the_stream_is_up_but_behind(b: Bench) -> None:
+    async with b.sweeping():
+        b.stream_up()
+        b.stream.heard(time.monotonic(), time.time(), time.time() - 90)
+        before = b.sweeps()
+        await eventually(lambda: b.sweeps() > before + 10)
+        b.stream.heard(time.monotonic(), time.time(), time.time() - 0.3)
+        assert not b.stream.behind(time.monotonic())
+        await eventually(lambda: b.value("sweep_pause_seconds") > 1)
+
+
+async def test_silence_above_realtimes_limit_is_not_a_dead_session(
+    b: Bench, owner: asyncpg.Connection, workflow: Workflow
+) -> None:
+    b.stream_up()
+    async with b.sweeping():
+        b.flow.add(6001)
+        await insert_run(owner, workflow, "succeeded")
+        b.wanted.set()
+        await eventually(lambda: b.value("sweep_found_missed_total") == 1)
+    assert not b.stream.replacing.is_set()

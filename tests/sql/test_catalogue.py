@@ -52,6 +52,7 @@ DEFINERS = {
     "settled_until",
     "source_flaws",
     "statuses",
+    "stream_slot_active",
     "take_lease",
     "tenant_sample",
     "transactions_seen",
