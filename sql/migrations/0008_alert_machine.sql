@@ -9,6 +9,8 @@ drop function if exists public.workflow_alert_recovered(
   public.workflow_alert_rules, bigint, bigint, bigint, bigint, integer
 );
 
--- What this returns has other columns now, which no `create or replace` can change.
+-- What these return has other columns now, which no `create or replace` can change.
 -- squawk-ignore ban-drop-function
 drop function if exists meshmetrics.alert_measures(timestamptz, uuid[]);
+-- squawk-ignore ban-drop-function
+drop function if exists meshmetrics.run_states();
