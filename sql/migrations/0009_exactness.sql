@@ -22,6 +22,3 @@ comment on table meshmetrics.retired_runs is
   'The ledger entries of deleted runs, kept for 400 days: a run that is restored under its id is not counted twice.';
 alter table meshmetrics.retired_runs enable row level security;
 
--- What this returns has other columns now, which no `create or replace` can change.
--- squawk-ignore ban-drop-function
-drop function if exists meshmetrics.run_states();

@@ -11,14 +11,13 @@ returns table (slug text, outcome meshmetrics.outcome, finished_at timestamptz)
 language sql
 stable
 as $$
-  select d.slug, s.outcome, s.finished_at
+  select s.slug, s.outcome, s.finished_at
   from meshmetrics.run_states() s
-  join public.workflow_definitions d on d.id = s.workflow_id
-  where s.project_id = of_project
+  where s.run_project_id = of_project
     and s.outcome = any (outcomes)
-    and s.flaw is null
+    and s.flaw is null -- so it is the workflow's project too
     and s.started_at > started_after
-    and (of_slug is null or d.slug = of_slug)
+    and (of_slug is null or s.slug = of_slug)
   order by s.started_at desc
   limit max_runs
 $$;

@@ -25,7 +25,9 @@ returns table (
   finished_at timestamptz,
   updated_at timestamptz,
   foreign_project boolean,
-  flaw text
+  flaw text,
+  run_project_id uuid, -- that the run itself names: the engine's index on project and start
+  slug text -- of the workflow
 )
 language sql
 stable
@@ -50,7 +52,9 @@ as $$
       when coalesce(r.finished_at, r.updated_at)
         not between '0001-01-02 00:00:00+00' and '9999-12-30 00:00:00+00'
         then 'finished_at lies outside the years 1 to 9999'
-    end
+    end,
+    r.project_id,
+    d.slug
   from public.workflow_runs r
   join public.workflow_definitions d on d.id = r.workflow_id
   left join meshmetrics.status_outcomes o on o.status = r.status::text

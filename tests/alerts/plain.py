@@ -74,7 +74,7 @@ class Alert:
     epoch: datetime = BEGINNING
     incident: Incident | None = None
     past: list[Incident] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
 
     def window(self, now: datetime) -> list[Run]:
         """The runs that are looked at."""
@@ -121,11 +121,11 @@ class Alert:
             self.incident.closed_at, self.incident.reason = now, reason
             self.past.append(self.incident)
             self.incident, self.state = None, "ok"
-            self.told.append("resolved")
+            self.notices.append("resolved")
             return
         if not self.incident.flapping and now - self.incident.notified_at >= self.rule.repeat_every:
             self.incident.notified_at = now
-            self.told.append("reminder")
+            self.notices.append("reminder")
         if verdict not in BREACH:
             self.state = "recovering"
         else:
@@ -150,14 +150,14 @@ class Alert:
         if not old:
             number = len({i.number for i in self.past}) + 1
             self.incident = Incident(number, cause, begin, end, counts, now)
-            self.told.append("opened")
+            self.notices.append("opened")
             return
         it = self.incident = max(old, key=lambda i: i.closed_at or BEGINNING)
         self.past.remove(it)
         recent = [t for t in it.reopened if now - t < DAY]
         still = it.flapping and bool(recent)
         it.flapping = still or len(recent) >= 2
-        self.told.append("flapping" if it.flapping and not still else "reopened")
+        self.notices.append("flapping" if it.flapping and not still else "reopened")
         it.cause, it.closed_at, it.reason, it.notified_at = cause, None, None, now
         it.opened_from, it.opened_until, it.opened = begin, end, counts
         it.reopened = [*recent, now]

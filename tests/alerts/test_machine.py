@@ -73,10 +73,10 @@ async def test_rules_move_as_the_plain_model_says(
                 plain.runs.append(Run(now, good))
             await store.count_runs(ids[-number:])
         now += timedelta(seconds=10)
-        before = len(plain.told)
+        before = len(plain.notices)
         plain.evaluate(now)
         notices = await evaluate(now, [workflow.id])
-        assert [n["kind"] for n in notices] == plain.told[before:]
+        assert [n["kind"] for n in notices] == plain.notices[before:]
         state = await owner.fetchrow(
             "select * from public.workflow_alert_states where rule_id = $1", rule_id
         )
@@ -97,6 +97,6 @@ async def test_rules_move_as_the_plain_model_says(
         " order by created_at",
         project.id,
     )
-    assert [k["kind"] for k in kinds] == plain.told
+    assert [k["kind"] for k in kinds] == plain.notices
     assert all(k["held_for"] == "digest" for k in kinds if k["kind"] == "reopened")
     assert not any(k["held_for"] for k in kinds if k["kind"] in ("opened", "flapping", "reminder"))

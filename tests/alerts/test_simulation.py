@@ -98,7 +98,7 @@ def test_closing_after_five_successes_reopens_and_reopens_and_the_defaults_do_no
 
     def reopenings(alert: Alert, seed: int) -> int:
         simulated(alert, 10, failing, seed)
-        return sum(kind in again for kind in alert.told)
+        return sum(kind in again for kind in alert.notices)
 
     early = sorted(reopenings(Early(PLAIN), seed) for seed in worlds)
     calm = [reopenings(Alert(DEFAULT), seed) for seed in worlds]
@@ -119,7 +119,7 @@ async def test_the_daemons_own_rounds_open_and_close_as_simulated_run_for_run(
         for name, rule in {"plain": PLAIN, "default": DEFAULT}.items()
     }
     plain = {(key, flow.slug): Alert(rule) for key, rule in rules.items() for flow in flows}
-    told: dict[tuple[str, str], list[str]] = {place: [] for place in plain}
+    seen: dict[tuple[str, str], list[str]] = {place: [] for place in plain}
     at = datetime.now(UTC) - timedelta(days=DAYS + 1)
     end = at + timedelta(days=DAYS)
     while (at := at + timedelta(days=chance.expovariate(2))) < end:
@@ -135,15 +135,15 @@ async def test_the_daemons_own_rounds_open_and_close_as_simulated_run_for_run(
         )
         await store.count_runs([row["id"] for row in rows])
         for notice in await evaluate(at, [flow.id for flow in flows]):
-            told[notice["rule"]["id"], notice["workflow"]["slug"]].append(notice["kind"])
+            seen[notice["rule"]["id"], notice["workflow"]["slug"]].append(notice["kind"])
         for (_, slug), alert in plain.items():
             alert.runs.append(Run(at, good[int(slug.removeprefix("world-"))]))
             alert.evaluate(at)
-    assert told == {place: alert.told for place, alert in plain.items()}
+    assert seen == {place: alert.notices for place, alert in plain.items()}
     alarms = {
         rule.method: sum(
             kind in ("opened", "reopened", "flapping")
-            for (of, _), kinds in told.items()
+            for (of, _), kinds in seen.items()
             for kind in kinds
             if of == key
         )

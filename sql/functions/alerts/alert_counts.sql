@@ -28,20 +28,20 @@ declare
 begin
   select k.since into minutes_kept from meshmetrics.kept_from k where k.grain = 'minute';
   return query
-  with asked as (
+  with windows as (
     select
       q.question, q.workflow_id, q.from_at, q.until_at + tick as before_at,
       q.from_at > now() - interval '40 days' as by_buckets
     from unnest(questions, workflow_ids, from_at, until_at) q (question, workflow_id, from_at, until_at)
   ),
-  -- What is asked for begins with a piece of the ledger, then has minutes, quarters, days, and then
+  -- A window begins with a piece of the ledger, then has minutes, quarters, days, and then
   -- quarters, minutes and a piece of the ledger again. Where no whole one of a grain lies inside, its
   -- two bounds are the upper one of the finer grain, and so there is nothing between them to read.
   spans as materialized (
     select
       a.question, a.workflow_id, a.from_at, a.before_at, k.minute_from, k.minute_to,
       q.quarter_from, q.quarter_to, d.day_from, d.day_to
-    from asked a
+    from windows a
     cross join lateral (
       select
         date_trunc('minute', a.from_at + interval '1 minute' - tick) as minute_from,

@@ -1,8 +1,8 @@
--- How many runs of these workflow versions with this outcome finished after a time, counting to
--- `most` at the utmost: with the time of the last other outcome, how many in a row.
+-- How many runs of these workflow versions with this outcome finished after a time, `most` at the most: after
+-- the last run with the other outcome, that is how many in a row.
 create or replace function meshmetrics.alert_in_row(
   ids uuid[],
-  wanted meshmetrics.outcome,
+  of_outcome meshmetrics.outcome,
   after timestamptz,
   until_at timestamptz,
   most integer
@@ -16,7 +16,7 @@ as $$
   select count(*)::integer
   from (
     select from meshmetrics.counted_runs c
-    where c.workflow_id = any (ids) and c.outcome = wanted
+    where c.workflow_id = any (ids) and c.outcome = of_outcome
       and c.finished_at > after and c.finished_at <= until_at
     limit most
   ) l;

@@ -91,7 +91,7 @@ begin
   ),
   subjects as materialized (
     select
-      u.rule, (u.rule).metric, w.last_runs as most, u.place, u.slug, u.ids, s as old,
+      u.rule, (u.rule).metric, w.last_runs as most, w.counted, u.place, u.slug, u.ids, s as old,
       u.last_success, u.last_failure, greatest(u.last_success, u.last_failure) as last_run,
       u.deleted_until, u.overdue, u.oldest_open_at,
       coalesce(s.epoch, '-infinity') as epoch,
@@ -141,11 +141,11 @@ begin
       ) r
     ) l
   ),
-  looked as materialized (
+  planned as materialized (
     select
       u.*, n.successes as last_successes, n.failures as last_failures, n.from_at as last_from,
       -- Whether to count from buckets, which alone still have the runs that were deleted.
-      u.metric not in ('no_runs', 'consecutive_failures', 'overdue_count', 'open_too_long')
+      u.counted
         and u.last_run >= u.from_at
         and (
           n.from_at is null
@@ -160,7 +160,7 @@ begin
     select (row_number() over ())::integer as question, a.*
     from (
       select distinct on (l.place, l.from_at) l.place, l.from_at, l.ids
-      from looked l
+      from planned l
       where l.counting
     ) a
   ),
@@ -204,7 +204,7 @@ begin
       when 'overdue_count' then coalesce(u.overdue, 0)
       when 'open_too_long' then extract(epoch from as_of - u.oldest_open_at)
     end::double precision
-  from looked u
+  from planned u
   left join counts c
     on u.counting and c.place = u.place and c.from_at = u.from_at
   cross join lateral (

@@ -1,5 +1,5 @@
--- What a notice says: the rule, the workflow, what was measured and before that, the version that
--- the trouble began with, and the last failed runs. Only written when something is to be told.
+-- The contents of a notice: the rule, the workflow, its measurements and those of the period before, the
+-- version that the failures began with, and the last failed runs. Computed for transitions only.
 create or replace function meshmetrics.alert_notice(
   rule public.workflow_alert_rules,
   workflow_slug text,

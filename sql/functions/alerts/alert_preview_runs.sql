@@ -24,19 +24,14 @@ stable
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set jit = off
-set plan_cache_mode = force_generic_plan -- one statement for each transition: planned once
+set plan_cache_mode = force_generic_plan -- of the statement for each workflow
 as $$
 declare
   shown_from constant timestamptz := now() - interval '30 days';
-  width interval;
-  last_runs integer;
+  win record;
   flow record;
-  step record;
-  state text;
-  epoch integer; -- runs before the window's new beginning
-  opened_until integer; -- runs until the open incident was opened
 begin
-  select w.width, w.last_runs into width, last_runs from meshmetrics.alert_window(rule) w;
+  select * into win from meshmetrics.alert_window(rule);
   -- A workflow's runs by time, in arrays. All numbers are numbers of runs, counted from the first.
   for flow in
     select
@@ -62,7 +57,7 @@ begin
           (count(*) over (partition by o.slug order by o.at))::integer as until,
           (
             count(*) over (
-              partition by o.slug order by o.at range between width preceding and current row
+              partition by o.slug order by o.at range between win.width preceding and current row
             )
           )::integer as within
         from (
@@ -79,70 +74,63 @@ begin
     group by m.slug
     order by m.slug
   loop
-    workflow_slug := flow.slug;
-    runs := flow.runs;
-    opened_at := null;
-    state := 'ok';
-    epoch := 0;
-    opened_until := 0;
-    loop
-      -- The next moment with a transition.
-      select k.n, w.successes, w.failures, t.action, t.next_state, t.cause
-      into step
-      from (select generate_series(greatest(epoch, opened_until) + 1, flow.runs) as n) k
+    -- From each transition to the next, like the daemon from round to round.
+    return query
+    with recursive steps as (
+      select
+        0 as n, 'ok' as state, 0 as epoch, 0 as opened_until, false as opens, null::text as cause,
+        0::bigint as successes, 0::bigint as failures
+      union all
+      select
+        t.n, t.next_state, case when t.opens then s.epoch else t.n end,
+        case when t.opens then t.n else s.opened_until end, t.opens, t.cause, t.successes, t.failures
+      from steps s
       cross join lateral (
-        select greatest(epoch, least(flow.before_window[k.n], k.n - last_runs)) as before
-        offset 0
-      ) b
-      cross join lateral (
-        select
-          s.successes::bigint as successes, (k.n - b.before - s.successes)::bigint as failures,
-          s.since_successes::bigint as since_successes,
-          (k.n - opened_until - s.since_successes)::bigint as since_failures,
-          least(k.n - flow.last_success[k.n], k.n - epoch) as failures_in_row,
-          least(k.n - flow.last_failure[k.n], k.n - opened_until) as successes_in_row
-        from (
+        select k.n, t.next_state, t.action = 'opened' as opens, t.cause, w.successes, w.failures
+        from (select generate_series(s.n + 1, flow.runs) as n) k
+        cross join lateral (
+          select greatest(s.epoch, least(flow.before_window[k.n], k.n - win.last_runs)) as before
+          offset 0
+        ) b
+        cross join lateral (
           select
-            flow.successes[k.n] - coalesce(flow.successes[b.before], 0) as successes,
-            flow.successes[k.n] - coalesce(flow.successes[opened_until], 0) as since_successes
-        ) s
-        offset 0
-      ) w
-      cross join lateral (
-        select v.verdict
-        from meshmetrics.alert_verdict(rule, w.successes, w.failures, w.failures_in_row, null) v
-        offset 0
-      ) v
-      cross join lateral meshmetrics.alert_recovered(
-        rule, v.verdict, w.successes, w.failures, w.since_successes, w.since_failures,
-        w.successes_in_row
-      ) r
-      cross join lateral meshmetrics.alert_transition(
-        state, v.verdict, false, r.recovered, null, false, false
+            case when win.counted then c.successes::bigint else 0 end as successes,
+            case when win.counted then (k.n - b.before - c.successes)::bigint else 0 end as failures,
+            c.since_successes::bigint as since_successes,
+            (k.n - s.opened_until - c.since_successes)::bigint as since_failures,
+            least(k.n - flow.last_success[k.n], k.n - s.epoch) as failures_in_row,
+            least(k.n - flow.last_failure[k.n], k.n - s.opened_until) as successes_in_row
+          from (
+            select
+              flow.successes[k.n] - coalesce(flow.successes[b.before], 0) as successes,
+              flow.successes[k.n] - coalesce(flow.successes[s.opened_until], 0) as since_successes
+          ) c
+          offset 0
+        ) w
+        cross join lateral (
+          select v.verdict
+          from meshmetrics.alert_verdict(rule, w.successes, w.failures, w.failures_in_row, null) v
+          offset 0
+        ) v
+        cross join lateral meshmetrics.alert_recovered(
+          rule, v.verdict, w.successes, w.failures, w.since_successes, w.since_failures,
+          w.successes_in_row
+        ) r
+        cross join lateral meshmetrics.alert_transition(
+          s.state, v.verdict, false, r.recovered, null, false, false
+        ) t
+        where flow.is_moment[k.n] and t.action is not null
+        limit 1
       ) t
-      where flow.is_moment[k.n] and t.action is not null
-      limit 1;
-      exit when not found;
-      if step.cause is not null then
-        opened_at := flow.at[step.n];
-        opened_until := step.n;
-        cause := step.cause;
-        success_count := step.successes;
-        failure_count := step.failures;
-      else
-        closed_at := flow.at[step.n];
-        if closed_at > shown_from then
-          return next;
-        end if;
-        opened_at := null;
-        epoch := step.n;
-      end if;
-      state := step.next_state;
-    end loop;
-    if opened_at is not null then
-      closed_at := null;
-      return next;
-    end if;
+    )
+    select
+      flow.slug, flow.at[i.n], flow.at[i.closed_n], i.cause, i.successes, i.failures,
+      flow.runs::bigint
+    from (
+      select s.*, lead(s.n) over (order by s.n) as closed_n from steps s
+    ) i
+    where i.opens and coalesce(flow.at[i.closed_n], 'infinity') > shown_from
+    order by i.n;
   end loop;
 end;
 $$;

@@ -26,7 +26,7 @@ as $$
       s.slug, r.finished_at as at, count(*) over (partition by s.slug) as runs,
       lead(r.finished_at) over (partition by s.slug order by r.finished_at) as next_at
     from meshmetrics.ended_runs(
-      of_project, (rule).workflow_slug, enum_range(null::meshmetrics.outcome),
+      of_project, (rule).workflow_slug, '{success,failure,canceled}',
       now() - interval '60 days', max_runs
     ) r
     cross join lateral (

@@ -63,5 +63,6 @@ as $$
       when recovered then 'recovered'
       when reminder_due and not flapping then 'reminder'
     end as action
+    offset 0 -- computed once, not wherever it is named
   ) a
 $$;

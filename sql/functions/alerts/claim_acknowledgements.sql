@@ -1,8 +1,8 @@
--- Acknowledgements that no screen was told of, as notices for the broadcast: each once, whoever asks,
--- and at most four of a project at a time, the oldest first, as with its rates. Waits for nobody: an
--- incident that is being written is left for the next look.
+-- Acknowledgements that were not broadcast yet, as notices: each is returned once, however many daemons call,
+-- and at most four of a project at a time, the oldest first, as with its rates. Waits for no lock: an
+-- incident that is being written is left for the next call.
 --
--- One that is lost after that is on the screens with their next look: nothing but they wait for it.
+-- One that is lost after that is on the screens when they refetch: nothing else waits for it.
 create or replace function meshmetrics.claim_acknowledgements(out notices jsonb)
 language sql
 volatile
@@ -10,24 +10,24 @@ security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
-  with untold as (
+  with unsent as (
     select
       i.id,
       row_number() over (partition by i.project_id order by i.acknowledged_at, i.id) as place
     from public.workflow_alert_incidents i
     where i.acknowledged_at is not null and i.acknowledged_at is distinct from i.acknowledged_told
   ),
-  taken as materialized (
+  claimed as materialized (
     select i.id
     from public.workflow_alert_incidents i
-    where i.id in (select u.id from untold u where u.place <= 4)
+    where i.id in (select u.id from unsent u where u.place <= 4)
       and i.acknowledged_at is not null and i.acknowledged_at is distinct from i.acknowledged_told
     for update skip locked
   ),
-  told as (
+  sent as (
     update public.workflow_alert_incidents i
     set acknowledged_told = i.acknowledged_at
-    from taken t
+    from claimed t
     where i.id = t.id
     returning i.id, i.notice, i.acknowledged_at
   )
@@ -39,5 +39,5 @@ as $$
       ),
       '[]'
     )
-  from told t;
+  from sent t;
 $$;

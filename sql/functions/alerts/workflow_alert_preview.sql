@@ -1,12 +1,12 @@
--- When a rule would have opened and closed incidents in the last 30 days. `wanted` has the columns of a rule;
--- missing ones have their defaults. At most the max_runs runs that started last are evaluated.
+-- When a rule would have opened and closed incidents in the last 30 days. `fields` has the columns of a rule; those
+-- that are missing have their defaults. At most the max_runs runs that started last are evaluated.
 --
 -- A rule on open runs has no rows: they have no history.
 --
 -- Definer, because tenants have no access to the mapping of statuses nor to the functions that the daemon
 -- evaluates rules with: only for a project that user_project_ids() returns to the caller, which is what
 -- every policy says.
-create or replace function public.workflow_alert_preview(wanted jsonb, project uuid, most_runs integer)
+create or replace function public.workflow_alert_preview(fields jsonb, of_project uuid, max_runs integer)
 returns table (
   workflow_slug text,
   opened_at timestamptz,
@@ -30,14 +30,14 @@ declare
     "consecutive": 3, "recovery_runs": 10
   }';
   rule constant public.workflow_alert_rules :=
-    jsonb_populate_record(null::public.workflow_alert_rules, defaults || wanted);
+    jsonb_populate_record(null::public.workflow_alert_rules, defaults || fields);
 begin
-  if project in (select public.user_project_ids()) then
+  if of_project in (select public.user_project_ids()) then
     return query
-    select * from meshmetrics.alert_preview_runs(rule, project, most_runs)
+    select * from meshmetrics.alert_preview_runs(rule, of_project, max_runs)
     where rule.metric not in ('no_runs', 'overdue_count', 'open_too_long')
     union all
-    select * from meshmetrics.alert_preview_silence(rule, project, most_runs)
+    select * from meshmetrics.alert_preview_silence(rule, of_project, max_runs)
     where rule.metric = 'no_runs';
   end if;
 end;
