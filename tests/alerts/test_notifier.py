@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from meshmetrics.alerts.sealing import new_secret
+from meshmetrics.alerts.channels.webhook.signature import new_secret
 from meshmetrics.alerts.store import AlertStore
 from meshmetrics.counting.store import Store
 from tests.alerts.conftest import Evaluate, make_rule

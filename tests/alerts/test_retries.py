@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from meshmetrics.alerts.channels.webhook import retry_after
+from meshmetrics.alerts.channels.http import retry_after
 from meshmetrics.alerts.notifier import RETRIES, retry_in
 from meshmetrics.alerts.store import AlertStore
 from meshmetrics.counting.store import Store

@@ -60,7 +60,7 @@ async def incident(api: Api, who: Signed, incident_id: UUID) -> IncidentHistory:
 
 @router.post("/incidents/{incident_id}/acknowledge")
 async def acknowledge(api: Api, who: Signed, incident_id: UUID, asked: Acknowledgement) -> Incident:
-    """Say that one is at it: there are no more reminders."""
+    """Acknowledge an incident, which stops its reminders."""
     values = {
         "acknowledged_at": datetime.now(UTC),
         "acknowledged_by": who.user_id,
