@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema
 
 Kind = Literal["opened", "reopened", "reminder", "flapping", "no_data", "resolved", "acknowledged"]
 Timestamp = str
 """ISO 8601 in UTC, in the digits that Postgres wrote."""
-Number = int | float
+Number = Annotated[int | float, WithJsonSchema({"type": "number"})]
+"""A whole number stays one, as SQL wrote it."""
 
 
 class _Part(BaseModel):
