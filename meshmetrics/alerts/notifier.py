@@ -33,7 +33,7 @@ AT_ONCE = 16
 
 
 def retry_in(attempt: int, retry_after: float | None = None) -> float | None:
-    """Seconds until the attempt after this one (from 1): at least what the receiver asked for, and
+    """Seconds until the attempt after this one (from 1): at least `retry_after`, and
     up to a fifth more, so that messages that failed together are not retried together."""
     if attempt > len(RETRIES):
         return None

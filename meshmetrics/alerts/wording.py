@@ -27,7 +27,7 @@ def headline(notice: Delivered | Notice) -> str:
 def lines(notice: Delivered | Notice) -> list[str]:
     """What was measured, a line each."""
     if isinstance(notice, TrialNotice):
-        return ["Somebody sent this notice to test the channel."]
+        return ["A member of the project sent this notice to test the channel."]
     text = _measured_lines(notice)
     if notice.previous.success_rate is not None:
         text.append(f"Before that: {percent(notice.previous.success_rate)}")

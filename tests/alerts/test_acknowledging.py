@@ -1,4 +1,4 @@
-"""What is acknowledged, wherever that is, is told of once to every screen."""
+"""An acknowledgement, whichever daemon's API took it, is broadcast once to every screen."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def incidents_of(notices: tuple[Notice, ...]) -> list[UUID]:
     return [n.incident_id for n in notices]
 
 
-async def test_an_acknowledgement_is_told_of_once_and_another_one_again(
+async def test_an_acknowledgement_is_broadcast_once_and_another_one_again(
     owner: asyncpg.Connection,
     alerts: AlertStore,
     project: Project,
@@ -63,7 +63,7 @@ async def test_an_acknowledgement_is_told_of_once_and_another_one_again(
     assert incidents_of(await alerts.claim_acknowledgements()) == [opened]
 
 
-async def test_an_incident_that_opens_again_is_nobodys_until_it_is_acknowledged_again(
+async def test_an_incident_that_opens_again_is_unacknowledged(
     owner: asyncpg.Connection,
     store: Store,
     alerts: AlertStore,
@@ -101,7 +101,7 @@ async def test_many_daemons_at_once_tell_of_it_once(
     assert sorted(len(json.loads(answer)) for answer in answers) == [0, 0, 0, 0, 0, 1]
 
 
-async def test_an_incident_that_is_being_written_holds_nobody_up(
+async def test_an_incident_that_is_being_written_delays_no_other(
     owner: asyncpg.Connection,
     alerts: AlertStore,
     connect: Connect,
@@ -123,7 +123,7 @@ async def test_an_incident_that_is_being_written_holds_nobody_up(
     assert incidents_of(await alerts.claim_acknowledgements()) == [opened]
 
 
-async def test_no_project_is_told_of_more_than_four_at_a_time(
+async def test_no_project_gets_more_than_four_at_a_time(
     owner: asyncpg.Connection, alerts: AlertStore, project: Project, incident: Incident
 ) -> None:
     await make_rule(owner, project)

@@ -35,7 +35,7 @@ async def post(guard: Guard, url: str, body: bytes, headers: Mapping[str, str]) 
 
 
 def outcome_of(answer: Answer, now: datetime) -> Outcome:
-    """What a receiver's answer means. All but 2xx and 410 is tried again: a wrong path or a
+    """What a receiver's answer means. All but 2xx and 410 is retried: a wrong path or a
     missing permission is usually fixed within the days that the attempts go on."""
     status, excerpt = answer.status, answer.excerpt
     if 200 <= status < 300:
