@@ -51,7 +51,7 @@ def retry_after(header: str | None, now: datetime) -> float | None:
     """Seconds to wait, from a Retry-After header (RFC 9110, 10.2.3): seconds or a date. None where
     it is missing or malformed. May be infinite: a receiver can write any number of digits."""
     header = (header or "").strip()
-    if header.isascii() and header.isdecimal():
+    if header.isdecimal():
         return float(header)
     try:
         at = parsedate_to_datetime(header)
