@@ -17,7 +17,8 @@ from cryptography.fernet import Fernet
 from benchmarks.figures import Figure, at_most
 from benchmarks.live import UNLIMITED, live
 from benchmarks.stack import Stack, database, insert_finished
-from meshmetrics.alerts.sealing import Seal, new_secret
+from meshmetrics.alerts.channels.webhook.signature import new_secret
+from meshmetrics.alerts.sealing import Seal
 from meshmetrics.alerts.store import AlertStore
 from meshmetrics.database.pool import open_pool
 from meshmetrics.database.store import Database

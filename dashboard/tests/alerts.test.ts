@@ -15,7 +15,7 @@ import Chart from '../src/lib/ui/chart/Chart.svelte';
 import OpenStrip from '../src/lib/ui/alerts/incidents/OpenStrip.svelte';
 import Table from '../src/lib/ui/table/Table.svelte';
 import { incidentMarks } from '../src/lib/ui/chart/marks';
-import { incident, PROJECT, row, rule, series, standing, T0 } from './some';
+import { incident, notice, PROJECT, row, rule, series, standing, T0 } from './some';
 
 describe('how a workflow stands', () => {
   test('is the worst that a rule in force says of it', () => {
@@ -79,9 +79,10 @@ describe('incidents', () => {
       '3 of 20 runs failed: 85.0 % succeeded (64.0 % to 94.8 %)',
     );
     expect(measured(incident({ cause: 'no_data' }))).toBe('');
-    expect(measured(incident({ notice: {} }))).toBe('');
+    const open = { open: 12, overdue: 3, oldest_open_at: null };
+    expect(measured(incident({ notice: notice({ open }) }))).toBe('12 open runs, 3 overdue');
     expect(subject(incident({ workflow_slug: '' }))).toBe('All workflows together');
-    expect(subject(incident({ notice: {} }))).toBe('orders');
+    expect(subject(incident({ notice: notice({ workflow: null }) }))).toBe('orders');
   });
 
   test('are in order of their severity, then the newest first', () => {

@@ -35,7 +35,8 @@ const client = {
       ],
     });
   },
-  standing: () => Promise.resolve({ audited_at: null, drift: null, backfilled: true, unknown_statuses: [] }),
+  standing: () =>
+    Promise.resolve({ audited_at: null, drift: null, backfilled: true, unknown_statuses: [] }),
   table: () => {
     fetches += 1;
     return fails ? Promise.reject(fails) : Promise.resolve(table(revision, counts(revision)));

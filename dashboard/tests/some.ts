@@ -157,6 +157,46 @@ export function standing(workflow_slug: string, state: RuleState['state']): Rule
   };
 }
 
+export function notice(part: Partial<Incident['notice']> = {}): Incident['notice'] {
+  return {
+    kind: 'opened',
+    at: '2026-11-23T12:10:00Z',
+    project_id: PROJECT,
+    incident_id: '00000000-0000-4000-8000-0000000000e1',
+    opened_at: '2026-11-23T12:10:00Z',
+    seconds: 0,
+    cause: 'rate',
+    close_reason: null,
+    rule: {
+      id: '00000000-0000-4000-8000-0000000000f1',
+      name: 'Orders fail',
+      severity: 'warning',
+      metric: 'success_rate',
+      comparison: 'below',
+      threshold: 0.95,
+      window_seconds: 86400,
+      consecutive: 3,
+      no_data_after_seconds: null,
+    },
+    workflow: { slug: 'orders', name: 'Orders' },
+    measured: {
+      from: '2026-11-22T12:00:00Z',
+      to: '2026-11-23T12:10:00Z',
+      success_count: 17,
+      failure_count: 3,
+      success_rate: 0.85,
+      success_rate_low: 0.64,
+      success_rate_high: 0.948,
+      last_finished_at: null,
+    },
+    open: null,
+    previous: { success_count: 0, failure_count: 0, success_rate: null },
+    began_with: null,
+    failed_runs: [],
+    ...part,
+  };
+}
+
 export function incident(part: Partial<Incident> = {}): Incident {
   return {
     id: '00000000-0000-4000-8000-0000000000e1',
@@ -174,18 +214,7 @@ export function incident(part: Partial<Incident> = {}): Incident {
     acknowledged_at: null,
     acknowledged_by: null,
     acknowledge_note: null,
-    notice: {
-      workflow: { slug: 'orders', name: 'Orders' },
-      measured: {
-        from: '2026-11-22T12:00:00Z',
-        success_count: 17,
-        failure_count: 3,
-        success_rate: 0.85,
-        success_rate_low: 0.64,
-        success_rate_high: 0.948,
-        last_finished_at: null,
-      },
-    },
+    notice: notice(),
     ...part,
   };
 }

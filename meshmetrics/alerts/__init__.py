@@ -1,1 +1,1 @@
-"""Alerts: looking at the rules, and delivering what is to be told."""
+"""Alerts: evaluating the rules, and delivering notices."""

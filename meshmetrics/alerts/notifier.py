@@ -1,23 +1,20 @@
-"""Delivers what is queued: at least once, each message with an id that drops repeats."""
+"""Delivers what is queued: at least once, each message with an id to drop repeats by."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-import smtplib
 import time
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Mapping
+from datetime import timedelta
 
 import structlog
 
-from meshmetrics.alerts.channels import email, slack, webhook
-from meshmetrics.alerts.outbound import Answer, Guard, RefusedError
+from meshmetrics.alerts.channels.contract import ChannelKind, Message, Outcome
+from meshmetrics.alerts.model import AlertMessage, AlertOutcome
+from meshmetrics.alerts.notice import read_delivery
 from meshmetrics.alerts.sealing import Seal, SealError
 from meshmetrics.alerts.store import AlertStore
-from meshmetrics.alerts.wording import dress
-from meshmetrics.counting.model import AlertMessage, AlertOutcome
 from meshmetrics.database.errors import is_transient
 from meshmetrics.runtime.logs import describe
 from meshmetrics.runtime.service import Service, wait_for_event
@@ -27,23 +24,25 @@ log = structlog.get_logger()
 
 RETRIES = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
 """Seconds before the second, third … attempt. After the last one a message is dead."""
-LONGEST_WAIT = 86_400.0
+MAX_WAIT = 86_400.0
+"""The longest wait in seconds that a receiver may ask for."""
 LEASE_SECONDS = 60.0
-"""Twice as long as any attempt may take: then somebody else may try."""
+"""Twice as long as any attempt may take. After that another daemon may try."""
 AT_ONCE = 16
+"""Attempts under way at the same time."""
 
 
-def retry_in(attempt: int, asked: float | None = None) -> float | None:
-    """Seconds until the attempt after this one (from 1): at least what the receiver asked for, and
-    up to a fifth more, so that what failed together does not come back together."""
+def retry_in(attempt: int, retry_after: float | None = None) -> float | None:
+    """Seconds until the attempt after this one (from 1): at least `retry_after`, and
+    up to a fifth more, so that messages that failed together are not retried together."""
     if attempt > len(RETRIES):
         return None
-    wait = max(RETRIES[attempt - 1], min(asked or 0.0, LONGEST_WAIT))
+    wait = max(RETRIES[attempt - 1], min(retry_after or 0.0, MAX_WAIT))
     return wait * random.uniform(1.0, 1.2)
 
 
 class Notifier(Service):
-    """Takes messages that are due under a lease, sends them, and notes how it went."""
+    """Leases messages that are due, sends them, and records how it went."""
 
     name = "notifier"
     drain_seconds = 1.5
@@ -52,8 +51,7 @@ class Notifier(Service):
         self,
         store: AlertStore,
         seal: Seal,
-        guard: Guard,
-        smtp: email.Smtp | None,
+        kinds: Mapping[str, ChannelKind],
         telemetry: Telemetry,
         *,
         dashboard_url: str | None = None,
@@ -62,12 +60,12 @@ class Notifier(Service):
         poll: float = 1.0,
         lease: float = LEASE_SECONDS,
     ) -> None:
-        """`poll`: seconds between looks at the queue. `group_wait`, `per_hour`: of a channel."""
+        """`kinds`: by the name that the database has. `poll`: seconds between polls of the queue.
+        `group_wait` (seconds), `per_hour`: of a channel."""
         super().__init__()
         self._store = store
         self._seal = seal
-        self._guard = guard
-        self._smtp = smtp
+        self._kinds = kinds
         self._telemetry = telemetry
         self._dashboard_url = dashboard_url
         self._group_wait = timedelta(seconds=group_wait)
@@ -81,12 +79,12 @@ class Notifier(Service):
         self._wake.set()
 
     def stop(self) -> None:
-        """Finish what is under way, and return."""
+        """Finish the attempts under way, and return."""
         super().stop()
         self._wake.set()
 
     async def run(self) -> None:
-        """Deliver until stopped. A slow receiver holds up nobody else's messages."""
+        """Deliver until stopped. A slow receiver delays no other channel."""
         self.started.set()
         under_way: set[asyncio.Task[None]] = set()
         try:
@@ -123,7 +121,7 @@ class Notifier(Service):
         try:
             outcome = await self.attempt(message)
             await self._store.finish_alert_message(message, outcome)
-        except Exception as error:  # it is sent again when the lease has run out
+        except Exception as error:  # the message is sent again when its lease expires
             log.warning(
                 "alert.not_noted", message_id=str(message.message_id), error=describe(error)
             )
@@ -146,65 +144,45 @@ class Notifier(Service):
             log.warning("alert.not_delivered", **fields)
 
     async def attempt(self, message: AlertMessage) -> AlertOutcome:
-        """One attempt, and what is to become of the message."""
+        """One attempt, and what is to become of the message. Never raises."""
         began = time.perf_counter()
+        outcome = await self._send(message)
+        retry = outcome.result == "retry"
+        return AlertOutcome(
+            sent=outcome.result == "sent",
+            took_ms=round((time.perf_counter() - began) * 1000),
+            status=outcome.status,
+            error=outcome.error,
+            excerpt=outcome.excerpt,
+            retry_in=retry_in(message.attempt, outcome.retry_after) if retry else None,
+            disable=outcome.result == "disable",
+        )
 
-        def outcome(**fields: Any) -> AlertOutcome:
-            took = round((time.perf_counter() - began) * 1000)
-            return AlertOutcome(**{"sent": False, "took_ms": took, **fields})
-
-        again = retry_in(message.attempt)
+    async def _send(self, message: AlertMessage) -> Outcome:
+        kind = self._kinds.get(message.channel_kind)
+        if kind is None:
+            return Outcome("failed", f"this release knows no channel kind {message.channel_kind}")
         try:
-            target = self._seal.open(message.sealed_target)
-            notices = self._notices(message)
-            if message.channel_kind == "email":
-                return outcome(**await self._mail(message, notices, target))
-            answer = await self._post(message, notices, target)
-        except (RefusedError, SealError, ValueError) as error:
-            return outcome(error=f"refused: {error}")
-        except TimeoutError:
-            return outcome(error="no answer in time", retry_in=again)
-        except OSError as error:
-            return outcome(error=describe(error), retry_in=again)
-        seen = {"status": answer.status, "excerpt": answer.excerpt}
-        if 200 <= answer.status < 300:
-            return outcome(sent=True, **seen)
-        if answer.status == 410:
-            return outcome(error="the receiver wants nothing more (410)", disable=True, **seen)
-        asked = None
-        if answer.status in (429, 503):
-            asked = webhook.retry_after(answer.retry_after, datetime.now(UTC))
-        said = f"the receiver answered {answer.status}"
-        return outcome(error=said, retry_in=retry_in(message.attempt, asked), **seen)
-
-    def _notices(self, message: AlertMessage) -> list[dict[str, Any]]:
-        """What the message tells, each with its delivery's id."""
-        return [
-            dress({**d["notice"], "kind": d["kind"], "id": d["id"]}, self._dashboard_url)
-            for d in message.deliveries
-        ]
-
-    async def _post(
-        self, message: AlertMessage, notices: Sequence[dict[str, Any]], url: str
-    ) -> Answer:
-        if message.channel_kind == "slack":
-            return await slack.send(self._guard, url, notices)
-        sealed = [message.sealed_secret, message.sealed_old_secret]
-        secrets = [self._seal.open(s) for s in sealed if s is not None]
-        return await webhook.send(self._guard, url, secrets, message, notices)
-
-    async def _mail(
-        self, message: AlertMessage, notices: Sequence[dict[str, Any]], recipient: str
-    ) -> dict[str, Any]:
-        if self._smtp is None:
-            return {"error": "no SMTP server is set up: MESHMETRICS_SMTP_URL"}
-        mail = email.compose(message, notices, self._smtp.sender, recipient)
+            opened = self._open(message)
+        except SealError as error:
+            return Outcome("failed", f"refused: {error}")
+        except (ValueError, LookupError, AttributeError):
+            return Outcome("failed", "the notice cannot be read")
         try:
-            await email.send(self._smtp, mail)
-        except TimeoutError:
-            again = retry_in(message.attempt)
-            return {"error": "the mail server did not answer in time", "retry_in": again}
-        except (smtplib.SMTPException, OSError) as error:
-            again = None if email.permanent(error) else retry_in(message.attempt)
-            return {"error": f"the mail server: {type(error).__name__}", "retry_in": again}
-        return {"sent": True}
+            return await kind.send(opened)
+        except Exception as error:
+            log.exception("alert.channel_failed", kind=message.channel_kind, error=describe(error))
+            return Outcome("retry", describe(error))
+
+    def _open(self, message: AlertMessage) -> Message:
+        """The message as its channel kind gets it. Raises SealError, ValueError."""
+        sealed = (message.sealed_secret, message.sealed_old_secret)
+        return Message(
+            id=message.message_id,
+            project_id=message.project_id,
+            first_attempt_at=message.first_attempt_at,
+            digest=message.digest,
+            target=self._seal.open(message.sealed_target),
+            secrets=[self._seal.open(s) for s in sealed if s is not None],
+            notices=[read_delivery(d, self._dashboard_url) for d in message.deliveries],
+        )

@@ -181,8 +181,8 @@ class Guard:
         authority = name if target.port == default else f"{name}:{target.port}"
         # Made once: reading all authorities' certificates holds up the event loop for 25 ms.
         self._tls = self._tls or httpx.create_ssl_context(trust_env=False)
-        # A client for each request: no connection is ever used for another host, no proxy of the
-        # environment's is asked, and no header is ours but these.
+        # A client for each request: no connection is reused for another host, no proxy of the
+        # environment is used, and no header is sent but these.
         async with httpx.AsyncClient(
             trust_env=False, follow_redirects=False, timeout=self._timeout, verify=self._tls
         ) as client:

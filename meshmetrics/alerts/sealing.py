@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import secrets
-
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 
@@ -20,7 +17,7 @@ class Seal:
         self._fernet = MultiFernet([Fernet(key.strip()) for key in keys.split(",")])
 
     def seal(self, text: str) -> str:
-        """Make it unreadable to whoever has not the key."""
+        """Encrypt it: only the key opens it."""
         return self._fernet.encrypt(text.encode()).decode()
 
     def open(self, sealed: str) -> str:
@@ -29,8 +26,3 @@ class Seal:
             return self._fernet.decrypt(sealed).decode()
         except (InvalidToken, ValueError):
             raise SealError("the channel's secrets were sealed with another key") from None
-
-
-def new_secret() -> str:
-    """A webhook secret as Standard Webhooks writes them."""
-    return "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()

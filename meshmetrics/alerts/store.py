@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-from meshmetrics.counting.model import AlertMessage, AlertOutcome, AlertRound
+from meshmetrics.alerts.model import AlertMessage, AlertOutcome, AlertRound
+from meshmetrics.alerts.notice import Notice, read_notices
 from meshmetrics.database.store import Database
 
 
@@ -19,24 +19,24 @@ class AlertStore:
         self.database = database
 
     async def evaluate_alerts(self, workflow_ids: Sequence[UUID] | None) -> AlertRound:
-        """Look at all rules, or at those that these workflow versions touch, and move on what
-        changed. Idempotent; any number of callers at once make one transition."""
+        """Evaluate all rules, or those that these workflow versions touch, and write every
+        transition. Idempotent; any number of callers at once make one transition."""
         row = await self.database.row(
             "select evaluated, notices from meshmetrics.evaluate_alerts(null, $1)",
             None if workflow_ids is None else list(workflow_ids),
         )
-        return AlertRound(row["evaluated"], tuple(json.loads(row["notices"])))
+        return AlertRound(row["evaluated"], read_notices(row["notices"]))
 
-    async def claim_acknowledgements(self) -> tuple[dict[str, Any], ...]:
-        """Notices of what was acknowledged since somebody asked: each is given once, and no more
+    async def claim_acknowledgements(self) -> tuple[Notice, ...]:
+        """Notices of incidents acknowledged since the last call: each is returned once, and no more
         than a few of a project at a time."""
         row = await self.database.row("select notices from meshmetrics.claim_acknowledgements()")
-        return tuple(json.loads(row["notices"]))
+        return read_notices(row["notices"])
 
     async def claim_alert_messages(
         self, lease: timedelta, group_wait: timedelta, per_hour: int, most: int
     ) -> tuple[AlertMessage, ...]:
-        """Take messages that are due; nobody else gets them until the lease has run out."""
+        """Lease messages that are due: no other caller gets them until the lease has expired."""
         rows = await self.database.rows(
             "select * from meshmetrics.claim_alert_messages($1, $2, $3, $4)",
             lease,
@@ -50,8 +50,8 @@ class AlertStore:
         )
 
     async def finish_alert_message(self, message: AlertMessage, outcome: AlertOutcome) -> int:
-        """Note how an attempt went; return how many deliveries that were: none where the lease
-        had run out and somebody else has them."""
+        """Record how an attempt went. Returns the number of deliveries: 0 where the lease had
+        expired and another daemon has claimed them."""
         row = await self.database.row(
             "select meshmetrics.finish_alert_message($1, $2, $3, $4, $5, $6, $7, $8, $9) as n",
             message.message_id,
@@ -67,5 +67,5 @@ class AlertStore:
         return int(row["n"])
 
     async def maintain_alerts(self, now: datetime | None = None) -> None:
-        """Forget what is old."""
+        """Delete what is older than the retention."""
         await self.database.row("select meshmetrics.maintain_alerts($1)", now)

@@ -1,9 +1,8 @@
-"""What notices say in words, and as the document that webhooks and the broadcast carry."""
+"""What notices say in words: for Slack, e-mail and all channels that people read."""
 
 from __future__ import annotations
 
-from typing import Any
-from urllib.parse import quote
+from meshmetrics.alerts.notice import Delivered, MeasuredOpen, Notice, NoticeRule, TrialNotice
 
 _HEADS = {
     "opened": "Alert",
@@ -12,69 +11,63 @@ _HEADS = {
     "flapping": "Flapping",
     "no_data": "No runs",
     "resolved": "Resolved",
-    "test": "Test",
+    "acknowledged": "Acknowledged",
 }
 
 
-def dress(notice: dict[str, Any], dashboard_url: str | None) -> dict[str, Any]:
-    """The notice with its links, where it is known how the dashboard is reached."""
-    incident = notice.get("incident_id")
-    runs = [
-        {**run, "url": dashboard_url and f"{dashboard_url}/runs/{run['run_id']}"}
-        for run in notice.get("failed_runs", [])
-    ]
-    url = dashboard_url and incident and f"{dashboard_url}/alerts/incidents/{quote(incident)}"
-    return {**notice, "failed_runs": runs, "url": url or dashboard_url}
-
-
-def headline(notice: dict[str, Any]) -> str:
+def headline(notice: Delivered | Notice) -> str:
     """One line: what happened, to what."""
-    kind = str(notice["kind"])
-    if kind == "test":
+    if isinstance(notice, TrialNotice):
         return "Test: notices of this channel arrive"
-    workflow = notice.get("workflow")
-    what = (workflow["name"] or workflow["slug"]) if workflow else "all workflows"
-    return one_line(f"{_HEADS[kind]}: {what}: {notice['rule']['name']}")
+    workflow = notice.workflow
+    subject = (workflow.name or workflow.slug) if workflow else "all workflows"
+    return one_line(f"{_HEADS[notice.kind]}: {subject}: {notice.rule.name}")
 
 
-def lines(notice: dict[str, Any]) -> list[str]:
+def lines(notice: Delivered | Notice) -> list[str]:
     """What was measured, a line each."""
-    if notice["kind"] == "test":
-        return ["Somebody asked for this notice to see whether it arrives."]
-    measured, before, rule = notice["measured"], notice["previous"], notice["rule"]
-    found = []
-    if notice["cause"] == "no_data":
-        found.append(f"Last finished run: {measured['last_finished_at'] or 'none'}")
-    elif notice.get("open") is not None:
-        found += _open_lines(notice["open"], rule)
+    if isinstance(notice, TrialNotice):
+        return ["A member of the project sent this notice to test the channel."]
+    text = _measured_lines(notice)
+    if notice.previous.success_rate is not None:
+        text.append(f"Before that: {percent(notice.previous.success_rate)}")
+    if notice.began_with:
+        text.append(f"Began with version {notice.began_with.version}")
+    if notice.kind == "resolved":
+        text.append(f"It lasted {duration(notice.seconds)} ({notice.close_reason})")
     else:
-        total = measured["success_count"] + measured["failure_count"]
-        text = f"{measured['success_count']} of {total} runs succeeded"
-        if measured["success_rate"] is not None:
-            low, high = measured["success_rate_low"], measured["success_rate_high"]
-            text += f": {percent(measured['success_rate'])} ({percent(low)} to {percent(high)})"
-        found.append(f"{text}, since {measured['from']}")
-        found.append(f"Rule: {rule['metric']} {rule['comparison']} {rule['threshold']:g}")
-    if before["success_rate"] is not None:
-        found.append(f"Before that: {percent(before['success_rate'])}")
-    if notice["began_with"]:
-        found.append(f"Began with version {notice['began_with']['version']}")
-    if notice["kind"] == "resolved":
-        found.append(f"It lasted {duration(notice['seconds'])} ({notice['close_reason']})")
-    else:
-        found.append(f"Since {notice['opened_at']}")
-    return found
+        text.append(f"Since {notice.opened_at}")
+    return text
 
 
-def _open_lines(counts: dict[str, Any], rule: dict[str, Any]) -> list[str]:
+def _measured_lines(notice: Notice) -> list[str]:
+    measured, rule = notice.measured, notice.rule
+    if notice.cause == "no_data":
+        return [f"Last finished run: {measured.last_finished_at or 'none'}"]
+    if notice.open is not None:
+        return _open_lines(notice.open, rule)
+    total = measured.success_count + measured.failure_count
+    text = f"{measured.success_count} of {total} runs succeeded"
+    if measured.success_rate is not None:
+        text += f": {percent(measured.success_rate)}"
+        if measured.success_rate_low is not None and measured.success_rate_high is not None:
+            interval = (percent(measured.success_rate_low), percent(measured.success_rate_high))
+            text += f" ({' to '.join(interval)})"
+    return [
+        f"{text}, since {measured.from_}",
+        f"Rule: {rule.metric} {rule.comparison} {rule.threshold:g}",
+    ]
+
+
+def _open_lines(counts: MeasuredOpen, rule: NoticeRule) -> list[str]:
     """What is open, and what the rule allows."""
-    text = f"{counts['open']} open runs, {counts['overdue']} of them overdue"
-    if counts["oldest_open_at"] is not None:
-        text += f"; the oldest started at {counts['oldest_open_at']}"
-    if rule["metric"] == "overdue_count":
-        allowed = f"more than {rule['threshold']:g} overdue runs"
+    text = f"{counts.open} open runs, {counts.overdue} of them overdue"
+    if counts.oldest_open_at is not None:
+        text += f"; the oldest started at {counts.oldest_open_at}"
+    if rule.metric == "overdue_count":
+        allowed = f"more than {rule.threshold:g} overdue runs"
     else:
-        allowed = f"a run open for longer than {duration(rule['threshold'])}"
+        allowed = f"a run open for longer than {duration(rule.threshold)}"
     return [text, f"Rule: {allowed}"]
 
 
@@ -84,7 +77,7 @@ def percent(share: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Seconds in the largest unit that fits."""
     minutes = round(seconds / 60)
     if minutes < 120:
         return f"{minutes} min"

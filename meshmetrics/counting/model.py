@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 Outcome = Literal["success", "failure", "canceled"]
@@ -139,44 +139,6 @@ class Maintained:
     retired_runs: int  # ledger rows whose run is gone, moved to the retired buckets
     scanned: int  # ledger rows looked at
     wrapped: bool  # the slice reached the end of the ledger; the next begins anew
-
-
-@dataclass(frozen=True, slots=True)
-class AlertRound:
-    """What one look at the rules brought."""
-
-    evaluated: int  # rules times workflows
-    notices: tuple[dict[str, Any], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AlertMessage:
-    """One or more deliveries that travel to a channel together, taken for one attempt."""
-
-    message_id: UUID
-    attempt: int
-    digest: bool
-    first_attempt_at: datetime
-    project_id: UUID
-    channel_id: UUID
-    channel_kind: Literal["webhook", "slack", "email"]
-    sealed_target: str = field(repr=False)
-    sealed_secret: str | None = field(repr=False)
-    sealed_old_secret: str | None = field(repr=False)
-    deliveries: tuple[dict[str, Any], ...] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class AlertOutcome:
-    """How an attempt to deliver went."""
-
-    sent: bool
-    took_ms: int
-    status: int | None = None
-    error: str | None = None
-    excerpt: str | None = None
-    retry_in: float | None = None  # seconds; None: never again
-    disable: bool = False  # the receiver wants nothing more on this channel
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 
-from meshmetrics.alerts.channels.email import Smtp
+from meshmetrics.alerts.channels.email.smtp import Smtp
+from meshmetrics.alerts.channels.registry import ChannelKinds, channel_kinds
 from meshmetrics.alerts.evaluator import Announce, Evaluator
 from meshmetrics.alerts.notifier import Notifier
 from meshmetrics.alerts.outbound import Guard, Rules
@@ -28,6 +29,13 @@ def make_guard(settings: Settings) -> Guard:
     )
 
 
+def make_kinds(settings: Settings) -> ChannelKinds:
+    """The channel kinds as the settings allow them to send."""
+    url = settings.smtp_url
+    smtp = Smtp(url.get_secret_value(), settings.smtp_from) if url else None
+    return channel_kinds(make_guard(settings), smtp)
+
+
 def make_seal(settings: Settings) -> Seal | None:
     """What opens and closes channels' secrets; None where no key is set."""
     keys = settings.alert_keys
@@ -41,12 +49,10 @@ def alert_services(
     s, seal = settings, make_seal(settings)
     notifier = None
     if seal is not None:
-        smtp = Smtp(s.smtp_url.get_secret_value(), s.smtp_from) if s.smtp_url else None
         notifier = Notifier(
             store,
             seal,
-            make_guard(s),
-            smtp,
+            make_kinds(s),
             telemetry,
             dashboard_url=s.dashboard_url,
             group_wait=s.alert_group_wait,

@@ -8,11 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
-from uuid import UUID
 
 import httpx
 
-from meshmetrics.alerts.sealing import new_secret
 from meshmetrics.alerts.store import AlertStore
 from meshmetrics.api.alerts.channels import AlertsApi
 from meshmetrics.api.dashboard import Dashboard
@@ -23,7 +21,7 @@ from meshmetrics.auditing.store import AuditStore
 from meshmetrics.broadcast.publisher import Sent
 from meshmetrics.counting.model import Change
 from meshmetrics.counting.store import CountingStore
-from meshmetrics.daemon.alerting import alert_services, make_guard, make_seal
+from meshmetrics.daemon.alerting import alert_services, make_kinds, make_seal
 from meshmetrics.daemon.counting import counting_services, make_publisher
 from meshmetrics.daemon.leader import Leader
 from meshmetrics.daemon.lease import Lease, LeaseStore
@@ -136,7 +134,7 @@ class Daemon:
         evaluator, notifier = alert_services(
             s,
             alerts,
-            lambda notice: publisher.announce(UUID(notice["project_id"]), "alert", notice),
+            lambda notice: publisher.announce(notice.project_id, "alert", notice.document()),
             telemetry,
         )
 
@@ -224,13 +222,8 @@ async def _database_state(database: Database) -> str:
 
 
 def alerts_api(settings: Settings) -> AlertsApi:
-    """What the operations on alerts need: API and alerts do not know each other."""
-    seal, guard = make_seal(settings), make_guard(settings)
-
-    def check(url: str) -> None:
-        guard.check(url)
-
-    return AlertsApi(seal.seal if seal else None, check, new_secret)
+    """What the operations on alerts need."""
+    return AlertsApi(make_seal(settings), make_kinds(settings))
 
 
 def realtime_http(settings: Settings) -> httpx.AsyncClient:

@@ -11,7 +11,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from meshmetrics.alerts.notice import read_notices
 from meshmetrics.alerts.store import AlertStore
+from meshmetrics.alerts.wording import headline, lines
 from meshmetrics.counting.store import CountingStore
 from meshmetrics.database.store import Database
 from tests.alerts.receiver import Receiver, receiving
@@ -91,7 +93,8 @@ Evaluate = Callable[..., Awaitable[list[dict[str, Any]]]]
 
 @pytest.fixture
 def evaluate(worker: asyncpg.Connection) -> Evaluate:
-    """One round as of a time; returns the notices."""
+    """One round as of a time; returns the notices. Each is read and worded on the way, and is the
+    same JSON afterwards: so every test of a rule tests that, too."""
 
     async def evaluate(
         as_of: datetime | None = None, workflows: list[UUID] | None = None
@@ -101,6 +104,12 @@ def evaluate(worker: asyncpg.Connection) -> Evaluate:
         )
         assert row is not None
         notices: list[dict[str, Any]] = json.loads(row["notices"])
+        for written, notice in zip(notices, read_notices(row["notices"]), strict=True):
+            assert json.dumps(notice.document(), sort_keys=True) == json.dumps(
+                written, sort_keys=True
+            )
+            assert headline(notice)
+            assert lines(notice)
         return notices
 
     return evaluate

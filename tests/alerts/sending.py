@@ -11,10 +11,12 @@ from typing import Any
 import asyncpg
 from cryptography.fernet import Fernet
 
-from meshmetrics.alerts.channels.email import Smtp
+from meshmetrics.alerts.channels.email.smtp import Smtp
+from meshmetrics.alerts.channels.registry import channel_kinds
+from meshmetrics.alerts.channels.webhook.signature import new_secret
 from meshmetrics.alerts.notifier import Notifier
 from meshmetrics.alerts.outbound import Guard
-from meshmetrics.alerts.sealing import Seal, new_secret
+from meshmetrics.alerts.sealing import Seal
 from meshmetrics.alerts.store import AlertStore
 from meshmetrics.counting.store import CountingStore
 from meshmetrics.runtime.telemetry import Telemetry
@@ -28,7 +30,7 @@ def notifier_of(
     alerts: AlertStore, guard: Guard, smtp: Smtp | None = None, **options: Any
 ) -> Notifier:
     options = {"poll": 0.02, "group_wait": 0.0, **options}
-    return Notifier(alerts, SEAL, guard, smtp, Telemetry(), **options)
+    return Notifier(alerts, SEAL, channel_kinds(guard, smtp), Telemetry(), **options)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What is acknowledged, wherever that is, is told of once to every screen."""
+"""An acknowledgement, whichever daemon's API took it, is broadcast once to every screen."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
 
+from meshmetrics.alerts.notice import Notice
 from meshmetrics.alerts.store import AlertStore
 from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import Evaluate, finish, make_rule
@@ -39,12 +39,12 @@ def incident(owner: asyncpg.Connection, store: CountingStore, evaluate: Evaluate
     return incident
 
 
-def told(notices: tuple[dict[str, Any], ...]) -> list[UUID]:
-    assert {n["kind"] for n in notices} <= {"acknowledged"}
-    return [UUID(n["incident_id"]) for n in notices]
+def incidents_of(notices: tuple[Notice, ...]) -> list[UUID]:
+    assert {n.kind for n in notices} <= {"acknowledged"}
+    return [n.incident_id for n in notices]
 
 
-async def test_an_acknowledgement_is_told_of_once_and_another_one_again(
+async def test_an_acknowledgement_is_broadcast_once_and_another_one_again(
     owner: asyncpg.Connection,
     alerts: AlertStore,
     project: Project,
@@ -56,14 +56,14 @@ async def test_an_acknowledgement_is_told_of_once_and_another_one_again(
     assert await alerts.claim_acknowledgements() == ()
     await owner.execute(ACKNOWLEDGE, opened)
     (notice,) = await alerts.claim_acknowledgements()
-    assert (notice["kind"], notice["incident_id"]) == ("acknowledged", str(opened))
-    assert notice["project_id"] == str(project.id)
+    assert (notice.kind, notice.incident_id) == ("acknowledged", opened)
+    assert notice.project_id == project.id
     assert await alerts.claim_acknowledgements() == ()
     await owner.execute(ACKNOWLEDGE, opened)
-    assert told(await alerts.claim_acknowledgements()) == [opened]
+    assert incidents_of(await alerts.claim_acknowledgements()) == [opened]
 
 
-async def test_an_incident_that_opens_again_is_nobodys_until_it_is_acknowledged_again(
+async def test_an_incident_that_opens_again_is_unacknowledged(
     owner: asyncpg.Connection,
     store: CountingStore,
     alerts: AlertStore,
@@ -82,7 +82,7 @@ async def test_an_incident_that_opens_again_is_nobodys_until_it_is_acknowledged_
     assert [n["kind"] for n in await evaluate()] == ["reopened"]
     assert await alerts.claim_acknowledgements() == ()
     await owner.execute(ACKNOWLEDGE, opened)
-    assert told(await alerts.claim_acknowledgements()) == [opened]
+    assert incidents_of(await alerts.claim_acknowledgements()) == [opened]
 
 
 async def test_many_daemons_at_once_tell_of_it_once(
@@ -101,7 +101,7 @@ async def test_many_daemons_at_once_tell_of_it_once(
     assert sorted(len(json.loads(answer)) for answer in answers) == [0, 0, 0, 0, 0, 1]
 
 
-async def test_an_incident_that_is_being_written_holds_nobody_up(
+async def test_an_incident_that_is_being_written_delays_no_other(
     owner: asyncpg.Connection,
     alerts: AlertStore,
     connect: Connect,
@@ -120,10 +120,10 @@ async def test_an_incident_that_is_being_written_holds_nobody_up(
     async with asyncio.timeout(5):
         assert await alerts.claim_acknowledgements() == ()
     await transaction.commit()
-    assert told(await alerts.claim_acknowledgements()) == [opened]
+    assert incidents_of(await alerts.claim_acknowledgements()) == [opened]
 
 
-async def test_no_project_is_told_of_more_than_four_at_a_time(
+async def test_no_project_gets_more_than_four_at_a_time(
     owner: asyncpg.Connection, alerts: AlertStore, project: Project, incident: Incident
 ) -> None:
     await make_rule(owner, project)
@@ -136,5 +136,5 @@ async def test_no_project_is_told_of_more_than_four_at_a_time(
     other = await incident(await make_workflow(owner, stranger, "orders", name="Orders"))
     for one in [*busy, other]:
         await owner.execute(ACKNOWLEDGE, one)
-    assert told(await alerts.claim_acknowledgements()) == [*busy[:4], other]
-    assert told(await alerts.claim_acknowledgements()) == [busy[4]]
+    assert incidents_of(await alerts.claim_acknowledgements()) == [*busy[:4], other]
+    assert incidents_of(await alerts.claim_acknowledgements()) == [busy[4]]

@@ -9,8 +9,9 @@ import pytest
 from cryptography.fernet import Fernet
 from standardwebhooks.webhooks import Webhook
 
+from meshmetrics.alerts.channels.webhook.signature import new_secret
 from meshmetrics.alerts.outbound import Guard
-from meshmetrics.alerts.sealing import Seal, new_secret
+from meshmetrics.alerts.sealing import Seal
 from meshmetrics.alerts.store import AlertStore
 from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import Evaluate, make_channel, make_rule

@@ -14,7 +14,8 @@ from aiohttp import web
 from cryptography.fernet import Fernet
 from realtime import AsyncRealtimeClient
 
-from meshmetrics.alerts.sealing import Seal, new_secret
+from meshmetrics.alerts.channels.webhook.signature import new_secret
+from meshmetrics.alerts.sealing import Seal
 from meshmetrics.devstack.realtime import mint
 from tests.alerts.conftest import make_channel, make_rule
 from tests.alerts.receiver import Receiver, receiving

@@ -1,4 +1,4 @@
-"""From a transition to the receiver: once, whoever dies or is slow on the way."""
+"""From a transition to the receiver: once, even if a daemon dies or a receiver is slow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from meshmetrics.alerts.sealing import new_secret
+from meshmetrics.alerts.channels.webhook.signature import new_secret
 from meshmetrics.alerts.store import AlertStore
 from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import Evaluate, make_rule
@@ -91,7 +91,7 @@ async def test_a_slow_receiver_does_not_hold_up_the_others(
         await eventually(lambda: all_are(owner, "sent"))
 
 
-async def test_one_who_died_while_sending_is_followed_by_another_under_the_same_id(
+async def test_a_daemon_that_dies_while_sending_is_followed_by_another_under_the_same_id(
     owner: asyncpg.Connection,
     store: CountingStore,
     alerts: AlertStore,

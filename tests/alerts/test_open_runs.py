@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from meshmetrics.alerts.notice import Notice
 from meshmetrics.alerts.wording import lines
 from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import Evaluate, make_rule, states
@@ -50,7 +51,7 @@ async def test_one_overdue_run_opens_a_rule_and_its_end_closes_it(
     (notice,) = await evaluate()
     assert (notice["kind"], notice["cause"]) == ("opened", "overdue")
     assert (notice["open"]["open"], notice["open"]["overdue"]) == (2, 1)
-    text = lines(notice)
+    text = lines(Notice.model_validate(notice))
     assert text[0].startswith("2 open runs, 1 of them overdue; the oldest started at ")
     assert text[1] == "Rule: more than 0 overdue runs"
     assert await kinds(store, evaluate) == []
@@ -93,7 +94,7 @@ async def test_the_age_of_the_oldest_open_run_opens_a_rule_and_closes_it(
     assert await evaluate(now) == []
     (notice,) = await evaluate(now + timedelta(minutes=2))
     assert (notice["kind"], notice["cause"]) == ("opened", "open")
-    assert lines(notice)[1] == "Rule: a run open for longer than 2 h 0 min"
+    assert lines(Notice.model_validate(notice))[1] == "Rule: a run open for longer than 2 h 0 min"
     await finish_run(owner, run, "canceled")
     await store.count_open_runs()
     (notice,) = await evaluate(now + timedelta(minutes=3))

@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from meshmetrics.counting.store import Store
+from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import Evaluate, finish, make_rule
 from tests.sql.test_open_runs import event, settle
 from tests.support import Project, Workflow, acting_as, insert_run, make_workflow
@@ -101,7 +101,7 @@ async def previewed(owner: asyncpg.Connection, project: Project, rule: dict[str,
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_replayed_moment_by_moment_the_daemon_opens_and_closes_what_the_preview_shows(
-    owner: asyncpg.Connection, store: Store, evaluate: Evaluate, project: Project, seed: int
+    owner: asyncpg.Connection, store: CountingStore, evaluate: Evaluate, project: Project, seed: int
 ) -> None:
     chance = random.Random(seed)
     flows = [await make_workflow(owner, project, f"flow-{n}") for n in range(5)]
@@ -140,7 +140,7 @@ async def test_replayed_moment_by_moment_the_daemon_opens_and_closes_what_the_pr
 
 
 async def test_the_daemon_finds_the_silence_that_the_preview_shows(
-    owner: asyncpg.Connection, store: Store, evaluate: Evaluate, project: Project
+    owner: asyncpg.Connection, store: CountingStore, evaluate: Evaluate, project: Project
 ) -> None:
     chance = random.Random(1)
     rule = {"metric": "no_runs", "no_data_after_seconds": 3600}
@@ -166,7 +166,7 @@ async def test_the_daemon_finds_the_silence_that_the_preview_shows(
 
 async def test_mapped_statuses_and_abandoned_runs_are_in_the_preview_as_in_the_daemons_rounds(
     owner: asyncpg.Connection,
-    store: Store,
+    store: CountingStore,
     evaluate: Evaluate,
     project: Project,
     workflow: Workflow,
@@ -195,7 +195,7 @@ async def test_mapped_statuses_and_abandoned_runs_are_in_the_preview_as_in_the_d
 
 
 async def test_another_tenants_project_has_no_preview(
-    owner: asyncpg.Connection, store: Store, project: Project, workflow: Workflow
+    owner: asyncpg.Connection, store: CountingStore, project: Project, workflow: Workflow
 ) -> None:
     await finish(owner, store, workflow, datetime.now(UTC) - timedelta(hours=1), *["failed"] * 3)
     stranger = Project(project.id, owner=project.id)  # a user that is no member

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import asyncpg
 import pytest
 from aiohttp import web
 
-from meshmetrics.alerts.channels.webhook import retry_after
-from meshmetrics.alerts.notifier import RETRIES, retry_in
+from meshmetrics.alerts.channels.http import outcome_of, retry_after
+from meshmetrics.alerts.model import AlertMessage
+from meshmetrics.alerts.notifier import MAX_WAIT, RETRIES, retry_in
+from meshmetrics.alerts.outbound import Answer
 from meshmetrics.alerts.store import AlertStore
 from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import Evaluate, make_rule
 from tests.alerts.receiver import Receiver
-from tests.alerts.sending import hook, notifier_of, notifying, sent, tried, trouble
+from tests.alerts.sending import SEAL, hook, notifier_of, notifying, sent, tried, trouble
 from tests.alerts.test_guard import local_guard
 from tests.support import Project, Workflow, eventually
 
@@ -93,7 +96,9 @@ async def test_the_schedule_is_the_standards_and_ends(
     now = datetime(2026, 1, 1, tzinfo=UTC)
     assert retry_after("17", now) == 17
     assert retry_after("Thu, 01 Jan 2026 00:01:00 GMT", now) == 60
+    assert retry_after("Thu, 01 Jan 2025 00:00:00 GMT", now) == 0
     assert retry_after("soon", now) is None
+    assert retry_after(None, now) is None
     await hook(owner, project, receiver.url)
     await owner.execute(
         "insert into public.workflow_alert_deliveries (project_id, channel_id, kind, attempts)"
@@ -109,3 +114,57 @@ async def test_the_schedule_is_the_standards_and_ends(
         )
         again = await eventually(lambda: sent(owner))
     assert again["id"] == dead["id"]
+
+
+POISONED = {
+    "a day no date has": "Mon, 99999999999999999999 Jan 2024 00:00:00 GMT",
+    "a year no date has": "Mon, 01 Jan 99999 00:00:00 GMT",
+    "a zone no date has": "Mon, 01 Jan 2024 00:00:00 +99999999999999999999",
+    "an hour no date has": "Mon, 01 Jan 2024 99999999999999999999:00:00 GMT",
+    "the last day with a zone": "Fri, 31 Dec 9999 23:59:59 -2359",
+    "the first day with a zone": "Mon, 01 Jan 0001 00:00:00 +2359",
+    "a float": "1e999",
+    "infinity": "inf",
+    "not a number": "nan",
+    "4,000 digits": "9" * 4000,
+    "negative": "-1",
+    "digits of another script": "١٢٣",
+    "empty": "",
+    "commas": "," * 1000,
+    "brackets": "(" * 1000,
+}
+
+
+@pytest.mark.parametrize("header", POISONED.values(), ids=POISONED)
+def test_a_poisoned_retry_after_is_bounded(header: str) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    wait = retry_in(1, outcome_of(Answer(429, "", header), now).retry_after)
+    assert wait is not None
+    assert 5 <= wait <= 1.2 * MAX_WAIT
+
+
+async def test_a_poisoned_retry_after_ends_no_attempt_early(
+    alerts: AlertStore, receiver: Receiver
+) -> None:
+    message = AlertMessage(
+        message_id=uuid4(),
+        attempt=1,
+        digest=False,
+        first_attempt_at=datetime.now(UTC),
+        project_id=uuid4(),
+        channel_id=uuid4(),
+        channel_kind="slack",
+        sealed_target=SEAL.seal(receiver.url),
+        sealed_secret=None,
+        sealed_old_secret=None,
+        deliveries=({"id": str(uuid4()), "kind": "test", "notice": {}},),
+    )
+    notifier = notifier_of(alerts, local_guard(receiver.url))
+    headers = [header for header in POISONED.values() if header.isascii()]
+    receiver.answers = [web.Response(status=503, headers={"Retry-After": h}) for h in headers]
+    for _ in headers:
+        outcome = await notifier.attempt(message)
+        assert outcome.error == "the receiver answered 503"
+        assert outcome.retry_in is not None
+        assert 5 <= outcome.retry_in <= 1.2 * MAX_WAIT
+    assert receiver.answers == []

@@ -14,8 +14,9 @@ import pytest
 from cryptography.fernet import Fernet
 from fastapi import FastAPI
 
+from meshmetrics.alerts.channels.registry import channel_kinds
 from meshmetrics.alerts.outbound import Guard
-from meshmetrics.alerts.sealing import Seal, new_secret
+from meshmetrics.alerts.sealing import Seal
 from meshmetrics.api.alerts.channels import AlertsApi
 from meshmetrics.api.http.as_caller import Reader
 from meshmetrics.api.http.auth import Authenticator
@@ -39,10 +40,6 @@ def postgres_version(request: pytest.FixtureRequest) -> int:
     """Every version; what takes long and has little to do with Postgres says 18 in its module."""
     version: int = request.param
     return version
-
-
-def _check(url: str) -> None:
-    Guard().check(url)
 
 
 def token(user_id: UUID, **claims: Any) -> str:
@@ -114,7 +111,7 @@ async def service(database: DatabaseClone, options: ApiOptions) -> AsyncIterator
             telemetry,
             metrics_token=options.metrics_token,
             metrics_api=api,
-            alerts_api=AlertsApi(SEAL.seal, _check, new_secret),
+            alerts_api=AlertsApi(SEAL, channel_kinds(Guard(), None)),
             cors_origins=options.cors_origins,
         )
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)

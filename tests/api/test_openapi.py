@@ -31,7 +31,7 @@ def openapi() -> dict[str, Any]:
     reader = Reader(cast("Any", None), statement_timeout=1)
     api = MetricsApi(Authenticator(None, None), reader, Cursors("x"), CallerBudget(1, 1))
     document: dict[str, Any] = create_app(
-        _ready, Telemetry(), metrics_api=api, alerts_api=AlertsApi(None, lambda _: None, str)
+        _ready, Telemetry(), metrics_api=api, alerts_api=AlertsApi(None, {})
     ).openapi()
     return document
 

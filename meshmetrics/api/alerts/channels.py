@@ -1,17 +1,16 @@
-"""The operations on channels, and on what was delivered to them."""
+"""The operations on channels and deliveries."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from meshmetrics.alerts.channels.registry import ChannelKinds, KindName
+from meshmetrics.alerts.sealing import Seal
 from meshmetrics.api.alerts.paging import After, Limit, Project
 from meshmetrics.api.alerts.rows import CHANNELS, DELIVERIES, rows_of
 from meshmetrics.api.alerts.schemas import (
@@ -32,11 +31,9 @@ router = APIRouter()
 class AlertsApi:
     """What the operations need besides the metrics': `app.state.alerts_api`."""
 
-    seal: Callable[[str], str] | None
-    """Seals a secret for the database; None where no key is set."""
-    check_url: Callable[[str], None]
-    """Raises ValueError for a URL that nothing is sent to, with what it takes."""
-    new_secret: Callable[[], str]
+    seal: Seal | None
+    """None where no key is set."""
+    kinds: ChannelKinds
 
 
 def _alerts(request: Request) -> AlertsApi:
@@ -53,21 +50,20 @@ Status = Annotated[
 ]
 
 
-def _sealed(alerts: AlertsApi, kind: str, target: str) -> dict[str, str]:
-    """The columns of a target, checked. Raises Problem."""
+def _seal(alerts: AlertsApi) -> Seal:
     if alerts.seal is None:
         raise Problem(503, "channels need a key to seal their secrets: MESHMETRICS_ALERT_KEYS")
-    if kind == "email":
-        if not re.fullmatch(r"[\w.+-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", target, re.ASCII):
-            raise wrong("target", "(not shown)", "an e-mail address")
-        hint = f"{target[0]}…@{target.rpartition('@')[2]}"
-    else:
-        try:
-            alerts.check_url(target)
-        except ValueError as error:
-            raise wrong("target", "(not shown)", f"a URL that may be sent to: {error}") from None
-        hint = f"{urlsplit(target).hostname}/…"
-    return {"sealed_target": alerts.seal(target), "hint": hint[:300]}
+    return alerts.seal
+
+
+def _target_columns(alerts: AlertsApi, kind: KindName, target: str) -> dict[str, str]:
+    """The columns of a target, checked. Raises Problem."""
+    seal = _seal(alerts)
+    try:
+        prepared = alerts.kinds[kind].prepare(target)
+    except ValueError as error:
+        raise wrong("target", "(not shown)", str(error)) from None
+    return {"sealed_target": seal.seal(prepared.text), "hint": prepared.hint[:300]}
 
 
 @router.get("/channels")
@@ -79,12 +75,12 @@ async def channels(api: Api, who: Signed, project_id: Project = None) -> list[Ch
 
 @router.post("/channels", status_code=201)
 async def add_channel(api: Api, alerts: Alerts, who: Signed, channel: NewChannel) -> ChannelSecret:
-    """Make a channel. A webhook's secret is in the answer, this one time."""
+    """Make a channel. If its kind has a secret, this answer is the only one that contains it."""
     values: dict[str, Any] = channel.model_dump(exclude={"target"})
-    values |= _sealed(alerts, channel.kind, channel.target.get_secret_value())
-    secret = alerts.new_secret() if channel.kind == "webhook" else None
-    if secret and alerts.seal:
-        values["sealed_secret"] = alerts.seal(secret)
+    values |= _target_columns(alerts, channel.kind, channel.target.get_secret_value())
+    secret = alerts.kinds[channel.kind].new_secret()
+    if secret is not None:
+        values["sealed_secret"] = _seal(alerts).seal(secret)
     async with rows_of(api.reader, who) as rows:
         return ChannelSecret(**await rows.add(CHANNELS, values), secret=secret)
 
@@ -93,27 +89,27 @@ async def add_channel(api: Api, alerts: Alerts, who: Signed, channel: NewChannel
 async def change_channel(
     api: Api, alerts: Alerts, who: Signed, channel_id: UUID, change: ChannelChange
 ) -> Channel:
-    """Change what is given; what is left out stays."""
+    """Change the fields that are present."""
     values: dict[str, Any] = change.model_dump(exclude={"target"}, exclude_none=True)
     if change.enabled:
         values["disabled_reason"] = None
     async with rows_of(api.reader, who) as rows:
         if change.target is not None:
             old = await rows.one(CHANNELS, channel_id)
-            values |= _sealed(alerts, old["kind"], change.target.get_secret_value())
+            values |= _target_columns(alerts, old["kind"], change.target.get_secret_value())
         return Channel(**await rows.change(CHANNELS, channel_id, values))
 
 
 @router.delete("/channels/{channel_id}", status_code=204)
 async def remove_channel(api: Api, who: Signed, channel_id: UUID) -> None:
-    """Delete a channel; what it was still to get is dead."""
+    """Delete a channel. Its undelivered messages are dropped."""
     async with rows_of(api.reader, who) as rows:
         await rows.remove(CHANNELS, channel_id)
 
 
 @router.post("/channels/{channel_id}/test", status_code=202)
 async def send_test(api: Api, who: Signed, channel_id: UUID) -> Delivery:
-    """Send a test notice; the delivery shows how it went."""
+    """Send a test notice. The delivery in the answer has the result once it is sent."""
     async with rows_of(api.reader, who) as rows:
         channel = await rows.one(CHANNELS, channel_id)
         values = {"project_id": channel["project_id"], "channel_id": channel_id, "kind": "test"}
@@ -122,13 +118,14 @@ async def send_test(api: Api, who: Signed, channel_id: UUID) -> Delivery:
 
 @router.post("/channels/{channel_id}/rotate-secret")
 async def rotate_secret(api: Api, alerts: Alerts, who: Signed, channel_id: UUID) -> ChannelSecret:
-    """A new secret, in the answer this one time. For a day webhooks are signed with both."""
-    if alerts.seal is None:
-        raise Problem(503, "channels need a key to seal their secrets: MESHMETRICS_ALERT_KEYS")
-    secret = alerts.new_secret()
-    values = {"sealed_secret": alerts.seal(secret)}
+    """Replace the secret. Only this answer contains it. For a day messages are signed with both."""
+    seal = _seal(alerts)
     async with rows_of(api.reader, who) as rows:
-        found = await rows.change(CHANNELS, channel_id, values, "kind = 'webhook'")
+        kind: KindName = (await rows.one(CHANNELS, channel_id))["kind"]
+        secret = alerts.kinds[kind].new_secret()
+        if secret is None:
+            raise Problem(409, f"{kind} channels have no secret")
+        found = await rows.change(CHANNELS, channel_id, {"sealed_secret": seal.seal(secret)})
     return ChannelSecret(**found, secret=secret)
 
 
@@ -143,7 +140,7 @@ async def deliveries(
     limit: Limit = 50,
     after: After = None,
 ) -> Deliveries:
-    """Deliveries, newest first: what was sent, what waits, and what could not be sent and why."""
+    """Deliveries, newest first, with their status and the error of the last attempt."""
     filters = {
         "project_id = ?": project_id,
         "status = ?": status,
@@ -160,7 +157,7 @@ async def deliveries(
 
 @router.post("/deliveries/{delivery_id}/replay", status_code=202)
 async def replay(api: Api, who: Signed, delivery_id: UUID) -> Delivery:
-    """Send a delivery that is dead, held back or silenced after all, under its own id."""
+    """Send a dead, held or silenced delivery again, under the same id."""
     values = {"replay_requested_at": datetime.now(UTC)}
     only = "status in ('dead', 'held', 'silenced')"
     async with rows_of(api.reader, who) as rows:

@@ -59,12 +59,12 @@ async def incident(api: Api, who: Signed, incident_id: UUID) -> IncidentHistory:
 
 
 @router.post("/incidents/{incident_id}/acknowledge")
-async def acknowledge(api: Api, who: Signed, incident_id: UUID, asked: Acknowledgement) -> Incident:
-    """Say that one is at it: there are no more reminders."""
+async def acknowledge(api: Api, who: Signed, incident_id: UUID, body: Acknowledgement) -> Incident:
+    """Acknowledge an incident, which stops its reminders."""
     values = {
         "acknowledged_at": datetime.now(UTC),
         "acknowledged_by": who.user_id,
-        "acknowledge_note": asked.note,
+        "acknowledge_note": body.note,
     }
     async with rows_of(api.reader, who) as rows:
         return Incident(**await rows.change(INCIDENTS, incident_id, values, "closed_at is null"))

@@ -1,25 +1,28 @@
-"""What the operations on incidents, channels and deliveries take and answer."""
+"""Requests and answers of the operations on incidents, channels and deliveries."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from meshmetrics.alerts.channels.registry import KindName
+from meshmetrics.alerts.notice import Notice
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Note = Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")]
 
 
 class Body(BaseModel):
-    """What is sent, and nothing else."""
+    """A request body. Unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Acknowledgement(Body):
-    """That somebody is at it: no reminders."""
+    """A user works on the incident: no more reminders."""
 
     note: Note | None = None
 
@@ -42,7 +45,7 @@ class Incident(BaseModel):
     acknowledged_at: datetime | None
     acknowledged_by: UUID | None
     acknowledge_note: str | None
-    notice: dict[str, Any] = Field(description="The last notice: what was measured")
+    notice: Notice = Field(description="The last notice: what was measured")
 
 
 class Event(BaseModel):
@@ -70,11 +73,11 @@ class Incidents(BaseModel):
 
 
 class NewChannel(Body):
-    """A channel to be made."""
+    """A new channel."""
 
     project_id: UUID
     name: Name
-    kind: Literal["webhook", "slack", "email"]
+    kind: KindName
     target: SecretStr = Field(
         min_length=3, max_length=2000, description="The URL, or the e-mail address; never shown"
     )
@@ -82,7 +85,7 @@ class NewChannel(Body):
 
 
 class ChannelChange(Body):
-    """What is to be changed; what is left out stays."""
+    """The fields to change."""
 
     name: Name | None = None
     target: SecretStr | None = Field(default=None, min_length=3, max_length=2000)
@@ -95,21 +98,21 @@ class Channel(BaseModel):
     id: UUID
     project_id: UUID
     name: str
-    kind: str
+    kind: KindName
     enabled: bool
     disabled_reason: str | None
     hint: str = Field(description="The target as far as it is shown")
     old_secret_until: datetime | None = Field(
-        description="Until then webhooks are signed with the secret before, too"
+        description="Until then messages are signed with the previous secret, too"
     )
     created_at: datetime
     updated_at: datetime
 
 
 class ChannelSecret(Channel):
-    """A webhook's channel, and its secret: shown this one time."""
+    """A channel with its secret, which only this answer contains."""
 
-    secret: str | None = Field(description="`whsec_…`; null for other kinds than webhook")
+    secret: str | None = Field(description="`whsec_…`; null for kinds that sign nothing")
 
 
 class Delivery(BaseModel):

@@ -11,8 +11,8 @@ from uuid import uuid4
 import httpx
 from standardwebhooks.webhooks import Webhook
 
+from meshmetrics.alerts.channels.webhook.signature import new_secret
 from meshmetrics.alerts.outbound import Guard, RefusedError
-from meshmetrics.alerts.sealing import new_secret
 from meshmetrics.daemon.alerting import make_guard
 from meshmetrics.devstack.demo.receiver import Receiver, told
 from meshmetrics.settings.fields import Settings

@@ -310,7 +310,7 @@ export interface paths {
         put?: never;
         /**
          * Acknowledge
-         * @description Say that one is at it: there are no more reminders.
+         * @description Acknowledge an incident, which stops its reminders.
          */
         post: operations["acknowledge"];
         delete?: never;
@@ -334,7 +334,7 @@ export interface paths {
         put?: never;
         /**
          * Add Channel
-         * @description Make a channel. A webhook's secret is in the answer, this one time.
+         * @description Make a channel. If its kind has a secret, this answer is the only one that contains it.
          */
         post: operations["add_channel"];
         delete?: never;
@@ -355,14 +355,14 @@ export interface paths {
         post?: never;
         /**
          * Remove Channel
-         * @description Delete a channel; what it was still to get is dead.
+         * @description Delete a channel. Its undelivered messages are dropped.
          */
         delete: operations["remove_channel"];
         options?: never;
         head?: never;
         /**
          * Change Channel
-         * @description Change what is given; what is left out stays.
+         * @description Change the fields that are present.
          */
         patch: operations["change_channel"];
         trace?: never;
@@ -378,7 +378,7 @@ export interface paths {
         put?: never;
         /**
          * Send Test
-         * @description Send a test notice; the delivery shows how it went.
+         * @description Send a test notice. The delivery in the answer has the result once it is sent.
          */
         post: operations["send_test"];
         delete?: never;
@@ -398,7 +398,7 @@ export interface paths {
         put?: never;
         /**
          * Rotate Secret
-         * @description A new secret, in the answer this one time. For a day webhooks are signed with both.
+         * @description Replace the secret. Only this answer contains it. For a day messages are signed with both.
          */
         post: operations["rotate_secret"];
         delete?: never;
@@ -416,7 +416,7 @@ export interface paths {
         };
         /**
          * Deliveries
-         * @description Deliveries, newest first: what was sent, what waits, and what could not be sent and why.
+         * @description Deliveries, newest first, with their status and the error of the last attempt.
          */
         get: operations["deliveries"];
         put?: never;
@@ -438,7 +438,7 @@ export interface paths {
         put?: never;
         /**
          * Replay
-         * @description Send a delivery that is dead, held back or silenced after all, under its own id.
+         * @description Send a dead, held or silenced delivery again, under the same id.
          */
         post: operations["replay"];
         delete?: never;
@@ -513,7 +513,7 @@ export interface components {
     schemas: {
         /**
          * Acknowledgement
-         * @description That somebody is at it: no reminders.
+         * @description A user works on the incident: no more reminders.
          */
         Acknowledgement: {
             /** Note */
@@ -547,8 +547,11 @@ export interface components {
             project_id: string;
             /** Name */
             name: string;
-            /** Kind */
-            kind: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "webhook" | "slack" | "email";
             /** Enabled */
             enabled: boolean;
             /** Disabled Reason */
@@ -560,7 +563,7 @@ export interface components {
             hint: string;
             /**
              * Old Secret Until
-             * @description Until then webhooks are signed with the secret before, too
+             * @description Until then messages are signed with the previous secret, too
              */
             old_secret_until: string | null;
             /**
@@ -576,7 +579,7 @@ export interface components {
         };
         /**
          * ChannelChange
-         * @description What is to be changed; what is left out stays.
+         * @description The fields to change.
          */
         ChannelChange: {
             /** Name */
@@ -588,7 +591,7 @@ export interface components {
         };
         /**
          * ChannelSecret
-         * @description A webhook's channel, and its secret: shown this one time.
+         * @description A channel with its secret, which only this answer contains.
          */
         ChannelSecret: {
             /**
@@ -603,8 +606,11 @@ export interface components {
             project_id: string;
             /** Name */
             name: string;
-            /** Kind */
-            kind: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "webhook" | "slack" | "email";
             /** Enabled */
             enabled: boolean;
             /** Disabled Reason */
@@ -616,7 +622,7 @@ export interface components {
             hint: string;
             /**
              * Old Secret Until
-             * @description Until then webhooks are signed with the secret before, too
+             * @description Until then messages are signed with the previous secret, too
              */
             old_secret_until: string | null;
             /**
@@ -631,7 +637,7 @@ export interface components {
             updated_at: string;
             /**
              * Secret
-             * @description `whsec_…`; null for other kinds than webhook
+             * @description `whsec_…`; null for kinds that sign nothing
              */
             secret: string | null;
         };
@@ -764,6 +770,32 @@ export interface components {
             failure_count: number;
         };
         /**
+         * FailedRun
+         * @description One of the last runs that failed.
+         */
+        FailedRun: {
+            /**
+             * Run Id
+             * Format: uuid
+             */
+            run_id: string;
+            /** Finished At */
+            finished_at: string;
+        };
+        /**
+         * FirstVersion
+         * @description The workflow version of the first failure.
+         */
+        FirstVersion: {
+            /**
+             * Workflow Id
+             * Format: uuid
+             */
+            workflow_id: string;
+            /** Version */
+            version: number;
+        };
+        /**
          * Held
          * @description The counters of one workflow version, since ever, that an answer's numbers hold.
          */
@@ -889,13 +921,8 @@ export interface components {
             acknowledged_by: string | null;
             /** Acknowledge Note */
             acknowledge_note: string | null;
-            /**
-             * Notice
-             * @description The last notice: what was measured
-             */
-            notice: {
-                [key: string]: unknown;
-            };
+            /** @description The last notice: what was measured */
+            notice: components["schemas"]["Notice"];
         };
         /**
          * IncidentHistory
@@ -944,13 +971,8 @@ export interface components {
             acknowledged_by: string | null;
             /** Acknowledge Note */
             acknowledge_note: string | null;
-            /**
-             * Notice
-             * @description The last notice: what was measured
-             */
-            notice: {
-                [key: string]: unknown;
-            };
+            /** @description The last notice: what was measured */
+            notice: components["schemas"]["Notice"];
             /** Events */
             events: components["schemas"]["Event"][];
         };
@@ -968,8 +990,54 @@ export interface components {
             next: string | null;
         };
         /**
+         * Measured
+         * @description The runs in the rule's window. `from` is null where the window has no beginning.
+         */
+        Measured: {
+            /** From */
+            from: string | null;
+            /** To */
+            to: string;
+            /** Success Count */
+            success_count: number;
+            /** Failure Count */
+            failure_count: number;
+            /** Success Rate */
+            success_rate: number | null;
+            /** Success Rate Low */
+            success_rate_low: number | null;
+            /** Success Rate High */
+            success_rate_high: number | null;
+            /** Last Finished At */
+            last_finished_at: string | null;
+        };
+        /**
+         * MeasuredBefore
+         * @description The runs in the window of the same length before that.
+         */
+        MeasuredBefore: {
+            /** Success Count */
+            success_count: number;
+            /** Failure Count */
+            failure_count: number;
+            /** Success Rate */
+            success_rate: number | null;
+        };
+        /**
+         * MeasuredOpen
+         * @description The runs that had not ended, for rules on open runs.
+         */
+        MeasuredOpen: {
+            /** Open */
+            open: number;
+            /** Overdue */
+            overdue: number;
+            /** Oldest Open At */
+            oldest_open_at: string | null;
+        };
+        /**
          * NewChannel
-         * @description A channel to be made.
+         * @description A new channel.
          */
         NewChannel: {
             /**
@@ -1118,6 +1186,90 @@ export interface components {
              * Format: uuid
              */
             project_id: string;
+        };
+        /**
+         * Notice
+         * @description One thing that happened to an incident, and what was measured.
+         */
+        Notice: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "opened" | "reopened" | "reminder" | "flapping" | "no_data" | "resolved" | "acknowledged";
+            /** At */
+            at: string;
+            /**
+             * Project Id
+             * Format: uuid
+             */
+            project_id: string;
+            /**
+             * Incident Id
+             * Format: uuid
+             */
+            incident_id: string;
+            /** Opened At */
+            opened_at: string;
+            /**
+             * Seconds
+             * @description Since the incident was opened
+             */
+            seconds: number;
+            /** Cause */
+            cause: string;
+            /** Close Reason */
+            close_reason: string | null;
+            rule: components["schemas"]["NoticeRule"];
+            /** @description Null: all workflows together */
+            workflow: components["schemas"]["NoticeWorkflow"] | null;
+            measured: components["schemas"]["Measured"];
+            /** @description Of rules on open runs */
+            open?: components["schemas"]["MeasuredOpen"] | null;
+            previous: components["schemas"]["MeasuredBefore"];
+            began_with: components["schemas"]["FirstVersion"] | null;
+            /**
+             * Failed Runs
+             * @description Newest first, five at most
+             */
+            failed_runs: components["schemas"]["FailedRun"][];
+        };
+        /**
+         * NoticeRule
+         * @description The rule as it was when the notice was written.
+         */
+        NoticeRule: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Severity */
+            severity: string;
+            /** Metric */
+            metric: string;
+            /** Comparison */
+            comparison: string;
+            /** Threshold */
+            threshold: number;
+            /** Window Seconds */
+            window_seconds: number;
+            /** Consecutive */
+            consecutive: number;
+            /** No Data After Seconds */
+            no_data_after_seconds: number | null;
+        };
+        /**
+         * NoticeWorkflow
+         * @description The workflow that a rule found in trouble.
+         */
+        NoticeWorkflow: {
+            /** Slug */
+            slug: string;
+            /** Name */
+            name: string | null;
         };
         /**
          * Outcome

@@ -1,18 +1,32 @@
-/** What kinds of channels there are, and what their targets are called. */
-import type { NewChannel } from '../../../alerts/client';
+/** The channel kinds: all that the dashboard knows about each. */
+import type { Channel } from '../../../alerts/client';
 
-export type Kind = NewChannel['kind'];
+export type Kind = Channel['kind'];
 
-export const KINDS: Record<Kind, { name: string; target: string; hint: string }> = {
+export interface KindText {
+  readonly name: string;
+  /** What the target is called. */
+  readonly target: string;
+  readonly hint: string;
+  readonly input: 'url' | 'email' | 'text';
+  /** Whether its messages are signed with a secret, which can be replaced. */
+  readonly secret: boolean;
+}
+
+export const KINDS: Record<Kind, KindText> = {
   webhook: {
     name: 'Webhook',
     target: 'URL',
-    hint: 'https; signed with a secret that you are shown once',
+    hint: 'https; signed with a secret that is shown once',
+    input: 'url',
+    secret: true,
   },
   slack: {
     name: 'Slack',
     target: 'URL of the incoming webhook',
-    hint: 'Mattermost and Discord (/slack) understand it, too',
+    hint: 'Works with Mattermost and Discord (/slack), too',
+    input: 'url',
+    secret: false,
   },
-  email: { name: 'E-mail', target: 'Address', hint: '' },
+  email: { name: 'E-mail', target: 'Address', hint: '', input: 'email', secret: false },
 };

@@ -1,0 +1,60 @@
+"""Slack's incoming webhooks; Mattermost, and Discord at `/slack`, understand them too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from meshmetrics.alerts.channels.contract import Message, Outcome, Target
+from meshmetrics.alerts.channels.http import post, url_target
+from meshmetrics.alerts.notice import Delivered
+from meshmetrics.alerts.outbound import Guard
+from meshmetrics.alerts.wording import headline, lines
+
+MAX_NOTICES = 12
+"""A message of Slack's has at most 50 blocks; further notices are only counted."""
+
+
+class Slack:
+    """A Block Kit message to an incoming webhook, whose URL is its only secret."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    def prepare(self, target: str) -> Target:
+        """The incoming webhook's URL."""
+        return url_target(self._guard, target)
+
+    def new_secret(self) -> None:
+        """None: Slack checks no signature."""
+
+    async def send(self, message: Message) -> Outcome:
+        """Send it."""
+        return await post(self._guard, message.target, body(message.notices), {})
+
+
+def body(notices: Sequence[Delivered]) -> bytes:
+    """Blocks, with a plain text for clients that show none."""
+    blocks: list[dict[str, Any]] = []
+    for notice in notices[:MAX_NOTICES]:
+        title = {"type": "plain_text", "text": headline(notice)[:150]}
+        blocks.append({"type": "header", "text": title})
+        text = [escape(line) for line in lines(notice)]
+        text += [f"<{r.url}|failed run {r.run_id}>" for r in notice.failed_runs if r.url]
+        blocks.append(
+            {"type": "section", "text": {"type": "mrkdwn", "text": "\n".join(text)[:3000]}}
+        )
+        if notice.url:
+            link = {"type": "mrkdwn", "text": f"<{notice.url}|Open the incident>"}
+            blocks.append({"type": "context", "elements": [link]})
+    if len(notices) > MAX_NOTICES:
+        more = {"type": "mrkdwn", "text": f"and {len(notices) - MAX_NOTICES} more"}
+        blocks.append({"type": "context", "elements": [more]})
+    summary = "; ".join(escape(headline(n)) for n in notices[:5])
+    return json.dumps({"text": summary, "blocks": blocks}).encode()
+
+
+def escape(text: str) -> str:
+    """Text that a tenant wrote, so that Slack sees no mention and no link in it."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
