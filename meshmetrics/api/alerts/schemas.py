@@ -10,6 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Note = Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")]
+Severity = Literal["info", "warning", "critical"]
+State = Literal[
+    "ok", "insufficient", "pending", "firing", "recovering", "flapping", "no_data", "silenced"
+]
+Cause = Literal["rate", "count", "consecutive", "no_data", "overdue", "open"]
+ChannelKind = Literal["webhook", "slack", "email"]
 
 
 class Body(BaseModel):
@@ -32,11 +38,11 @@ class Incident(BaseModel):
     rule_id: UUID
     workflow_slug: str
     rule_name: str
-    severity: str
-    cause: str
+    severity: Severity
+    cause: Cause
     opened_at: datetime
     closed_at: datetime | None
-    close_reason: str | None
+    close_reason: Literal["recovered", "corrected", "ended"] | None
     reopened_at: list[datetime]
     flapping_since: datetime | None
     acknowledged_at: datetime | None
@@ -49,9 +55,11 @@ class Event(BaseModel):
     """One transition, or notice, of an incident."""
 
     at: datetime
-    kind: str
-    from_state: str | None
-    to_state: str
+    kind: Literal[
+        "opened", "reopened", "flapping", "reminder", "recovered", "corrected", "ended", "state"
+    ]
+    from_state: State | None
+    to_state: State
     success_count: int
     failure_count: int
 
@@ -74,7 +82,7 @@ class NewChannel(Body):
 
     project_id: UUID
     name: Name
-    kind: Literal["webhook", "slack", "email"]
+    kind: ChannelKind
     target: SecretStr = Field(
         min_length=3, max_length=2000, description="The URL, or the e-mail address; never shown"
     )
@@ -95,7 +103,7 @@ class Channel(BaseModel):
     id: UUID
     project_id: UUID
     name: str
-    kind: str
+    kind: ChannelKind
     enabled: bool
     disabled_reason: str | None
     hint: str = Field(description="The target as far as it is shown")
@@ -119,7 +127,7 @@ class Delivery(BaseModel):
     project_id: UUID
     channel_id: UUID
     incident_id: UUID | None
-    kind: str
+    kind: Literal["opened", "reminder", "reopened", "resolved", "flapping", "no_data", "test"]
     status: Literal["pending", "held", "sending", "sent", "dead", "silenced"]
     held_for: Literal["digest", "cap"] | None
     message_id: UUID | None = Field(description="`webhook-id`: what travels together shares it")
