@@ -1,6 +1,6 @@
 import { render, screen } from '@testing-library/svelte';
 import { describe, expect, test, vi } from 'vitest';
-import type { AlertsClient, Incident, NewRule, Preview, Rule } from '../src/lib/alerts/client';
+import type { AlertsClient, Incident, NewRule, Preview, Rule } from '../src/lib/api/alerts';
 import { ApiError } from '../src/lib/api/http';
 import { Alerts } from '../src/lib/alerts/alerts.svelte';
 import { ordered } from '../src/lib/ui/table/arrange';
@@ -12,10 +12,10 @@ import { readPlace, START, writePlace } from '../src/lib/alerts/alerts-url';
 import { PAUSE, Trial } from '../src/lib/alerts/rule-preview.svelte';
 import { byWorkflow, bySeverity, ofWorkflow, rank, STATES } from '../src/lib/alerts/alert-states';
 import Chart from '../src/lib/ui/chart/Chart.svelte';
-import OpenStrip from '../src/lib/ui/alerts/incidents/OpenStrip.svelte';
+import OpenStrip from '../src/lib/ui/alerts/incidents/OpenIncidents.svelte';
 import Table from '../src/lib/ui/table/Table.svelte';
 import { incidentMarks } from '../src/lib/ui/chart/marks';
-import { incident, PROJECT, row, rule, series, standing, T0 } from './some';
+import { incident, PROJECT, row, rule, series, standing, T0 } from './fixtures';
 
 describe('how a workflow stands', () => {
   test('is the worst that a rule in force says of it', () => {

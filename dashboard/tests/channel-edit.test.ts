@@ -1,10 +1,10 @@
 import { fireEvent, render, screen } from '@testing-library/svelte';
 import { expect, test, vi } from 'vitest';
-import type { Channel } from '../src/lib/alerts/client';
+import type { Channel } from '../src/lib/api/alerts';
 import { ApiError } from '../src/lib/api/http';
 import type { Alerts } from '../src/lib/alerts/alerts.svelte';
 import ChannelRow from '../src/lib/ui/alerts/channels/ChannelRow.svelte';
-import { PROJECT, T0 } from './some';
+import { PROJECT, T0 } from './fixtures';
 
 const CHANNEL: Channel = {
   id: '00000000-0000-4000-8000-0000000000c1',

@@ -2,7 +2,7 @@ import { createClient } from '@supabase/supabase-js';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { supabaseChannels, type Channels } from '../src/lib/live/channel';
 import type { OpenMessage, RatesMessage } from '../src/lib/live/message';
-import { message, opened as openMessage, PROJECT } from './some';
+import { message, opened as openMessage, PROJECT } from './fixtures';
 
 type Frame = [join: string | null, ref: string | null, topic: string, event: string, body: unknown];
 

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { ApiError, type MetricsClient } from '../src/lib/metrics/client';
+import { ApiError, type MetricsClient } from '../src/lib/metrics/snapshot';
 import type { Connect, Listener } from '../src/lib/live/channel';
 import { defaults } from '../src/lib/metrics/filters';
 import { Metrics } from '../src/lib/metrics/metrics.svelte';
 import { POLL } from '../src/lib/metrics/polling';
-import { change, counts, FLOW, message, opened, PROJECT, series, table, T0 } from './some';
+import { change, counts, FLOW, message, opened, PROJECT, series, table, T0 } from './fixtures';
 
 let fetches = 0;
 let revision = 3;

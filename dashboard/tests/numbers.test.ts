@@ -5,7 +5,7 @@ import { asCalendar, byHourAndWeekday } from '../src/lib/metrics/calendar-grids'
 import { rateChange, rateOf } from '../src/lib/metrics/rates';
 import { bucketName, percent, points, runsLink } from '../src/lib/util/format';
 import { countTicks, placeLabels } from '../src/lib/util/scale';
-import { counts, row } from './some';
+import { counts, row } from './fixtures';
 
 describe('a rate', () => {
   test('of no runs is none, and canceled runs are in none', () => {

@@ -2,7 +2,7 @@ import { fireEvent, render, screen } from '@testing-library/svelte';
 import { describe, expect, test } from 'vitest';
 import { USUAL } from '../src/lib/alerts/rule-draft';
 import RuleFields from '../src/lib/ui/alerts/rules/RuleFields.svelte';
-import { PROJECT } from './some';
+import { PROJECT } from './fixtures';
 
 function draft() {
   const draft = $state({ ...USUAL });

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import type { Catalogue } from '../src/lib/metrics/client';
+import type { Catalogue } from '../src/lib/metrics/snapshot';
 import { defaults, type Filters } from '../src/lib/metrics/filters';
 import { scopeOf, unknownTo } from '../src/lib/metrics/scope';
-import { PROJECT } from './some';
+import { PROJECT } from './fixtures';
 
 const OTHER = '00000000-0000-4000-8000-00000000000b';
 const version = (project_id: string, slug: string, number: number) => ({

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { supabaseChannels } from '../src/lib/live/channel';
 import { localSession } from '../src/lib/session';
-import { PROJECT, T0 } from './some';
+import { PROJECT, T0 } from './fixtures';
 
 const CONFIG = { supabaseUrl: 'http://127.0.0.1:1', anonKey: 'key', runsUrl: null };
 const user = (token: string, expiresAt: number, life = 3600) => ({

@@ -1,7 +1,7 @@
 import { fireEvent, render, screen } from '@testing-library/svelte';
 import { expect, test, vi } from 'vitest';
 import SilenceForm from '../src/lib/ui/alerts/rules/SilenceForm.svelte';
-import { T0 } from './some';
+import { T0 } from './fixtures';
 
 async function form(tz: string) {
   const silence = vi.fn(() => Promise.resolve());

@@ -6,7 +6,7 @@ import type { Row } from '../src/lib/metrics/types';
 import Cards from '../src/lib/ui/overview/Cards.svelte';
 import Chart from '../src/lib/ui/chart/Chart.svelte';
 import Table from '../src/lib/ui/table/Table.svelte';
-import { counts, row, series, T0 } from './some';
+import { counts, row, series, T0 } from './fixtures';
 
 function props(rows: readonly Row[]) {
   return {

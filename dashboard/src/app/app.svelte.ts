@@ -1,7 +1,7 @@
 /** The page that the daemon serves: signs in, and gives the dashboard what it needs. */
 import { createClient } from '@supabase/supabase-js';
-import { AlertsClient } from '../lib/alerts/client';
-import { MetricsClient } from '../lib/metrics/client';
+import { AlertsClient } from '../lib/api/alerts';
+import { MetricsClient } from '../lib/metrics/snapshot';
 import { supabaseChannels } from '../lib/live/channel';
 import { Alerts } from '../lib/alerts/alerts.svelte';
 import { Metrics } from '../lib/metrics/metrics.svelte';

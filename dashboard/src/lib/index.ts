@@ -1,6 +1,6 @@
 /** What another application mounts: see docs/embedding.md. */
-export { MetricsClient, ApiError } from './metrics/client';
-export { AlertsClient } from './alerts/client';
+export { MetricsClient, ApiError } from './metrics/snapshot';
+export { AlertsClient } from './api/alerts';
 export { supabaseChannels, type Connect } from './live/channel';
 export { sessionOf, type Session } from './session';
 export { Alerts } from './alerts/alerts.svelte';

@@ -1,5 +1,5 @@
 /** How workflows and rules stand with alerts, in words and in an order. Pure. */
-import type { Delivery, Incident, Rule, RuleState } from './client';
+import type { Delivery, Incident, Rule, RuleState } from '../api/alerts';
 import type { Row } from '../metrics/types';
 
 /** The worst first: what a rule says of a workflow. `none`: no rule looks at it. */

@@ -3,7 +3,7 @@
  * every broadcast `alert`, when the channel was away, after whatever one does here, and now and then.
  */
 import { ApiError } from '../api/http';
-import type { AlertsClient, Incident, Rule } from './client';
+import type { AlertsClient, Incident, Rule } from '../api/alerts';
 import type { Metrics } from '../metrics/metrics.svelte';
 import { shared } from '../util/shared-lifecycle';
 import { byWorkflow } from './alert-states';

@@ -1,5 +1,5 @@
 /** What the last notice of an incident says was measured. */
-import type { Incident } from './client';
+import type { Incident } from '../api/alerts';
 import { number, percent } from '../util/format';
 import type { Metric } from './rule-draft';
 

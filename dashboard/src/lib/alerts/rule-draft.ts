@@ -1,5 +1,5 @@
 /** A rule as a form has it: shares as percentages, and what each metric needs. Pure. */
-import type { Rule, RuleBody } from './client';
+import type { Rule, RuleBody } from '../api/alerts';
 
 export const METRICS = [
   'success_rate',

@@ -1,6 +1,6 @@
 /** What a rule would have done, asked for as one types: only the last question is answered. */
-import type { AlertsClient, NewRule, Preview } from './client';
-import type { MetricsClient } from '../metrics/client';
+import type { AlertsClient, NewRule, Preview } from '../api/alerts';
+import type { MetricsClient } from '../metrics/snapshot';
 import { defaults } from '../metrics/filters';
 import type { Series } from '../metrics/types';
 

@@ -6,7 +6,7 @@
  * on. Without it they are polled, ever more slowly as long as nothing changes.
  */
 import { untrack } from 'svelte';
-import { ApiError, type Catalogue, type MetricsClient, type Standing } from './client';
+import { ApiError, type Catalogue, type MetricsClient, type Standing } from './snapshot';
 import type { Channels, Connect } from '../live/channel';
 import { lagOf, type OpenMessage, type RatesMessage } from '../live/message';
 import { applyAll, applyOpen } from './apply-broadcast';

@@ -1,5 +1,5 @@
 /** Which broadcasts concern what is looked at. Pure. */
-import type { Catalogue } from './client';
+import type { Catalogue } from './snapshot';
 import type { Filters } from './filters';
 import type { Scope } from './apply-broadcast';
 

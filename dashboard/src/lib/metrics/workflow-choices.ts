@@ -1,5 +1,5 @@
 /** Choosing workflows, or versions of them: the filter has ids, a person sees names. */
-import type { Catalogue } from './client';
+import type { Catalogue } from './snapshot';
 
 export interface Choice {
   /** One for all versions of a workflow, or for a version. */

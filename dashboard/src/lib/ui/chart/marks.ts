@@ -1,8 +1,8 @@
-import type { Incident } from '../../alerts/client';
-import type { Catalogue } from '../../metrics/client';
+import type { Incident } from '../../api/alerts';
+import type { Catalogue } from '../../metrics/snapshot';
 import { subject } from '../../alerts/incident-notice';
 import type { Period } from '../../metrics/types';
-import type { Mark } from './plan.svelte';
+import type { Mark } from './layout.svelte';
 
 const MOST = 12;
 

@@ -1,5 +1,5 @@
 /** What kinds of channels there are, and what their targets are called. */
-import type { NewChannel } from '../../../alerts/client';
+import type { NewChannel } from '../../../api/alerts';
 
 export type Kind = NewChannel['kind'];
 

@@ -8,7 +8,7 @@ import {
 } from '../src/lib/metrics/apply-broadcast';
 import { NO_OPEN, openTotal } from '../src/lib/metrics/open-runs';
 import { failuresInARow } from '../src/lib/metrics/types';
-import { change, counts, FLOW, message, opened, PROJECT, row, series, table } from './some';
+import { change, counts, FLOW, message, opened, PROJECT, row, series, table } from './fixtures';
 
 const ALL: Scope = { open: true, concerns: () => true, versionsOf: () => [FLOW] };
 const PAST: Scope = { open: false, concerns: () => true, versionsOf: () => [FLOW] };

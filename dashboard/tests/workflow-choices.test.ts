@@ -1,6 +1,6 @@
 import { fireEvent, render, screen, within } from '@testing-library/svelte';
 import { describe, expect, test } from 'vitest';
-import type { Catalogue } from '../src/lib/metrics/client';
+import type { Catalogue } from '../src/lib/metrics/snapshot';
 import {
   choicesOf,
   isChosen,

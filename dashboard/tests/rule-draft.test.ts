@@ -13,7 +13,7 @@ import {
   withMetric,
   METRICS,
 } from '../src/lib/alerts/rule-draft';
-import { rule } from './some';
+import { rule } from './fixtures';
 
 describe('the form of a rule', () => {
   test('begins with the defaults of the contract', () => {

@@ -1,5 +1,5 @@
 /** The REST API of alerts, typed by its OpenAPI document. */
-import { ask, connect, type ApiOptions, type Schemas } from '../api/http';
+import { ask, connect, type ApiOptions, type Schemas } from './http';
 
 export type Rule = Schemas['Rule'];
 export type RuleBody = Omit<Schemas['NewRule'], 'project_id'>;

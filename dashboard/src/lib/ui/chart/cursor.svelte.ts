@@ -1,5 +1,5 @@
 /** Pointing at buckets of the chart and choosing some, with a pointer or with keys. */
-import { LEFT, type Plan } from './plan.svelte';
+import { LEFT, type Plan } from './layout.svelte';
 
 interface Wishes {
   zoom: (from: number, to: number) => void;

@@ -1,5 +1,5 @@
 /** What tests are about: changes, rows and series, with only what matters said. */
-import type { Incident, Rule, RuleState } from '../src/lib/alerts/client';
+import type { Incident, Rule, RuleState } from '../src/lib/api/alerts';
 import type { Change, OpenChange, OpenMessage, RatesMessage } from '../src/lib/live/message';
 import type { Counts } from '../src/lib/metrics/rates';
 import { NO_OPEN } from '../src/lib/metrics/open-runs';
