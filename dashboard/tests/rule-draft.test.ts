@@ -1,23 +1,22 @@
 import { describe, expect, test } from 'vitest';
 import {
-  applied,
-  inUnits,
-  missing,
-  span,
+  DEFAULTS,
+  draftErrors,
+  METRICS,
   suggestedName,
   TEMPLATES,
   toBody,
   toDraft,
-  uses,
-  USUAL,
+  usedFields,
   withMetric,
-  METRICS,
+  withTemplate,
 } from '../src/lib/alerts/rule-draft';
+import { inUnits, span } from '../src/lib/util/time-units';
 import { rule } from './fixtures';
 
 describe('the form of a rule', () => {
-  test('begins with the defaults of the contract', () => {
-    expect(toBody(USUAL)).toMatchObject({
+  test('starts with the defaults', () => {
+    expect(toBody(DEFAULTS)).toMatchObject({
       name: 'Success rate below 95 %',
       severity: 'warning',
       scope: 'workflow',
@@ -40,32 +39,32 @@ describe('the form of a rule', () => {
     });
   });
 
-  test('gives back the rule that it was given', () => {
-    const given = rule({ threshold: 0.805, recovery_threshold: 0.9, workflow_slug: 'orders' });
-    const body = toBody(toDraft(given));
+  test('keeps every field of an existing rule', () => {
+    const existing = rule({ threshold: 0.805, recovery_threshold: 0.9, workflow_slug: 'orders' });
+    const body = toBody(toDraft(existing));
     for (const [name, value] of Object.entries(body)) {
-      expect([name, value]).toEqual([name, given[name as keyof typeof given]]);
+      expect([name, value]).toEqual([name, existing[name as keyof typeof existing]]);
     }
-    expect(toDraft(given).threshold).toBe(80.5);
+    expect(toDraft(existing).threshold).toBe(80.5);
   });
 
-  test('sends a share of a rate and a count of failures', () => {
-    expect(toBody({ ...USUAL, threshold: 99.9 }).threshold).toBe(0.999);
-    expect(toBody({ ...withMetric(USUAL, 'failure_count'), threshold: 7 }).threshold).toBe(7);
+  test('sends a rate as a share and failures as a count', () => {
+    expect(toBody({ ...DEFAULTS, threshold: 99.9 }).threshold).toBe(0.999);
+    expect(toBody({ ...withMetric(DEFAULTS, 'failure_count'), threshold: 7 }).threshold).toBe(7);
   });
 
-  test('sends of each metric what it takes, and nothing that it refuses', () => {
+  test('sends only the fields that the metric accepts', () => {
     for (const metric of METRICS) {
-      const body = toBody(withMetric({ ...USUAL, consecutive: 0 }, metric));
+      const body = toBody(withMetric({ ...DEFAULTS, consecutive: 0 }, metric));
       expect(body.no_data_after_seconds === null).toBe(metric !== 'no_runs');
       if (metric === 'consecutive_failures') expect(body.consecutive).toBe(3);
-      if (!uses(metric).has('threshold')) expect(body.threshold).toBeNull();
+      if (!usedFields(metric).has('threshold')) expect(body.threshold).toBeNull();
     }
   });
 
-  test('on open runs has a threshold above which it opens, and a deadline or none', () => {
-    const overdue = withMetric(USUAL, 'overdue_count');
-    expect(missing(overdue)).toEqual({});
+  test('on open runs has a threshold and an optional deadline', () => {
+    const overdue = withMetric(DEFAULTS, 'overdue_count');
+    expect(draftErrors(overdue)).toEqual({});
     expect(toBody(overdue)).toMatchObject({
       name: 'Overdue runs',
       comparison: null,
@@ -76,33 +75,33 @@ describe('the form of a rule', () => {
     expect(toBody(set)).toMatchObject({ name: 'More than 2 overdue runs', deadline_seconds: 600 });
     const old = withMetric(set, 'open_too_long');
     expect(toBody(old)).toMatchObject({
-      name: 'A run is open for longer than 1 hour',
+      name: 'A run is open longer than 1 hour',
       threshold: 3600,
       deadline_seconds: null,
     });
-    expect(Object.keys(missing({ ...old, threshold: null }))).toEqual(['threshold']);
+    expect(Object.keys(draftErrors({ ...old, threshold: null }))).toEqual(['threshold']);
   });
 
-  test('says which numbers are missing, of those that the metric uses', () => {
-    const empty = { ...USUAL, threshold: null, window_seconds: null, recovery_threshold: null };
-    expect(Object.keys(missing(empty))).toEqual(['threshold', 'window_seconds']);
-    expect(missing({ ...empty, metric: 'consecutive_failures' })).toEqual({});
-    expect(Object.keys(missing({ ...USUAL, reach: 'one' }))).toEqual(['workflow_slug']);
-    expect(Object.keys(missing({ ...USUAL, threshold: 140 }))).toEqual(['threshold']);
-    expect(missing(withMetric({ ...USUAL, threshold: 140 }, 'failure_count'))).toEqual({});
+  test('reports missing numbers of the fields that the metric uses', () => {
+    const empty = { ...DEFAULTS, threshold: null, window_seconds: null, recovery_threshold: null };
+    expect(Object.keys(draftErrors(empty))).toEqual(['threshold', 'window_seconds']);
+    expect(draftErrors({ ...empty, metric: 'consecutive_failures' })).toEqual({});
+    expect(Object.keys(draftErrors({ ...DEFAULTS, reach: 'one' }))).toEqual(['workflow_slug']);
+    expect(Object.keys(draftErrors({ ...DEFAULTS, threshold: 140 }))).toEqual(['threshold']);
+    expect(draftErrors(withMetric({ ...DEFAULTS, threshold: 140 }, 'failure_count'))).toEqual({});
   });
 
-  test('keeps, when a template is taken, what it looks at and what it is called', () => {
-    const draft = { ...USUAL, reach: 'one' as const, workflow_slug: 'orders', name: 'Mine' };
+  test('keeps scope and name when a template is applied', () => {
+    const draft = { ...DEFAULTS, reach: 'one' as const, workflow_slug: 'orders', name: 'Mine' };
     for (const template of TEMPLATES) {
-      const found = applied({ ...draft, threshold: 1 }, template);
+      const found = withTemplate({ ...draft, threshold: 1 }, template);
       expect([found.reach, found.workflow_slug, found.name]).toEqual(['one', 'orders', 'Mine']);
-      expect(missing(found)).toEqual({});
+      expect(draftErrors(found)).toEqual({});
     }
-    const names = TEMPLATES.map((one) => suggestedName(applied(USUAL, one)));
+    const names = TEMPLATES.map((one) => suggestedName(withTemplate(DEFAULTS, one)));
     expect(names).toEqual([
       'Success rate below 95 %',
-      '3 failures in a row',
+      '3 consecutive failures',
       'More than 10 failed runs in 1 day',
       'No runs for 1 day',
       'Overdue runs',
@@ -111,7 +110,7 @@ describe('the form of a rule', () => {
   });
 });
 
-test('a length of time is told in the largest unit that fits', () => {
+test('a duration is shown in the largest unit that fits', () => {
   expect([inUnits(86_400), inUnits(5400), inUnits(0)]).toEqual([
     { count: 1, unit: 86_400 },
     { count: 90, unit: 60 },

@@ -1,19 +1,24 @@
-/** The filters as the address has them. */
+/** The state of the page in the URL: filters, and the location on the alerts page. */
 import { goto } from '$app/navigation';
 import { page } from '$app/state';
-import { readPlace, START, writePlace, type Place } from '../lib/alerts/alerts-url';
+import {
+  ALERTS_HOME,
+  readAlertsLocation,
+  writeAlertsLocation,
+  type AlertsLocation,
+} from '../lib/alerts/alerts-url';
 import { readFilters, writeFilters, type Filters } from '../lib/metrics/filters';
 
-const HERE = Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
+const DEVICE_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
 
-export function address() {
-  const filters = $derived(readFilters(page.url.searchParams, HERE));
+export function urlState() {
+  const filters = $derived(readFilters(page.url.searchParams, DEVICE_ZONE));
 
-  /** On its way into the address: what is changed meanwhile is changed on top of it. */
-  let coming: Filters | null = null;
+  /** The filters of a navigation in progress, so that further changes build on it. */
+  let pending: Filters | null = null;
 
-  function query(of: Filters): string {
-    const text = writeFilters(of, HERE).toString();
+  function query(filters: Filters): string {
+    const text = writeFilters(filters, DEVICE_ZONE).toString();
     return text && `?${text}`;
   }
 
@@ -21,30 +26,30 @@ export function address() {
     get filters() {
       return filters;
     },
-    /** Choices can be taken back with the browser's button; each letter of a search cannot. */
+    /** Changes filters. `typing`: replace the history entry instead of adding one per keystroke. */
     change(part: Partial<Filters>, typing = false) {
-      const wanted = (coming = { ...(coming ?? filters), ...part });
-      const to = page.url.pathname + query(wanted);
-      void goto(to, { replace: typing, reset: false }).finally(() => {
-        if (coming === wanted) coming = null;
+      const next = (pending = { ...(pending ?? filters), ...part });
+      const url = page.url.pathname + query(next);
+      void goto(url, { replace: typing, reset: false }).finally(() => {
+        if (pending === next) pending = null;
       });
     },
-    /** Where one is on the alerts page: an incident has an address of its own. */
-    get place(): Place {
+    /** The location on the alerts page. An incident has its own path. */
+    get alertsLocation(): AlertsLocation {
       const incident = page.params['incident'] ?? null;
-      return { ...readPlace(page.url.searchParams), ...(incident && { incident }) };
+      return { ...readAlertsLocation(page.url.searchParams), ...(incident && { incident }) };
     },
-    /** The address of a place on the alerts page, with the same filters. */
-    alerts(place: Partial<Place>): string {
-      const { incident, ...rest } = { ...START, ...place };
+    /** The URL of a location on the alerts page, with the current filters. */
+    alertsUrl(location: Partial<AlertsLocation>): string {
+      const { incident, ...rest } = { ...ALERTS_HOME, ...location };
       const path = incident ? `/alerts/incidents/${incident}` : '/alerts';
-      const params = writeFilters({ ...filters, project: rest.project }, HERE);
-      for (const [name, value] of writePlace(rest)) params.set(name, value);
+      const params = writeFilters({ ...filters, project: rest.project }, DEVICE_ZONE);
+      for (const [name, value] of writeAlertsLocation(rest)) params.set(name, value);
       const text = params.toString();
       return path + (text && `?${text}`);
     },
-    /** Another page with the same filters. */
-    to(path: string): string {
+    /** The URL of another page, with the current filters. */
+    pageUrl(path: string): string {
       return path + query(filters);
     },
   };

@@ -1,6 +1,6 @@
-/** What the words about open runs mean. */
-export const OPEN = 'Running or paused.';
+/** Definitions of terms about open runs. */
+export const OPEN = 'Running or paused now.';
 export const OVERDUE =
-  'Open longer than the deadline, by default 3\u00a0×\u00a0its 99th percentile, at least 15 minutes.';
+  'Open past the deadline. By default, the deadline is 3\u00a0×\u00a0the 99th percentile of run durations, at least 15 minutes.';
 export const ABANDONED =
-  'A step failed and nothing followed; counts as a failure until it goes on.';
+  'A step failed and the run stopped. Counts as a failure unless the run continues.';

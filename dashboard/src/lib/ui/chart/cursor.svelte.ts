@@ -1,50 +1,50 @@
-/** Pointing at buckets of the chart and choosing some, with a pointer or with keys. */
-import { LEFT, type Plan } from './layout.svelte';
+/** Points at a bucket of the chart or selects several, by pointer or keyboard. */
+import { LEFT, type ChartLayout } from './layout.svelte';
 
-interface Wishes {
+interface ZoomControls {
   zoom: (from: number, to: number) => void;
   zoomed: boolean;
   unzoom: () => void;
 }
 
-export class Pointing {
-  cursor = $state<number | null>(null);
+export class ChartCursor {
+  index = $state<number | null>(null);
   dragging = $state(false);
-  readonly #plan: Plan;
-  readonly #wishes: () => Wishes;
+  readonly #layout: ChartLayout;
+  readonly #controls: () => ZoomControls;
   #anchor = $state<number | null>(null);
 
-  constructor(plan: Plan, wishes: () => Wishes) {
-    this.#plan = plan;
-    this.#wishes = wishes;
+  constructor(layout: ChartLayout, controls: () => ZoomControls) {
+    this.#layout = layout;
+    this.#controls = controls;
   }
 
-  chosen = $derived.by(() => {
-    const { points } = this.#plan;
-    return this.cursor === null ? undefined : points[Math.min(this.cursor, points.length - 1)];
+  point = $derived.by(() => {
+    const { points } = this.#layout;
+    return this.index === null ? undefined : points[Math.min(this.index, points.length - 1)];
   });
   selection = $derived.by(() => {
-    const { cursor } = this;
+    const { index } = this;
     const anchor = this.#anchor;
-    if (anchor === null || cursor === null) return null;
-    return { from: Math.min(anchor, cursor), to: Math.max(anchor, cursor) };
+    if (anchor === null || index === null) return null;
+    return { from: Math.min(anchor, index), to: Math.max(anchor, index) };
   });
 
   down = (event: PointerEvent & { currentTarget: Element }) => {
     if (event.button !== 0) return;
-    this.#anchor = this.cursor = this.#placeOf(event);
+    this.#anchor = this.index = this.#indexAt(event);
     this.dragging = true;
     event.currentTarget.setPointerCapture(event.pointerId);
   };
 
   move = (event: PointerEvent & { currentTarget: Element }) => {
-    if (event.pointerType === 'mouse' || this.dragging) this.cursor = this.#placeOf(event);
+    if (event.pointerType === 'mouse' || this.dragging) this.index = this.#indexAt(event);
   };
 
   up = () => {
-    const wanted = this.selection;
+    const { selection } = this;
     this.cancel();
-    if (wanted && wanted.to > wanted.from) this.#into(wanted.from, wanted.to);
+    if (selection && selection.to > selection.from) this.#zoomInto(selection.from, selection.to);
   };
 
   cancel = () => {
@@ -53,16 +53,16 @@ export class Pointing {
   };
 
   leave = () => {
-    if (!this.dragging) this.cursor = null;
+    if (!this.dragging) this.index = null;
   };
 
-  forget = () => {
-    this.cursor = this.#anchor = null;
+  clear = () => {
+    this.index = this.#anchor = null;
   };
 
   key = (event: KeyboardEvent) => {
-    const last = this.#plan.points.length - 1;
-    const at = this.cursor ?? last;
+    const last = this.#layout.points.length - 1;
+    const at = this.index ?? last;
     const to: Record<string, number> = {
       ArrowLeft: at - 1,
       ArrowRight: at + 1,
@@ -71,33 +71,33 @@ export class Pointing {
       Home: 0,
       End: last,
     };
-    const next = this.cursor === null && event.key.startsWith('Arrow') ? at : to[event.key];
+    const next = this.index === null && event.key.startsWith('Arrow') ? at : to[event.key];
     if (next !== undefined) {
       if (event.shiftKey) this.#anchor ??= at;
       else this.#anchor = null;
-      this.cursor = Math.max(0, Math.min(last, next));
-    } else if (event.key === 'Enter' && this.cursor !== null) {
-      this.#into(this.selection?.from ?? this.cursor, this.selection?.to ?? this.cursor);
+      this.index = Math.max(0, Math.min(last, next));
+    } else if (event.key === 'Enter' && this.index !== null) {
+      this.#zoomInto(this.selection?.from ?? this.index, this.selection?.to ?? this.index);
     } else if (event.key === 'Escape') {
-      const { zoomed, unzoom } = this.#wishes();
-      if (this.cursor === null && this.#anchor === null && zoomed) unzoom();
-      this.forget();
+      const { zoomed, unzoom } = this.#controls();
+      if (this.index === null && this.#anchor === null && zoomed) unzoom();
+      this.clear();
     } else return;
     event.preventDefault();
   };
 
-  #placeOf(event: PointerEvent & { currentTarget: Element }): number {
+  #indexAt(event: PointerEvent & { currentTarget: Element }): number {
     const { left } = event.currentTarget.getBoundingClientRect();
-    const place = Math.floor((event.clientX - left - LEFT) / this.#plan.step);
-    return Math.max(0, Math.min(this.#plan.points.length - 1, place));
+    const index = Math.floor((event.clientX - left - LEFT) / this.#layout.step);
+    return Math.max(0, Math.min(this.#layout.points.length - 1, index));
   }
 
-  #into(from: number, to: number) {
-    const { points } = this.#plan;
+  #zoomInto(from: number, to: number) {
+    const { points } = this.#layout;
     const start = points[from]?.start;
     const end = points[to]?.end;
     if (start === undefined || end === undefined) return;
-    this.forget();
-    if (points.length > 1) this.#wishes().zoom(start, end);
+    this.clear();
+    if (points.length > 1) this.#controls().zoom(start, end);
   }
 }

@@ -1,18 +1,18 @@
-/** What kinds of channels there are, and what their targets are called. */
+/** The kinds of channels, and the labels of their targets. */
 import type { NewChannel } from '../../../api/alerts';
 
-export type Kind = NewChannel['kind'];
+export type ChannelKind = NewChannel['kind'];
 
-export const KINDS: Record<Kind, { name: string; target: string; hint: string }> = {
+export const KINDS: Record<ChannelKind, { name: string; target: string; hint: string }> = {
   webhook: {
     name: 'Webhook',
     target: 'URL',
-    hint: 'https; signed with a secret that you are shown once',
+    hint: 'HTTPS only. Requests are signed with a secret that is shown once',
   },
   slack: {
     name: 'Slack',
-    target: 'URL of the incoming webhook',
-    hint: 'Mattermost and Discord (/slack) understand it, too',
+    target: 'Incoming webhook URL',
+    hint: 'Also works with Mattermost and Discord (append /slack)',
   },
-  email: { name: 'E-mail', target: 'Address', hint: '' },
+  email: { name: 'Email', target: 'Email address', hint: '' },
 };
