@@ -127,7 +127,7 @@ describe('incidents', () => {
     });
     expect(container.querySelectorAll('path.flag.opened')).toHaveLength(1);
     expect(container.querySelectorAll('circle.flag.closed')).toHaveLength(1);
-    expect(screen.getByText(/Incident opened\.\s+○ Incident closed/)).toBeTruthy();
+    expect(screen.getByText(/Incident opened\.\s+○\sIncident closed/)).toBeTruthy();
   });
 
   test('are listed while they are open, and without any the list is hidden', async () => {

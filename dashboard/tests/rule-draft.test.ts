@@ -14,8 +14,23 @@ import {
 import { inUnits, span } from '../src/lib/util/time-units';
 import { rule } from './fixtures';
 
+const OPENAPI = import.meta.glob<string>('../../docs/openapi.json', {
+  query: '?raw',
+  import: 'default',
+  eager: true,
+});
+
 describe('the form of a rule', () => {
-  test('starts with the defaults', () => {
+  test('starts with the defaults of the API', () => {
+    const { components } = JSON.parse(Object.values(OPENAPI)[0] ?? '');
+    const fields: Record<string, { default?: unknown }> = components.schemas.NewRule.properties;
+    const body: Record<string, unknown> = { ...toBody(DEFAULTS) };
+    const defaults = Object.entries(fields).filter(([, field]) => field.default != null);
+    expect(defaults.length).toBeGreaterThan(10);
+    for (const [name, field] of defaults) expect([name, body[name]]).toEqual([name, field.default]);
+  });
+
+  test('suggests a rule about the success rate', () => {
     expect(toBody(DEFAULTS)).toMatchObject({
       name: 'Success rate below 95 %',
       severity: 'warning',

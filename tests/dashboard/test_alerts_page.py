@@ -33,7 +33,7 @@ async def test_errors_are_shown_at_their_fields(site: Site, browser: Browser) ->
     async with visitor(browser) as ada:
         await ada.sign_in(site, site.ada, "/alerts?rule=new")
         page = ada.page
-        threshold = page.get_by_label("Threshold, %")
+        threshold = page.get_by_label("Threshold, %", exact=True)
         await threshold.fill("140")
         await expect(threshold).to_have_attribute("aria-invalid", "true")
         await expect(threshold).to_have_accessible_description("Enter a percentage from 0 to 100.")
