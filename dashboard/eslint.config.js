@@ -15,10 +15,10 @@ export default ts.config(
   },
   {
     rules: {
-      'no-undef': 'off', // TypeScript knows better
-      // Sets and maps are made anew here, never changed once something shows them.
+      'no-undef': 'off', // TypeScript checks this
+      // Sets and maps are replaced here, never changed after rendering.
       'svelte/prefer-svelte-reactivity': 'off',
-      // The library knows no routes: addresses are given to it by whoever mounts it.
+      // The library is independent of the router: URLs are props.
       'svelte/no-navigation-without-resolve': 'off',
     },
   },

@@ -8,18 +8,19 @@ const built = '../meshmetrics/_dashboard';
 export default defineConfig({
   plugins: [
     sveltekit({
-      // One page for every address: the daemon serves it, the browser draws it.
+      // One HTML file for all URLs: the daemon serves it, the browser renders it.
       adapter: adapter({ pages: built, assets: built, fallback: 'index.html', precompress: true }),
       compilerOptions: { runes: true },
     }),
     svelteTesting(),
   ],
   build: { target: 'es2022' },
+  server: { fs: { allow: ['../docs'] } }, // tests read the OpenAPI document
   test: {
     environment: 'jsdom',
     include: ['tests/**/*.test.ts'],
     setupFiles: ['tests/setup.ts'],
     restoreMocks: true,
-    pool: 'vmThreads', // makes jsdom once, not once a file
+    pool: 'vmThreads', // creates jsdom once, not once per file
   },
 });

@@ -1,10 +1,10 @@
 import { fireEvent, render, screen } from '@testing-library/svelte';
 import { expect, test, vi } from 'vitest';
-import type { Channel } from '../src/lib/alerts/client';
+import type { Channel } from '../src/lib/api/alerts';
 import { ApiError } from '../src/lib/api/http';
 import type { Alerts } from '../src/lib/alerts/alerts.svelte';
 import ChannelRow from '../src/lib/ui/alerts/channels/ChannelRow.svelte';
-import { PROJECT, T0 } from './some';
+import { PROJECT, T0 } from './fixtures';
 
 const CHANNEL: Channel = {
   id: '00000000-0000-4000-8000-0000000000c1',
@@ -29,7 +29,7 @@ async function edit(changeChannel = vi.fn(() => Promise.resolve(CHANNEL))) {
     project: null,
     deliveriesUrl: '/',
     refetch,
-    tell: () => Promise.resolve(),
+    showSecret: () => Promise.resolve(),
   });
   const opener = screen.getByRole('button', { name: 'Edit Operations' });
   await fireEvent.click(opener);
@@ -46,7 +46,7 @@ async function edit(changeChannel = vi.fn(() => Promise.resolve(CHANNEL))) {
   };
 }
 
-test('another name is sent alone, and a target that is left empty stays', async () => {
+test('a new name is sent alone, and an empty target is not sent', async () => {
   const { changeChannel, refetch, opener, name, target, save } = await edit();
   expect(document.activeElement).toBe(name);
   expect([name.value, target.value]).toEqual(['Operations', '']);
@@ -65,12 +65,12 @@ test('a target is sent alone', async () => {
   expect(changeChannel).toHaveBeenCalledWith(CHANNEL.id, { target: 'https://b.example/2' });
 });
 
-test('what is wrong with a channel is said at its field, which keeps what was entered', async () => {
+test('an invalid target is reported at its field, which keeps the input', async () => {
   const refused = new ApiError(422, 'wrong', null, [{ parameter: 'target', takes: 'a URL' }]);
   const { target, save } = await edit(vi.fn(() => Promise.reject(refused)));
   await fireEvent.input(target, { target: { value: 'ftp://b.example' } });
   await save();
   await vi.waitFor(() => expect(target.getAttribute('aria-invalid')).toBe('true'));
-  expect(screen.getByText('This takes a URL.', { exact: false })).toBeTruthy();
+  expect(screen.getByText('Must be a URL.', { exact: false })).toBeTruthy();
   expect(target.value).toBe('ftp://b.example');
 });

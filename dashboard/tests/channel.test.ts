@@ -2,11 +2,11 @@ import { createClient } from '@supabase/supabase-js';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { supabaseChannels, type Channels } from '../src/lib/live/channel';
 import type { OpenMessage, RatesMessage } from '../src/lib/live/message';
-import { message, opened as openMessage, PROJECT } from './some';
+import { message, opened as openMessage, PROJECT } from './fixtures';
 
 type Frame = [join: string | null, ref: string | null, topic: string, event: string, body: unknown];
 
-/** A socket to a server that agrees to everything at once. */
+/** A socket to a server that accepts everything at once. */
 class Socket {
   static last: Socket;
   readyState = 0;
@@ -94,7 +94,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-test('a page that opens as the one before closes joins the same channel, and hears', async () => {
+test('a page that opens while the previous one closes joins the same channel and receives events', async () => {
   const open = connector();
   const first = open();
   await soon();
@@ -135,7 +135,7 @@ test('a page that opens as the one before closes joins the same channel, and hea
   expect(openHeard).toEqual([openMessage()]);
 });
 
-test('what is renewed is lost, and joined anew', async () => {
+test('a renewed channel is reported as lost and rejoined', async () => {
   const channels = connector()();
   await soon();
   channels.renew();

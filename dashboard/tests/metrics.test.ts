@@ -1,10 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { ApiError, type MetricsClient } from '../src/lib/metrics/client';
+import { ApiError } from '../src/lib/api/http';
+import type { MetricsClient } from '../src/lib/api/metrics';
 import type { Connect, Listener } from '../src/lib/live/channel';
 import { defaults } from '../src/lib/metrics/filters';
 import { Metrics } from '../src/lib/metrics/metrics.svelte';
-import { POLL } from '../src/lib/metrics/polling';
-import { change, counts, FLOW, message, opened, PROJECT, series, table, T0 } from './some';
+import { POLL_INTERVALS } from '../src/lib/metrics/polling';
+import { change, counts, FLOW, message, opened, PROJECT, series, table, T0 } from './fixtures';
 
 let fetches = 0;
 let revision = 3;
@@ -35,18 +36,19 @@ const client = {
       ],
     });
   },
-  standing: () =>
-    Promise.resolve({ audited_at: null, drift: null, backfilled: true, unknown_statuses: [] }),
-  table: () => {
+} as unknown as MetricsClient;
+
+vi.mock('../src/lib/metrics/snapshot', () => ({
+  fetchTable: () => {
     fetches += 1;
     return fails ? Promise.reject(fails) : Promise.resolve(table(revision, counts(revision)));
   },
-  series: () =>
+  fetchSeries: () =>
     fails ? Promise.reject(fails) : Promise.resolve(series(revision, counts(revision))),
-} as unknown as MetricsClient;
+}));
 
-const connect: Connect = (_projects, told) => {
-  listener = told;
+const connect: Connect = (_projects, callbacks) => {
+  listener = callbacks;
   return { renew: () => (renewed += 1), close: () => undefined };
 };
 
@@ -74,7 +76,7 @@ afterEach(() => {
 });
 
 describe('numbers', () => {
-  test('move with a broadcast, without being fetched', async () => {
+  test('update with a broadcast, without a fetch', async () => {
     const metrics = await begin();
     listener.joined();
     await vi.advanceTimersByTimeAsync(1000);
@@ -87,7 +89,7 @@ describe('numbers', () => {
     expect(metrics.connection).toBe('live');
   });
 
-  test('of open runs follow their event, without being fetched', async () => {
+  test('of open runs update with their event, without a fetch', async () => {
     const metrics = await begin();
     listener.joined();
     await vi.advanceTimersByTimeAsync(1000);
@@ -99,7 +101,7 @@ describe('numbers', () => {
     expect(fetches).toBe(before);
   });
 
-  test('are fetched when a broadcast is missing', async () => {
+  test('are fetched if a broadcast is missing', async () => {
     const metrics = await begin();
     listener.joined();
     await vi.advanceTimersByTimeAsync(1000);
@@ -109,7 +111,7 @@ describe('numbers', () => {
     expect(metrics.series?.counts.success).toBe(5);
   });
 
-  test('that were broadcast while others were fetched are not lost', async () => {
+  test('that are broadcast during a fetch are not lost', async () => {
     const metrics = await begin();
     listener.joined(); // fetches revision 3 …
     run(3); // … while this arrives
@@ -117,23 +119,23 @@ describe('numbers', () => {
     expect(metrics.series?.counts.success).toBe(4);
   });
 
-  test('and what else follows the channel hears of alerts, of runs and of what was missed', async () => {
+  test('and events reach the followers until they unsubscribe', async () => {
     const metrics = await begin();
-    const told: string[] = [];
-    const leave = metrics.follow({
-      alert: () => told.push('alert'),
-      counted: () => told.push('counted'),
-      missed: () => told.push('missed'),
+    const events: string[] = [];
+    const unsubscribe = metrics.follow({
+      alert: () => events.push('alert'),
+      counted: () => events.push('counted'),
+      missed: () => events.push('missed'),
     });
     listener.joined();
     listener.alert();
     run(3);
-    leave();
+    unsubscribe();
     listener.alert();
-    expect(told).toEqual(['missed', 'alert', 'counted']);
+    expect(events).toEqual(['missed', 'alert', 'counted']);
   });
 
-  test('are fetched on every join: what was sent meanwhile was missed', async () => {
+  test('are fetched on every join, because broadcasts may be missing', async () => {
     const metrics = await begin();
     const before = fetches;
     revision = 9;
@@ -144,44 +146,44 @@ describe('numbers', () => {
   });
 });
 
-describe('without the channel', () => {
-  test('numbers are polled, ever more slowly while nothing changes', async () => {
+describe('without live updates', () => {
+  test('numbers are polled, with back-off while nothing changes', async () => {
     const metrics = await begin();
     expect(metrics.connection).toBe('delayed');
-    const pauses: number[] = [];
-    for (let n = 0; n < POLL.length + 1; n += 1) {
-      pauses.push(metrics.pause);
+    const delays: number[] = [];
+    for (let n = 0; n < POLL_INTERVALS.length + 1; n += 1) {
+      delays.push(metrics.pollDelay);
       const before = fetches;
-      await vi.advanceTimersByTimeAsync(metrics.pause);
+      await vi.advanceTimersByTimeAsync(metrics.pollDelay);
       expect(fetches).toBe(before + 1);
     }
-    expect(pauses).toEqual([...POLL, 60_000]);
+    expect(delays).toEqual([...POLL_INTERVALS, 60_000]);
   });
 
-  test('news make the next poll come soon', async () => {
+  test('a change resets the back-off', async () => {
     const metrics = await begin();
-    await vi.advanceTimersByTimeAsync(POLL[0] + POLL[1]);
+    await vi.advanceTimersByTimeAsync(POLL_INTERVALS[0] + POLL_INTERVALS[1]);
     revision = 4;
-    await vi.advanceTimersByTimeAsync(POLL[2]);
+    await vi.advanceTimersByTimeAsync(POLL_INTERVALS[2]);
     expect(metrics.series?.counts.success).toBe(4);
-    expect(metrics.pause).toBe(POLL[0]);
+    expect(metrics.pollDelay).toBe(POLL_INTERVALS[0]);
   });
 
-  test('an answer that does not come is said, kept away from what is known, and tried again', async () => {
+  test('a failed fetch is reported, keeps the numbers, and is retried', async () => {
     const metrics = await begin();
     fails = new ApiError(503, 'away', 7000);
     metrics.refetch();
     await vi.advanceTimersByTimeAsync(0);
     expect(metrics.connection).toBe('offline');
     expect(metrics.series?.counts.success).toBe(3);
-    expect(metrics.pause).toBeGreaterThanOrEqual(7000);
+    expect(metrics.pollDelay).toBeGreaterThanOrEqual(7000);
     fails = null;
-    await vi.advanceTimersByTimeAsync(metrics.pause);
+    await vi.advanceTimersByTimeAsync(metrics.pollDelay);
     expect(metrics.connection).toBe('delayed');
   });
 });
 
-test('a machine that wakes up joins and fetches anew', async () => {
+test('a machine that wakes up rejoins and fetches', async () => {
   await begin();
   listener.joined();
   await vi.advanceTimersByTimeAsync(1000);
@@ -193,7 +195,7 @@ test('a machine that wakes up joins and fetches anew', async () => {
 });
 
 describe('from page to page', () => {
-  test('what ended with a broadcast still to apply hears again once it begins again', async () => {
+  test('updates that stopped with a queued broadcast work again after a restart', async () => {
     const metrics = await begin();
     listener.joined();
     await vi.advanceTimersByTimeAsync(1000);
@@ -210,7 +212,7 @@ describe('from page to page', () => {
     expect(metrics.series?.counts.success).toBe(5);
   });
 
-  test('the page that comes may begin before the one that goes has ended', async () => {
+  test('a page may start before the previous one has stopped', async () => {
     const metrics = await begin();
     listener.joined();
     await vi.advanceTimersByTimeAsync(1000);

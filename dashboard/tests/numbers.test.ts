@@ -1,14 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { inOrderOf, moved, narrowed, ordered } from '../src/lib/ui/table/arrange';
+import { countMoved, filterRows, inPreviousOrder, sortRows } from '../src/lib/ui/table/arrange';
 import { defaults, readFilters, writeFilters } from '../src/lib/metrics/filters';
 import { asCalendar, byHourAndWeekday } from '../src/lib/metrics/calendar-grids';
 import { rateChange, rateOf } from '../src/lib/metrics/rates';
 import { bucketName, percent, points, runsLink } from '../src/lib/util/format';
-import { countTicks, placeLabels } from '../src/lib/util/scale';
-import { counts, row } from './some';
+import { axisLabels, countTicks } from '../src/lib/util/scale';
+import { counts, tableRow } from './fixtures';
 
 describe('a rate', () => {
-  test('of no runs is none, and canceled runs are in none', () => {
+  test('needs a finished run, and ignores canceled runs', () => {
     expect(rateOf(counts(0, 0, 7))).toBeNull();
     expect(rateOf(counts(3, 1, 7))?.value).toBe(0.75);
     expect(rateChange(counts(1), counts())).toBeNull();
@@ -23,7 +23,7 @@ describe('a rate', () => {
     expect(rateOf(counts(0, 4))).toMatchObject({ low: 0, enough: false });
   });
 
-  test('is never rounded to all or nothing', () => {
+  test('is never rounded to 0 % or 100 %', () => {
     expect(percent(0.99996)).toContain('>');
     expect(percent(0.00001)).toContain('<');
     expect(percent(1)).toMatch(/^100\s%$/);
@@ -33,7 +33,7 @@ describe('a rate', () => {
 });
 
 describe('the filters', () => {
-  test('survive the address and back', () => {
+  test('survive the URL', () => {
     const some = {
       ...defaults('UTC'),
       range: 'custom' as const,
@@ -51,7 +51,7 @@ describe('the filters', () => {
     expect(writeFilters(defaults('UTC'), 'UTC').toString()).toBe('');
   });
 
-  test('that make no sense are taken for what is usual', () => {
+  test('that are invalid get their defaults', () => {
     const wrong = new URLSearchParams(
       'range=5y&tz=Mars/Olympus&workflow=1&min=-3&sort=colour&from=x&project=y',
     );
@@ -60,27 +60,27 @@ describe('the filters', () => {
 });
 
 describe('the order', () => {
-  const bad = row({ key: 'bad', name: 'Bad', counts: counts(60, 40) });
-  const unlucky = row({ key: 'unlucky', name: 'Unlucky', counts: counts(0, 1) });
-  const idle = row({ key: 'idle', name: 'Idle' });
+  const bad = tableRow({ key: 'bad', name: 'Bad', counts: counts(60, 40) });
+  const unlucky = tableRow({ key: 'unlucky', name: 'Unlucky', counts: counts(0, 1) });
+  const idle = tableRow({ key: 'idle', name: 'Idle' });
 
-  test('worst first is by what is proven, and what has no runs comes last', () => {
-    const worst = ordered([idle, unlucky, bad], 'worst', true);
+  test('worst first uses the lower bound of the failure rate, and rows without runs come last', () => {
+    const worst = sortRows([idle, unlucky, bad], 'worst', true);
     expect(worst.map((one) => one.key)).toEqual(['bad', 'unlucky', 'idle']);
-    expect(ordered([idle, bad], 'rate', false).at(-1)?.key).toBe('idle');
-    expect(ordered([idle, bad], 'rate', true).at(-1)?.key).toBe('idle');
+    expect(sortRows([idle, bad], 'rate', false).at(-1)?.key).toBe('idle');
+    expect(sortRows([idle, bad], 'rate', true).at(-1)?.key).toBe('idle');
   });
 
-  test('that is held keeps its rows, puts new ones last, and tells how many would move', () => {
-    const shown = inOrderOf([bad, unlucky, idle], ['unlucky', 'bad']);
+  test('that is frozen keeps its rows, appends new ones, and counts the rows that would move', () => {
+    const shown = inPreviousOrder([bad, unlucky, idle], ['unlucky', 'bad']);
     expect(shown.map((one) => one.key)).toEqual(['unlucky', 'bad', 'idle']);
-    expect(moved(shown, [bad, unlucky, idle])).toBe(2);
+    expect(countMoved(shown, [bad, unlucky, idle])).toBe(2);
   });
 
-  test('is of the rows that pass the filters', () => {
+  test('includes the rows that match the filters', () => {
     const all = [bad, unlucky, idle];
     const pass = (part: object) =>
-      narrowed(all, { ...defaults('UTC'), ...part }).map((one) => one.key);
+      filterRows(all, { ...defaults('UTC'), ...part }).map((one) => one.key);
     expect(pass({ search: 'UN' })).toEqual(['unlucky']);
     expect(pass({ failing: true })).toEqual(['bad', 'unlucky']);
     expect(pass({ minRuns: 2 })).toEqual(['bad']);
@@ -102,7 +102,7 @@ describe('zones', () => {
     expect(byHourAndWeekday(sunday, 'Asia/Kathmandu')[0]?.[1]).toEqual(counts(1));
   });
 
-  test('both hours of a night that has one twice are the same hour', () => {
+  test('both occurrences of a repeated hour count into the same hour', () => {
     const night = [hour('2026-10-25T00:00:00Z'), hour('2026-10-25T01:00:00Z')];
     expect(byHourAndWeekday(night, 'Europe/Berlin')[6]?.[2]).toEqual(counts(2));
   });
@@ -129,14 +129,14 @@ describe('zones', () => {
     ]);
   });
 
-  test('a bucket is named in the zone that is chosen', () => {
+  test('a bucket is named in the selected time zone', () => {
     expect(
       bucketName(at('2026-11-23T12:00:00Z'), at('2026-11-23T12:15:00Z'), 'Asia/Kathmandu'),
     ).toBe('23 Nov, 17:45–18:00');
   });
 });
 
-test('links to runs have their values in them, escaped', () => {
+test('links to runs contain their parameters, escaped', () => {
   const values = { workflow_id: 'id', slug: 'a/b', project_id: 'p', status: 'failed' };
   expect(runsLink('/runs?w={workflow_id}&s={slug}&{status}', values)).toBe(
     '/runs?w=id&s=a%2Fb&failed',
@@ -144,16 +144,16 @@ test('links to runs have their values in them, escaped', () => {
   expect(runsLink(null, values)).toBeNull();
 });
 
-test('the ticks of an axis are round and reach over what is shown', () => {
+test('the ticks of an axis are round and cover the maximum', () => {
   expect(countTicks(97)).toEqual([0, 50, 100]);
   expect(countTicks(3)).toEqual([0, 1, 2, 3]);
   expect(countTicks(0)).toEqual([0, 1]);
 });
 
-test('a day of many buckets is named once, and words do not touch', () => {
+test('a day of many buckets is labelled once, and labels do not overlap', () => {
   const words = ['1', '1', '2', '2', '3', '3'];
-  const at = (step: number) => placeLabels(words, step, 50, true).map(({ place }) => place);
+  const at = (step: number) => axisLabels(words, step, 50, true).map(({ index }) => index);
   expect(at(100)).toEqual([2, 4]);
   expect(at(20)).toEqual([2]);
-  expect(placeLabels(words, 20, 50, false).map(({ place }) => place)).toEqual([0, 3]);
+  expect(axisLabels(words, 20, 50, false).map(({ index }) => index)).toEqual([0, 3]);
 });

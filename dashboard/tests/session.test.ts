@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { supabaseChannels } from '../src/lib/live/channel';
 import { localSession } from '../src/lib/session';
-import { PROJECT, T0 } from './some';
+import { PROJECT, T0 } from './fixtures';
 
 const CONFIG = { supabaseUrl: 'http://127.0.0.1:1', anonKey: 'key', runsUrl: null };
 const user = (token: string, expiresAt: number, life = 3600) => ({
@@ -15,34 +15,34 @@ const HOUR = 3600;
 const START = T0 / 1000;
 
 describe('the token of a local user', () => {
-  const asked = vi.fn();
+  const fetched = vi.fn();
   beforeEach(() => {
     vi.useFakeTimers({ now: T0 });
-    asked.mockReset();
-    vi.stubGlobal('fetch', asked);
+    fetched.mockReset();
+    vi.stubGlobal('fetch', fetched);
   });
   afterEach(() => {
     vi.useRealTimers();
     vi.unstubAllGlobals();
   });
   const answers = (...users: unknown[]) =>
-    asked.mockImplementation(() => Promise.resolve(Response.json({ users })));
+    fetched.mockImplementation(() => Promise.resolve(Response.json({ users })));
   const later = (seconds: number) => vi.setSystemTime(T0 + seconds * 1000);
 
-  test('is kept while it is good, and fetched anew some minutes before its end, once', async () => {
+  test('is used while it is valid, and refreshed once before it expires', async () => {
     const { token } = localSession(CONFIG, user('first', START + HOUR));
     answers(user('second', START + 2 * HOUR));
     later(HOUR - 301);
     expect(await token()).toBe('first');
-    expect(asked).not.toHaveBeenCalled();
+    expect(fetched).not.toHaveBeenCalled();
     later(HOUR - 299);
     expect(await Promise.all([token(), token()])).toEqual(['second', 'second']);
-    expect(asked).toHaveBeenCalledTimes(1);
+    expect(fetched).toHaveBeenCalledTimes(1);
   });
 
-  test('is used to its end while no other can be had, and not beyond', async () => {
+  test('is used until it expires if it cannot be refreshed', async () => {
     const { token } = localSession(CONFIG, user('first', START + HOUR));
-    asked.mockRejectedValue(new TypeError('no answer'));
+    fetched.mockRejectedValue(new TypeError('no answer'));
     later(HOUR - 1);
     expect(await token()).toBe('first');
     later(HOUR);
@@ -51,9 +51,9 @@ describe('the token of a local user', () => {
     expect(await token()).toBe('second');
   });
 
-  test('of a short life is fetched anew at half of it', async () => {
+  test('with a short lifetime is refreshed after half of it', async () => {
     const { token, supabase } = localSession(CONFIG, user('first', START + 10, 10));
-    // The channel asks at every heartbeat: often enough to hear of the fresh one in time.
+    // The client gets the token at every heartbeat, often enough to send a new one in time.
     expect(supabase.realtime.heartbeatIntervalMs).toBeLessThanOrEqual(2500);
     answers(user('second', START + 20, 10));
     later(4);
@@ -63,13 +63,13 @@ describe('the token of a local user', () => {
   });
 });
 
-test('a channel is joined with a fresh token, not with the one that the client last heard of', async () => {
-  const did: string[] = [];
+test('a channel is joined with a new token, not with the last one of the client', async () => {
+  const calls: string[] = [];
   const fresh = Promise.withResolvers<undefined>();
-  const channel = { on: () => channel, subscribe: () => void did.push('joined') };
+  const channel = { on: () => channel, subscribe: () => void calls.push('joined') };
   const supabase = {
     channel: () => channel,
-    realtime: { setAuth: () => (did.push('asked'), fresh.promise) },
+    realtime: { setAuth: () => (calls.push('authenticated'), fresh.promise) },
     removeChannel: () => Promise.resolve('ok'),
   };
   const open = supabaseChannels(supabase as never)([PROJECT], {
@@ -79,8 +79,8 @@ test('a channel is joined with a fresh token, not with the one that the client l
     joined: () => undefined,
     lost: () => undefined,
   });
-  expect(did).toEqual(['asked']);
+  expect(calls).toEqual(['authenticated']);
   fresh.resolve(undefined);
-  await vi.waitFor(() => expect(did).toEqual(['asked', 'joined']));
+  await vi.waitFor(() => expect(calls).toEqual(['authenticated', 'joined']));
   open.close();
 });

@@ -9,8 +9,8 @@ const at = (wall: string, tz: string, side: 'from' | 'to' = 'from') => {
   return found && [iso(found.at), found.kind];
 };
 
-describe('a clock time', () => {
-  test('is one of the zone that is chosen, not of the device', () => {
+describe('a local time', () => {
+  test('is in the selected time zone, not in that of the device', () => {
     expect(at('2026-11-23T18:45', 'Asia/Kathmandu')).toEqual(['2026-11-23T13:00:00.000Z', 'plain']);
     expect(at('2026-11-23T18:45', 'UTC')).toEqual(['2026-11-23T18:45:00.000Z', 'plain']);
     expect(at('2026-07-01T00:00', 'Pacific/Chatham')).toEqual([
@@ -19,7 +19,7 @@ describe('a clock time', () => {
     ]);
   });
 
-  test('that comes twice is the earlier where a period begins, and the later where it ends', () => {
+  test('that occurs twice is the earlier one at the start of a period, and the later one at its end', () => {
     const twice = '2026-10-25T02:30';
     expect(at(twice, 'Europe/Berlin', 'from')).toEqual(['2026-10-25T00:30:00.000Z', 'twice']);
     expect(at(twice, 'Europe/Berlin', 'to')).toEqual(['2026-10-25T01:30:00.000Z', 'twice']);
@@ -30,7 +30,7 @@ describe('a clock time', () => {
     ]);
   });
 
-  test('that never comes is the moment at which clocks jump over it', () => {
+  test('that is skipped is the moment of the jump', () => {
     for (const side of ['from', 'to'] as const) {
       expect(at('2026-03-29T02:30', 'Europe/Berlin', side)).toEqual([
         '2026-03-29T01:00:00.000Z',
@@ -41,12 +41,12 @@ describe('a clock time', () => {
     expect(at('2011-12-30T12:00', 'Pacific/Apia')).toEqual(['2011-12-30T10:00:00.000Z', 'skipped']);
   });
 
-  test('just before and just after a jump is what it says', () => {
+  test('just before and after a jump is exact', () => {
     expect(at('2026-03-29T01:59', 'Europe/Berlin')).toEqual(['2026-03-29T00:59:00.000Z', 'plain']);
     expect(at('2026-03-29T03:00', 'Europe/Berlin')).toEqual(['2026-03-29T01:00:00.000Z', 'plain']);
   });
 
-  test('comes back as it was told, through a year of every zone', () => {
+  test('survives a round trip, through a year in many time zones', () => {
     for (const tz of ['UTC', ...Intl.supportedValuesOf('timeZone').filter((_, n) => n % 7 === 0)]) {
       for (let day = 0; day < 366; day += 5) {
         const moment = Date.UTC(2026, 0, 1, 0, 17) + day * 86_400_000 + (day % 24) * 3_600_000;
@@ -57,7 +57,7 @@ describe('a clock time', () => {
     }
   });
 
-  test('that is none is told from one', () => {
+  test('that is invalid is rejected', () => {
     for (const wall of ['', 'soon', '2026-11-23', '2026-13-01T00:00', '2026-02-31T00:00']) {
       expect(momentOf(wall, 'UTC', 'from')).toBeNull();
     }
@@ -76,30 +76,30 @@ describe('the custom range', () => {
     show: (from: number, to: number) => void shown.push([iso(from), iso(to)]),
   };
 
-  test('begins with what is shown, in the zone of the page', async () => {
+  test('starts with the current range, in the time zone of the page', async () => {
     render(CustomRange, props);
     expect(screen.getByLabelText<HTMLInputElement>('From').value).toBe('2026-10-25T00:00');
     expect(screen.getByLabelText<HTMLInputElement>('To').value).toBe('2026-10-25T11:00');
-    expect(screen.getByText(/in Europe\/Berlin \(GMT\+2\)/)).toBeTruthy();
-    await fireEvent.click(screen.getByRole('button', { name: 'Show' }));
+    expect(screen.getByText(/Time zone: Europe\/Berlin \(GMT\+2\)/)).toBeTruthy();
+    await fireEvent.click(screen.getByRole('button', { name: 'Apply' }));
     expect(shown.pop()).toEqual(['2026-10-24T22:00:00.000Z', '2026-10-25T10:00:00.000Z']);
   });
 
-  test('takes an hour that comes twice whole, and says which moment it takes', async () => {
+  test('includes a repeated hour completely, and says which moments it uses', async () => {
     render(CustomRange, props);
     await fireEvent.input(screen.getByLabelText('From'), { target: { value: '2026-10-25T02:00' } });
     await fireEvent.input(screen.getByLabelText('To'), { target: { value: '2026-10-25T02:00' } });
     expect(screen.getByRole('status').textContent).toMatch(
-      /twice: 25 Oct 2026, 02:00 CEST is taken.*02:00 CET is taken/,
+      /twice\. Using 25 Oct 2026, 02:00 CEST.*02:00 CET/,
     );
-    await fireEvent.click(screen.getByRole('button', { name: 'Show' }));
+    await fireEvent.click(screen.getByRole('button', { name: 'Apply' }));
     expect(shown.pop()).toEqual(['2026-10-25T00:00:00.000Z', '2026-10-25T01:00:00.000Z']);
   });
 
-  test('does not end before it begins', async () => {
+  test('rejects an end before its start', async () => {
     render(CustomRange, props);
     await fireEvent.input(screen.getByLabelText('To'), { target: { value: '2026-10-24T02:00' } });
-    expect(screen.getByRole('status').textContent).toContain('It has to end after it begins');
-    expect(screen.getByRole('button', { name: 'Show' })).toHaveProperty('disabled', true);
+    expect(screen.getByRole('status').textContent).toContain('The end must be after the start');
+    expect(screen.getByRole('button', { name: 'Apply' })).toHaveProperty('disabled', true);
   });
 });

@@ -1,4 +1,4 @@
-"""A daemon that may send notices to this machine, and what tests of alerts do on its page."""
+"""A daemon that may send notifications to this machine, and helpers for the alerts page."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from playwright.async_api import Locator, Page
 from meshmetrics.counting.store import CountingStore
 from tests.alerts.receiver import Receiver, receiving
 from tests.dashboard.conftest import Site, Tenant, serving
-from tests.dashboard.test_live import end_a_run
+from tests.dashboard.test_live import finish_a_run
 from tests.support import eventually, insert_run
 from tests.support.databases import DatabaseClone
 
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    """Somewhere for notices to go, on this machine."""
+    """A receiver of notifications on this machine."""
     async with receiving() as receiver:
         receiver.url = receiver.url.replace("hooks.test", "127.0.0.1")
         yield receiver
@@ -44,8 +44,8 @@ async def site(
         yield site
 
 
-async def a_past(site: Site, store: CountingStore, tenant: Tenant) -> None:
-    """Runs of the last days: most succeeded, and five days ago four failed in a row."""
+async def insert_past_runs(site: Site, store: CountingStore, tenant: Tenant) -> None:
+    """Runs of the last week. Most succeed; five days ago, four consecutive runs failed."""
     now = datetime.now(UTC)
     ids = []
     for n in range(60):
@@ -59,31 +59,31 @@ async def a_past(site: Site, store: CountingStore, tenant: Tenant) -> None:
 
 async def open_an_incident(site: Site, tenant: Tenant) -> None:
     for _ in range(3):
-        await end_a_run(site, tenant, "failed")
+        await finish_a_run(site, tenant, "failed")
 
 
 async def incident_of(site: Site) -> str:
-    """The id of the only one."""
+    """The id of the only incident."""
 
-    async def found() -> object:
+    async def incident_id() -> object:
         return await site.owner.fetchval("select id from public.workflow_alert_incidents")
 
-    await eventually(found, what="an incident")
-    return str(await found())
+    await eventually(incident_id, what="an incident")
+    return str(await incident_id())
 
 
 def tab(page: Page, name: str) -> Locator:
     return page.get_by_role("navigation", name="Alerts").get_by_role("link", name=name)
 
 
-async def add_channel(page: Page, receiver: Receiver, name: str = "Ours") -> str:
-    """A webhook, made in the form; its secret, as it is shown."""
+async def add_channel(page: Page, receiver: Receiver, name: str = "Operations") -> str:
+    """Creates a webhook in the form; returns its secret."""
     await tab(page, "Channels").click()
-    await page.get_by_role("button", name="Add a channel").click()
+    await page.get_by_role("button", name="Add channel").click()
     form = page.get_by_role("form", name="New channel")
     await form.get_by_label("Name").fill(name)
     await form.get_by_label("URL").fill(receiver.url)
-    await form.get_by_role("button", name="Add the channel").click()
+    await form.get_by_role("button", name="Add channel").click()
     secret = await page.get_by_test_id("secret").inner_text()
-    await page.get_by_role("button", name="I have kept it").click()
+    await page.get_by_role("button", name="I saved the secret").click()
     return secret

@@ -1,4 +1,4 @@
-"""A real browser on the real page: the daemon, Postgres and the development Realtime server."""
+"""A real browser on the real page, with a daemon, Postgres and the development Realtime server."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tests.support.databases import DatabaseClone
 ROOT = Path(__file__).resolve().parents[2]
 AXE = ROOT / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
 LOGIN = "meshmetrics_test_dashboard"
-PATIENCE = 15_000
-"""Milliseconds that anything on the screen may take."""
-QUIETLY = [
+TIMEOUT = 15_000
+"""Milliseconds to wait for anything on the page."""
+CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -38,7 +38,7 @@ QUIETLY = [
 
 @dataclass
 class Tenant:
-    """Somebody with a project, and with one workflow in it."""
+    """A user with a project and one workflow in it."""
 
     name: str
     project: Project
@@ -47,7 +47,7 @@ class Tenant:
 
 @dataclass
 class Site:
-    """Everything that stands behind the page."""
+    """Everything behind the page."""
 
     url: str
     database: DatabaseClone
@@ -58,7 +58,7 @@ class Site:
 
 
 async def _login(database: DatabaseClone, owner: asyncpg.Connection) -> str:
-    """The DSN of a role that counts, and reads as tenants do."""
+    """The DSN of a role that counts runs and reads as tenants."""
     await owner.execute(
         f"do $$ begin create role {LOGIN} login in role meshmetrics_worker, authenticated;"
         " exception when duplicate_object or unique_violation then null; end $$"
@@ -70,7 +70,7 @@ async def _login(database: DatabaseClone, owner: asyncpg.Connection) -> str:
 async def _daemon(
     database: DatabaseClone, realtime: RealtimeServer, dsn: str, **settings: object
 ) -> AsyncIterator[str]:
-    """A daemon in this process that counts and serves; its address."""
+    """Runs a daemon in this process; yields its URL."""
     daemon = Daemon(
         TestSettings.model_validate(
             {
@@ -95,7 +95,7 @@ async def _daemon(
         return daemon.stream.up_since is not None
 
     try:
-        await eventually(up, what="the daemon working")
+        await eventually(up, what="the daemon to be ready")
         assert daemon.http is not None
         yield f"http://127.0.0.1:{daemon.http.port}"
     finally:
@@ -117,7 +117,7 @@ async def serving(
     token_life: int = 3600,
     **settings: object,
 ) -> AsyncIterator[Site]:
-    """Two tenants, and the page for both, from a daemon with these settings."""
+    """Two tenants, and a daemon with these settings that serves the page."""
     if not (BUILT / "index.html").is_file():
         pytest.fail("the dashboard is not built: make dashboard")
     ada = await _tenant(owner, "Ada", "Order sync")
@@ -142,48 +142,48 @@ async def serving(
 async def site(
     request: pytest.FixtureRequest, database: DatabaseClone, owner: asyncpg.Connection
 ) -> AsyncIterator[Site]:
-    """Two tenants, and the page for both. Indirect parameter: how long their tokens are good."""
+    """Two tenants, and the page. Indirect parameter: the lifetime of tokens in seconds."""
     async with serving(database, owner, token_life=getattr(request, "param", 3600)) as site:
         yield site
 
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    """Debian's Chromium, without a window."""
+    """Debian's Chromium, headless."""
     path = shutil.which("chromium")
     assert path is not None, "there is no chromium: .ci/system-packages"
-    expect.set_options(timeout=PATIENCE)
+    expect.set_options(timeout=TIMEOUT)
     async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=path, args=QUIETLY)
+        chromium = await playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
         yield chromium
         await chromium.close()
 
 
 class Visitor:
-    """Somebody at a screen of their own. What the page complains of, and whom it asks, is kept."""
+    """A user with a separate browser context. Records errors and requests of the page."""
 
     def __init__(self, context: BrowserContext, page: Page) -> None:
         self.context = context
         self.page = page
         self.complaints: list[str] = []
-        self.asked: set[str] = set()
-        self.said: list[str] = []
-        """What was sent over the socket."""
-        page.set_default_timeout(PATIENCE)
+        self.requests: set[str] = set()
+        self.sent_frames: list[str] = []
+        """Frames sent over the WebSocket."""
+        page.set_default_timeout(TIMEOUT)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on(
             "console",
             lambda line: self.complaints.append(line.text) if line.type == "error" else None,
         )
-        page.on("request", lambda request: self.asked.add(request.url))
+        page.on("request", lambda request: self.requests.add(request.url))
         page.on("websocket", self._socket)
 
     def _socket(self, socket: WebSocket) -> None:
-        self.asked.add(socket.url)
-        socket.on("framesent", lambda frame: self.said.append(str(frame)))
+        self.requests.add(socket.url)
+        socket.on("framesent", lambda frame: self.sent_frames.append(str(frame)))
 
     async def sign_in(self, site: Site, tenant: Tenant, path: str = "/") -> None:
-        """Look at the dashboard as that tenant, once it is live."""
+        """Signs in as the tenant, and waits until the page is live."""
         await self.page.goto(site.url + path)
         await self.page.get_by_role("button", name=tenant.name).click()
         await self.live()
@@ -199,7 +199,7 @@ class Visitor:
 
 @asynccontextmanager
 async def visitor(browser: Browser, **options: object) -> AsyncIterator[Visitor]:
-    """A browser of its own, with nothing of another's in it."""
+    """A separate browser context."""
     options = {
         "timezone_id": "Europe/Berlin",
         "viewport": {"width": 1280, "height": 900},

@@ -1,4 +1,4 @@
-"""Alerts on the screen: rules are made and tried, incidents appear, and notices arrive."""
+"""Alerts in the browser: rules with previews, incidents, channels and deliveries."""
 
 from __future__ import annotations
 
@@ -12,38 +12,45 @@ from playwright.async_api import Browser, expect
 from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import make_rule
 from tests.alerts.receiver import Receiver
-from tests.dashboard.alerting import a_past, add_channel, open_an_incident, receiver, site, tab
+from tests.dashboard.alerting import (
+    add_channel,
+    insert_past_runs,
+    open_an_incident,
+    receiver,
+    site,
+    tab,
+)
 from tests.dashboard.conftest import Site, visitor
 from tests.support import eventually
 
 __all__ = ["receiver", "site"]
 
 BERLIN = ZoneInfo("Europe/Berlin")
-"""Where visitors are."""
+"""The time zone of the browser."""
 
 
-async def test_a_rule_is_made_with_a_preview_and_failing_runs_open_an_incident_everywhere(
+async def test_a_rule_is_created_with_a_preview_and_failed_runs_open_an_incident_on_every_page(
     site: Site, browser: Browser, store: CountingStore, receiver: Receiver
 ) -> None:
-    await a_past(site, store, site.ada)
+    await insert_past_runs(site, store, site.ada)
     async with visitor(browser) as ada, visitor(browser) as grace:
         await ada.sign_in(site, site.ada, "/alerts")
         page = ada.page
-        await expect(page.get_by_text("Nothing is watched yet")).to_be_visible()
+        await expect(page.get_by_text("No alert rules yet")).to_be_visible()
         assert (await add_channel(page, receiver)).startswith("whsec_")
         await expect(page.get_by_test_id("secret")).to_have_count(0)
 
         await tab(page, "Rules").click()
-        await page.get_by_role("link", name="Create the first rule").click()
+        await page.get_by_role("link", name="Create a rule").click()
         preview = page.get_by_test_id("preview")
         await expect(preview).to_contain_text("would have opened once in the last 30 days")
-        await page.get_by_label("Or failures in a row").fill("0")
-        await page.get_by_label("Threshold, %").fill("50")
+        await page.get_by_label("Or consecutive failures").fill("0")
+        await page.get_by_label("Threshold, %", exact=True).fill("50")
         await expect(preview).to_contain_text("would not have opened")
-        await page.get_by_label("Or failures in a row").fill("3")
-        await page.get_by_label("Threshold, %").fill("95")
+        await page.get_by_label("Or consecutive failures").fill("3")
+        await page.get_by_label("Threshold, %", exact=True).fill("95")
         await expect(preview).to_contain_text("would have opened once")
-        await page.get_by_role("button", name="Create the rule").click()
+        await page.get_by_role("button", name="Create rule").click()
         await expect(page.locator("[data-rule]")).to_contain_text("Success rate below 95 %")
 
         await page.get_by_role("link", name="All workflows").click()
@@ -61,26 +68,26 @@ async def test_a_rule_is_made_with_a_preview_and_failing_runs_open_an_incident_e
         await expect(page.locator("th.alert")).to_have_attribute("aria-sort", "descending")
 
         await strip.get_by_role("link", name="Order sync").click()
-        await expect(page.get_by_text("What happened")).to_be_visible()
-        await expect(page.locator("[data-status='sent']")).to_contain_text("Opened to Ours")
+        await expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
+        await expect(page.locator("[data-status='sent']")).to_contain_text("Opened to Operations")
         await expect(page.locator("[data-status='sent']")).to_contain_text("thanks")
         (notice,) = json.loads(receiver.got[0][1])["data"]["notices"]
         assert f"/alerts/incidents/{notice['incident_id']}" in page.url
 
-        # The other tenant was sent nothing, and finds nothing.
+        # The other tenant sees nothing of it.
         await expect(grace.page.get_by_test_id("open-incidents")).to_have_count(0)
         await grace.page.goto(page.url)
-        await expect(grace.page.get_by_text("There is no such incident")).to_be_visible()
+        await expect(grace.page.get_by_text("Incident not found")).to_be_visible()
         await grace.page.goto(f"{site.url}/alerts")
-        await expect(grace.page.get_by_text("Nothing is watched yet")).to_be_visible()
+        await expect(grace.page.get_by_text("No alert rules yet")).to_be_visible()
         for name in ("Channels", "Deliveries"):
             await tab(grace.page, name).click()
             await expect(grace.page.locator(".empty")).to_be_visible()
-            assert await grace.page.get_by_text("Ours").count() == 0
+            assert await grace.page.get_by_text("Operations").count() == 0
         assert ada.complaints == []
 
 
-async def test_an_incident_is_acknowledged_and_its_rule_silenced_and_heard_again(
+async def test_an_incident_is_acknowledged_and_its_rule_silenced_and_unsilenced(
     site: Site, browser: Browser
 ) -> None:
     await make_rule(site.owner, site.ada.project, name="Orders fail")
@@ -102,20 +109,20 @@ async def test_an_incident_is_acknowledged_and_its_rule_silenced_and_heard_again
         assert row["acknowledged_by"] == site.ada.project.owner
 
         await incident.get_by_role("button", name="Silence").click()
-        await page.get_by_label("Why (optional)").fill("known")
+        await page.get_by_label("Reason (optional)").fill("known")
         await page.get_by_role("form", name="Silence").get_by_role("button", name="Silence").click()
         await expect(incident).to_contain_text("Silenced until")
         await tab(page, "Silences").click()
         await expect(page.locator("[data-silence]")).to_contain_text("Orders fail")
         await expect(page.locator("[data-silence]")).to_contain_text("known")
-        await page.get_by_role("button", name="End Orders fail").click()
-        await expect(page.get_by_text("Nothing is silenced")).to_be_visible()
+        await page.get_by_role("button", name="End silence Orders fail").click()
+        await expect(page.get_by_text("No silenced rules")).to_be_visible()
         assert (
             await site.owner.fetchval("select silenced_until from public.workflow_alert_rules")
             is None
         )
         await page.get_by_label("Rule").select_option("Orders fail")
-        await page.get_by_label("For").select_option("until …")
+        await page.get_by_label("Duration").select_option("Until …")
         end = datetime.now(BERLIN).replace(hour=8, minute=0, second=0, microsecond=0)
         end += timedelta(days=3)
         await page.get_by_label("Until").fill(end.strftime("%Y-%m-%dT%H:%M"))
@@ -126,7 +133,7 @@ async def test_an_incident_is_acknowledged_and_its_rule_silenced_and_heard_again
         assert ada.complaints == []
 
 
-async def test_a_dead_letter_is_shown_with_its_answer_and_replayed(
+async def test_a_failed_delivery_is_shown_with_its_response_and_resent(
     site: Site, browser: Browser, receiver: Receiver
 ) -> None:
     receiver.answers = [web.Response(status=410, text="moved away")]
@@ -135,24 +142,24 @@ async def test_a_dead_letter_is_shown_with_its_answer_and_replayed(
         await ada.sign_in(site, site.ada, "/alerts")
         page = ada.page
         await add_channel(page, receiver)
-        await page.get_by_role("button", name="Send a test").click()
+        await page.get_by_role("button", name="Send test").click()
         await tab(page, "Deliveries").click()
         dead = page.locator("[data-status='dead']")
         await expect(dead).to_contain_text("HTTP 410")
         await expect(dead).to_contain_text("moved away")
         await tab(page, "Channels").click()
         channel = page.locator("[data-channel]")
-        await expect(channel).to_contain_text("Switched off")
-        await channel.get_by_role("button", name="Switch on").click()
-        await expect(channel.get_by_role("button", name="Switch off")).to_be_visible()
+        await expect(channel).to_contain_text("Disabled")
+        await channel.get_by_role("button", name="Enable").click()
+        await expect(channel.get_by_role("button", name="Disable")).to_be_visible()
         await tab(page, "Deliveries").click()
-        await dead.get_by_role("button", name="Replay").click()
+        await dead.get_by_role("button", name="Resend").click()
         await expect(page.locator("[data-status='sent']")).to_contain_text("thanks")
         assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
         assert len(receiver.got) == 2
 
 
-async def test_a_rule_is_edited_switched_off_and_deleted_and_a_secret_rotated(
+async def test_a_rule_is_edited_disabled_and_deleted_and_a_secret_rotated(
     site: Site, browser: Browser, receiver: Receiver
 ) -> None:
     await make_rule(site.owner, site.ada.project, name="Orders fail")
@@ -161,39 +168,41 @@ async def test_a_rule_is_edited_switched_off_and_deleted_and_a_secret_rotated(
         page = ada.page
         rule = page.locator("[data-rule]")
         await rule.get_by_role("link", name="Edit").click()
-        await page.get_by_label("Threshold, %").fill("80.5")
+        await page.get_by_label("Threshold, %", exact=True).fill("80.5")
         await page.get_by_label("Name (optional)").fill("Orders fail badly")
-        await page.get_by_role("button", name="Save the rule").click()
+        await page.get_by_role("button", name="Save rule").click()
         await expect(rule).to_contain_text("Orders fail badly")
         await expect(rule).to_contain_text("Success rate below 80.5 %")
-        await rule.get_by_role("button", name="Switch off").click()
-        await expect(rule.get_by_role("button", name="Switch on")).to_be_visible()
+        await rule.get_by_role("button", name="Disable").click()
+        await expect(rule.get_by_role("button", name="Enable")).to_be_visible()
         await rule.get_by_role("button", name="Delete").click()
-        await page.get_by_role("button", name="Keep").click()
+        await page.get_by_role("button", name="Cancel").click()
         await rule.get_by_role("button", name="Delete").click()
         await rule.get_by_role("button", name="Delete", exact=True).click()
-        await expect(page.get_by_text("No rules yet")).to_be_visible()
+        await expect(page.get_by_text("No alert rules yet")).to_be_visible()
 
         first = await add_channel(page, receiver)
-        await page.get_by_role("button", name="New secret").click()
-        await page.get_by_role("button", name="New secret", exact=True).click()
+        await page.get_by_role("button", name="Rotate secret").click()
+        await page.get_by_role("button", name="Rotate secret", exact=True).click()
         second = page.get_by_test_id("secret")
         await expect(second).to_contain_text("whsec_")
         assert await second.inner_text() != first
-        await page.get_by_role("button", name="I have kept it").click()
-        await expect(page.locator("[data-channel]")).to_contain_text("Signed with the old secret")
+        await page.get_by_role("button", name="I saved the secret").click()
+        await expect(page.locator("[data-channel]")).to_contain_text(
+            "Also signed with the old secret"
+        )
         await page.reload()
         await expect(page.locator("[data-channel]")).to_be_visible()
         await expect(second).to_have_count(0)
 
 
-async def test_a_channel_is_renamed_and_sent_elsewhere_and_its_target_is_never_shown(
+async def test_a_channel_gets_a_new_name_and_target_and_its_target_is_never_shown(
     site: Site, browser: Browser, receiver: Receiver
 ) -> None:
-    asked: list[str] = []
+    paths: list[str] = []
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        asked.append(request.path)
+        paths.append(request.path)
         return web.Response(text="thanks")
 
     receiver.answers = [answer]
@@ -203,20 +212,20 @@ async def test_a_channel_is_renamed_and_sent_elsewhere_and_its_target_is_never_s
         await add_channel(page, receiver)
         channel = page.locator("[data-channel]")
         await channel.get_by_role("button", name="Edit").click()
-        form = page.get_by_role("form", name="Edit Ours")
+        form = page.get_by_role("form", name="Edit Operations")
         url = form.get_by_label("URL")
         await expect(url).to_have_value("")
         await form.get_by_label("Name").fill("On call")
         await url.fill("https://10.0.0.1/secret")
-        await form.get_by_role("button", name="Save the channel").click()
+        await form.get_by_role("button", name="Save channel").click()
         await expect(url).to_have_attribute("aria-invalid", "true")
-        await expect(channel).to_contain_text("Ours")
+        await expect(channel).to_contain_text("Operations")
         await url.fill(receiver.url.split("/hook")[0] + "/elsewhere-unseen")
-        await form.get_by_role("button", name="Save the channel").click()
+        await form.get_by_role("button", name="Save channel").click()
         await expect(channel).to_contain_text("On call")
         await expect(form).to_have_count(0)
-        await channel.get_by_role("button", name="Send a test").click()
-        await eventually(lambda: asked == ["/elsewhere-unseen"], what="the test notice")
+        await channel.get_by_role("button", name="Send test").click()
+        await eventually(lambda: paths == ["/elsewhere-unseen"], what="the test notification")
         await page.reload()
         await expect(channel).to_contain_text("On call")
         assert "elsewhere-unseen" not in await page.content()

@@ -1,4 +1,4 @@
-"""The typed client is made of the committed OpenAPI document."""
+"""The types of the dashboard's API client match the committed OpenAPI document."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 NPM = Path(__file__).resolve().parents[2] / ".ci" / "npm"
 
 
-def test_the_types_of_the_api_are_those_of_the_document() -> None:
-    """`.ci/npm run api` writes them anew."""
-    told = subprocess.run(
+def test_the_generated_types_match_the_document() -> None:
+    """`.ci/npm run api` regenerates them."""
+    check = subprocess.run(
         [NPM, "run", "--silent", "api", "--", "--check"],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert check.returncode == 0, check.stdout + check.stderr

@@ -1,4 +1,4 @@
-"""Numbers on the screen move when runs end, for whom they are, and heal."""
+"""Numbers update when runs finish, for their tenant only, and recover from lost broadcasts."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from tests.support import eventually, finish_run, insert_run
 SECOND = 1000
 
 
-async def end_a_run(site: Site, tenant: Tenant, status: str = "succeeded") -> None:
+async def finish_a_run(site: Site, tenant: Tenant, status: str = "succeeded") -> None:
     await finish_run(site.owner, await insert_run(site.owner, tenant.workflow), status)
 
 
-async def test_a_run_that_ends_is_on_the_screen_without_a_reload(
-    site: Site, browser: Browser
-) -> None:
-    """How soon, `make bench ARGS=dashboard` says."""
+async def test_a_finished_run_appears_without_a_reload(site: Site, browser: Browser) -> None:
+    """`make bench ARGS=dashboard` measures the delay."""
     async with visitor(browser) as ada:
         await ada.sign_in(site, site.ada)
         runs = ada.page.get_by_test_id("card-runs").locator(".value")
@@ -41,27 +39,25 @@ async def test_a_run_that_ends_is_on_the_screen_without_a_reload(
         assert ada.complaints == []
 
 
-async def test_two_tenants_see_their_own_runs_and_nothing_else(
-    site: Site, browser: Browser
-) -> None:
+async def test_two_tenants_see_their_own_runs_only(site: Site, browser: Browser) -> None:
     async with visitor(browser) as ada, visitor(browser) as grace:
         await ada.sign_in(site, site.ada)
         await grace.sign_in(site, site.grace)
         for _ in range(3):
-            await end_a_run(site, site.ada)
-        await end_a_run(site, site.grace, "failed")
+            await finish_a_run(site, site.ada)
+        await finish_a_run(site, site.grace, "failed")
         await expect(ada.page.get_by_test_id("card-runs").locator(".value")).to_have_text("3")
         await expect(grace.page.get_by_test_id("card-failed").locator(".value")).to_have_text("1")
         assert await ada.card("failed") == "0"
         assert await grace.card("runs") == "1"
         assert await ada.page.get_by_text("Meter readings").count() == 0
         assert await grace.page.get_by_text("Order sync").count() == 0
-        # Nor by knowing the address of the other's workflow.
+        # Even with the URL of the other tenant's workflow.
         await grace.page.goto(f"{site.url}/workflow/{site.ada.workflow.id}")
-        await expect(grace.page.get_by_text("There is no such workflow")).to_be_visible()
+        await expect(grace.page.get_by_text("Workflow not found")).to_be_visible()
 
 
-async def test_without_realtime_the_page_polls_and_says_so_and_heals(
+async def test_without_realtime_the_page_polls_and_reconnects_later(
     site: Site, browser: Browser
 ) -> None:
     async with visitor(browser) as ada:
@@ -71,26 +67,24 @@ async def test_without_realtime_the_page_polls_and_says_so_and_heals(
         await site.realtime.kill()
         await expect(pill).to_contain_text("Delayed")
         await expect(pill).to_contain_text("every")
-        await end_a_run(site, site.ada)
-        # The next poll may be the third already, 20 s after the second.
+        await finish_a_run(site, site.ada)
+        # The next poll may be the third one, 20 s after the second.
         await expect(runs).to_have_text("1", timeout=60 * SECOND)
         await expect(pill).to_contain_text("Delayed")
         await site.realtime.start()
         await expect(pill).to_contain_text("Live", timeout=90 * SECOND)
-        await end_a_run(site, site.ada, "failed")
+        await finish_a_run(site, site.ada, "failed")
         await expect(runs).to_have_text("2", timeout=60 * SECOND)
         await expect(ada.page.get_by_test_id("card-failed").locator(".value")).to_have_text("1")
 
 
-async def test_broadcasts_that_are_lost_in_silence_are_noticed_at_the_next_one(
-    site: Site, browser: Browser
-) -> None:
+async def test_a_lost_broadcast_is_detected_by_the_next_one(site: Site, browser: Browser) -> None:
     async with visitor(browser) as ada:
         await ada.sign_in(site, site.ada)
         runs = ada.page.get_by_test_id("card-runs").locator(".value")
-        await end_a_run(site, site.ada)
+        await finish_a_run(site, site.ada)
         await expect(runs).to_have_text("1")
-        # A broadcast that follows on one that never came; the truth is what the database says.
+        # A broadcast whose predecessor is missing: the page fetches the numbers.
         following = {
             "type": "broadcast",
             "event": "rates",
@@ -120,7 +114,7 @@ async def test_broadcasts_that_are_lost_in_silence_are_noticed_at_the_next_one(
 
 
 def token_ends(frames: list[str]) -> list[float]:
-    """When the tokens end that were sent over a socket, in the order of their sending."""
+    """Expiry times of the tokens that were sent over a socket, in order."""
     return [
         jwt.decode(token, options={"verify_signature": False})["exp"]
         for frame in frames
@@ -129,32 +123,32 @@ def token_ends(frames: list[str]) -> list[float]:
 
 
 @pytest.mark.parametrize("site", [12], indirect=True)
-async def test_the_page_stays_live_beyond_the_end_of_the_token_it_began_with(
+async def test_the_page_stays_live_after_its_first_token_expires(
     site: Site, browser: Browser
 ) -> None:
     async with visitor(browser) as ada:
         await ada.sign_in(site, site.ada)
         await ada.page.evaluate("window.sameAsBefore = true")
-        first = await eventually(lambda: token_ends(ada.said), what="a token sent")
+        first = await eventually(lambda: token_ends(ada.sent_frames), what="a token sent")
         await eventually(
-            lambda: time.time() > first[0] and max(token_ends(ada.said)) > time.time(),
+            lambda: time.time() > first[0] and max(token_ends(ada.sent_frames)) > time.time(),
             within=60,
-            what="the first token's end, with a fresh one sent",
+            what="a new token, after the first one expired",
         )
-        # Whoever joins or asks with the first one now is refused.
+        # Requests with the first token would be rejected now.
         await ada.live()
-        await end_a_run(site, site.ada)
+        await finish_a_run(site, site.ada)
         await expect(ada.page.get_by_test_id("card-runs").locator(".value")).to_have_text("1")
         await ada.live()
-        # What is chosen is fetched with a fresh token, too.
-        async with ada.page.expect_response(lambda answer: "/history" in answer.url) as told:
+        # A fetch uses the new token, too.
+        async with ada.page.expect_response(lambda answer: "/history" in answer.url) as response:
             await ada.page.get_by_role("button", name="7 d", exact=True).click()
-        assert (await told.value).status == 200
+        assert (await response.value).status == 200
         assert await ada.page.evaluate("window.sameAsBefore")
         assert ada.complaints == []
 
 
-async def test_a_chosen_workflow_follows_its_own_runs_only(site: Site, browser: Browser) -> None:
+async def test_a_workflow_page_shows_its_own_runs_only(site: Site, browser: Browser) -> None:
     async with visitor(browser) as ada:
         sent: list[str] = []
         ada.page.on(
@@ -162,25 +156,25 @@ async def test_a_chosen_workflow_follows_its_own_runs_only(site: Site, browser: 
             lambda socket: socket.on("framesent", lambda frame: sent.append(str(frame))),
         )
         await ada.sign_in(site, site.ada)
-        await end_a_run(site, site.ada)
+        await finish_a_run(site, site.ada)
         await ada.page.get_by_role("link", name="Order sync", exact=True).click()
         await expect(ada.page.get_by_role("heading", name="Order sync")).to_be_visible()
-        await expect(ada.page.get_by_text("The last year, day by day")).to_be_visible()
+        await expect(ada.page.get_by_role("heading", name="Last 365 days")).to_be_visible()
         await ada.live()
-        await end_a_run(site, site.ada, "failed")
+        await finish_a_run(site, site.ada, "failed")
         await expect(ada.page.get_by_test_id("card-failed").locator(".value")).to_have_text("1")
         await ada.page.get_by_role("link", name="All workflows").click()
         await expect(ada.page.get_by_test_id("card-runs").locator(".value")).to_have_text("2")
-        # From page to page the channel stays joined.
+        # The channel stays joined across pages.
         assert len([frame for frame in sent if "phx_join" in frame]) == 1
 
 
-async def test_the_page_asks_nobody_but_the_daemon_and_supabase(
+async def test_the_page_sends_requests_to_the_daemon_and_supabase_only(
     site: Site, browser: Browser
 ) -> None:
     async with visitor(browser) as ada:
         await ada.sign_in(site, site.ada)
-        await eventually(lambda: any("websocket" in url for url in ada.asked), what="a socket")
+        await eventually(lambda: any("websocket" in url for url in ada.requests), what="a socket")
         ours = (site.url, site.realtime.url, site.realtime.url.replace("http", "ws", 1), "data:")
-        assert [url for url in ada.asked if not url.startswith(ours)] == []
+        assert [url for url in ada.requests if not url.startswith(ours)] == []
         assert ada.complaints == []

@@ -1,4 +1,4 @@
-"""What is chosen stays chosen; everybody can read the page; and how it looks."""
+"""Filters survive reloads; accessibility; and layout."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.support import finish_run, insert_run, make_workflow
 IMAGES = AXE.parents[3] / "docs" / "images"
 
 
-async def some_runs(site: Site, store: CountingStore) -> None:
-    """A past with enough in it for every part of the page."""
+async def insert_runs(site: Site, store: CountingStore) -> None:
+    """Enough runs for every part of the page."""
     other = await make_workflow(site.owner, site.ada.project, "invoices", name="Invoices")
     now = datetime.now(UTC)
     ids = [
@@ -33,10 +33,10 @@ async def some_runs(site: Site, store: CountingStore) -> None:
     await store.count_runs(ids)
 
 
-async def test_what_is_chosen_survives_a_reload_and_is_taken_back_by_the_browser(
+async def test_filters_survive_a_reload_and_are_undone_by_the_back_button(
     site: Site, browser: Browser, store: CountingStore
 ) -> None:
-    await some_runs(site, store)
+    await insert_runs(site, store)
     async with visitor(browser) as ada:
         await ada.sign_in(site, site.ada)
         page = ada.page
@@ -61,24 +61,24 @@ async def test_what_is_chosen_survives_a_reload_and_is_taken_back_by_the_browser
         await expect(week).to_have_attribute("aria-pressed", "true")
 
 
-async def test_workflows_are_chosen_with_keys_and_stay_chosen(
+async def test_workflows_are_selected_with_the_keyboard_and_stay_selected(
     site: Site, browser: Browser, store: CountingStore
 ) -> None:
-    await some_runs(site, store)
+    await insert_runs(site, store)
     async with visitor(browser) as ada:
         await ada.sign_in(site, site.ada)
         page = ada.page
-        opener = page.get_by_role("button", name="Choose workflows")
+        opener = page.get_by_role("button", name="Select workflows")
         rows = page.locator("tbody tr[data-slug]")
         runs = page.get_by_test_id("card-runs").locator(".value")
         await expect(rows).to_have_count(2)
         await opener.focus()
         await page.keyboard.press("Enter")
-        await expect(page.get_by_role("combobox", name="Find a workflow")).to_be_focused()
+        await expect(page.get_by_role("combobox", name="Search workflows")).to_be_focused()
         await page.keyboard.type("inv")
         await expect(page.get_by_role("listbox").get_by_role("option")).to_have_count(1)
         await page.keyboard.press("Enter")
-        # Cards and table are about it alone, and the list is open still.
+        # Cards and table show this workflow only, and the list stays open.
         await expect(rows).to_have_count(1)
         await expect(runs).to_have_text("59")
         await expect(page.get_by_role("option", name="Invoices")).to_have_attribute(
@@ -96,17 +96,17 @@ async def test_workflows_are_chosen_with_keys_and_stay_chosen(
         await page.get_by_role("button", name="Clear filters").click()
         await expect(rows).to_have_count(2)
         await expect(runs).to_have_text("118")
-        # Words narrow the table alone, which says so, and what they find can be chosen.
+        # A search filters the table only, which says so, and its rows can be selected.
         await page.get_by_label("Search workflows").fill("inv")
-        await expect(page.get_by_text("Cards and chart are of all of them")).to_be_visible()
+        await expect(page.get_by_text("Cards and chart include all of them")).to_be_visible()
         await expect(runs).to_have_text("118")
-        await page.get_by_role("button", name="Show this one only").click()
+        await page.get_by_role("button", name="Select this workflow").click()
         await expect(runs).to_have_text("59")
         await expect(opener).to_contain_text("Invoices")
         await expect(page.get_by_label("Search workflows")).to_have_value("")
 
 
-async def test_cards_and_table_are_of_the_same_versions_and_follow_those_alone(
+async def test_cards_and_table_show_the_same_versions_and_update_for_those_only(
     site: Site, browser: Browser, store: CountingStore
 ) -> None:
     first = site.ada.workflow
@@ -126,24 +126,24 @@ async def test_cards_and_table_are_of_the_same_versions_and_follow_those_alone(
         await versions.select_option("newest only")
         await expect(runs_of_all).to_have_text("3")
         await expect(cells).to_have_text(["Runs3"])
-        # A run of the older version is none of these.
+        # A run of the older version does not count.
         for workflow in (first, second):
             await finish_run(site.owner, await insert_run(site.owner, workflow), "succeeded")
         await expect(runs_of_all).to_have_text("4")
         await expect(cells).to_have_text(["Runs4"])
-        await versions.select_option("chosen only")
+        await versions.select_option("selected only")
         await expect(runs_of_all).to_have_text("15")
-        await page.get_by_role("button", name="Choose versions").click()
+        await page.get_by_role("button", name="Select versions").click()
         await page.keyboard.type("v1")
         await page.keyboard.press("Enter")
         await expect(runs_of_all).to_have_text("11")
         await expect(cells).to_have_text(["Runs11"])
         await page.reload()
-        await expect(page.get_by_role("button", name="Choose versions")).to_contain_text(
+        await expect(page.get_by_role("button", name="Select versions")).to_contain_text(
             "Order sync v1"
         )
         await expect(runs_of_all).to_have_text("11")
-        await versions.select_option("together")
+        await versions.select_option("combined")
         await expect(runs_of_all).to_have_text("15")
         assert ada.complaints == []
 
@@ -151,7 +151,7 @@ async def test_cards_and_table_are_of_the_same_versions_and_follow_those_alone(
 async def test_a_range_is_entered_in_the_time_zone_of_the_page(
     site: Site, browser: Browser
 ) -> None:
-    """The device is in Berlin, the page in Kathmandu."""
+    """The time zone of the device is Berlin, that of the page is Kathmandu."""
     async with visitor(browser) as ada:
         await ada.sign_in(site, site.ada, "/?tz=Asia/Kathmandu")
         await ada.page.get_by_role("button", name="Custom").click()
@@ -159,14 +159,14 @@ async def test_a_range_is_entered_in_the_time_zone_of_the_page(
         await expect(form).to_contain_text("Asia/Kathmandu (GMT+5:45)")
         await form.get_by_label("From").fill("2026-03-01T00:00")
         await form.get_by_label("To").fill("2026-03-02T00:00")
-        await form.get_by_role("button", name="Show").click()
+        await form.get_by_role("button", name="Apply").click()
         await ada.page.wait_for_url("**from=2026-02-28T18%3A15*to=2026-03-01T18%3A15*")
 
 
-async def test_a_stretch_of_the_chart_that_is_dragged_over_is_zoomed_into(
+async def test_dragging_over_the_chart_zooms_in(
     site: Site, browser: Browser, store: CountingStore
 ) -> None:
-    await some_runs(site, store)
+    await insert_runs(site, store)
     async with visitor(browser) as ada:
         await ada.sign_in(site, site.ada)
         box = await ada.page.locator(".plot").bounding_box()
@@ -183,7 +183,7 @@ async def test_a_stretch_of_the_chart_that_is_dragged_over_is_zoomed_into(
         await expect(custom).to_have_attribute("aria-pressed", "false")
 
 
-async def test_an_empty_range_leads_to_the_last_run(
+async def test_an_empty_range_offers_a_jump_to_the_last_run(
     site: Site, browser: Browser, store: CountingStore
 ) -> None:
     old = datetime.now(UTC) - timedelta(days=3)
@@ -206,10 +206,10 @@ async def violations(visitor: Visitor) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing_wrong(
+async def test_axe_finds_no_violations(
     site: Site, browser: Browser, store: CountingStore, scheme: str
 ) -> None:
-    await some_runs(site, store)
+    await insert_runs(site, store)
     async with visitor(browser, color_scheme=scheme, reduced_motion="reduce") as ada:
         await ada.page.goto(site.url)
         await expect(ada.page.get_by_role("button", name="Ada")).to_be_visible()
@@ -217,22 +217,22 @@ async def test_axe_finds_nothing_wrong(
         await ada.page.get_by_role("button", name="Ada").click()
         await ada.live()
         await expect(ada.page.get_by_role("link", name="Invoices", exact=True)).to_be_visible()
-        await ada.page.get_by_text("As a table").click()
+        await ada.page.get_by_text("Show as table").click()
         assert await violations(ada) == []
         await ada.page.get_by_role("button", name="Custom").click()
-        await ada.page.get_by_role("button", name="Choose workflows").click()
+        await ada.page.get_by_role("button", name="Select workflows").click()
         await expect(ada.page.get_by_role("listbox")).to_be_visible()
         assert await violations(ada) == []
         await ada.page.keyboard.press("Escape")
         await ada.page.set_viewport_size({"width": 390, "height": 844})
         assert await violations(ada) == []
         await ada.page.get_by_role("link", name="Invoices", exact=True).click()
-        await expect(ada.page.get_by_text("The last year, day by day")).to_be_visible()
+        await expect(ada.page.get_by_role("heading", name="Last 365 days")).to_be_visible()
         assert await violations(ada) == []
 
 
-async def a_shop(site: Site, store: CountingStore) -> None:
-    """The demo's first project, with its past, as Ada's."""
+async def populate_shop(site: Site, store: CountingStore) -> None:
+    """Makes the first project of the demo, with its past runs, belong to Ada."""
     await Engine(site.database.owner_dsn, seed=1).populate(9)
     await site.owner.execute("delete from public.projects where name <> 'Northwind Retail'")
     await site.owner.execute("update public.projects set owner = $1", site.ada.project.owner)
@@ -245,28 +245,28 @@ async def a_shop(site: Site, store: CountingStore) -> None:
 
 
 @pytest.mark.parametrize("width", [390, 1024, 1600])
-async def test_the_page_fits_its_window_and_is_pictured(
+async def test_the_page_fits_its_window(
     site: Site, browser: Browser, store: CountingStore, width: int
 ) -> None:
-    """MESHMETRICS_TEST_WRITE_GOLDEN=1 writes the pictures into docs/images anew."""
-    await a_shop(site, store)
+    """MESHMETRICS_TEST_WRITE_GOLDEN=1 updates the screenshots in docs/images."""
+    await populate_shop(site, store)
     window = {"width": width, "height": 900 if width > 400 else 844}
     async with visitor(browser, viewport=window) as ada:
         await ada.sign_in(site, site.ada, "/?range=7d&tz=Europe/Berlin")
         await expect(
             ada.page.get_by_role("link", name="Order sync to warehouse", exact=True)
         ).to_be_visible()
-        await picture(ada, f"dashboard-{width}.png")
+        await screenshot(ada, f"dashboard-{width}.png")
         await ada.page.get_by_role("link", name="Refund approval", exact=True).click()
-        await expect(ada.page.get_by_text("The last year, day by day")).to_be_visible()
-        await picture(ada, f"workflow-{width}.png" if width == 1600 else None)
+        await expect(ada.page.get_by_role("heading", name="Last 365 days")).to_be_visible()
+        await screenshot(ada, f"workflow-{width}.png" if width == 1600 else None)
 
 
-async def picture(visitor: Visitor, name: str | None) -> None:
-    """Nothing sticks out to the side; and a picture of the page, if pictures are wanted."""
-    sticking_out = await visitor.page.evaluate(
+async def screenshot(visitor: Visitor, name: str | None) -> None:
+    """Asserts that the page does not scroll sideways; saves a screenshot if requested."""
+    overflow = await visitor.page.evaluate(
         "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     )
-    assert sticking_out <= 0
+    assert overflow <= 0
     if name is not None and os.environ.get("MESHMETRICS_TEST_WRITE_GOLDEN"):
         await visitor.page.screenshot(path=IMAGES / name, full_page=True)

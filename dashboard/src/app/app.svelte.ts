@@ -1,7 +1,7 @@
-/** The page that the daemon serves: signs in, and gives the dashboard what it needs. */
+/** The page that the daemon serves: signs users in and creates the clients of the dashboard. */
 import { createClient } from '@supabase/supabase-js';
-import { AlertsClient } from '../lib/alerts/client';
-import { MetricsClient } from '../lib/metrics/client';
+import { AlertsClient } from '../lib/api/alerts';
+import { MetricsClient } from '../lib/api/metrics';
 import { supabaseChannels } from '../lib/live/channel';
 import { Alerts } from '../lib/alerts/alerts.svelte';
 import { Metrics } from '../lib/metrics/metrics.svelte';
@@ -17,23 +17,22 @@ import {
 
 interface Mount {
   readonly metrics: Metrics;
-  readonly client: MetricsClient;
   readonly alerts: Alerts;
 }
 
-/** Asked for as soon as this file is there, while others of the page are on their way still. */
-const asked = readConfig().then(async (config) => ({ config, users: await localUsers(config) }));
-asked.catch(() => undefined); // told in start()
+/** Requested as soon as this file has loaded, in parallel with the rest of the page. */
+const loading = readConfig().then(async (config) => ({ config, users: await localUsers(config) }));
+loading.catch(() => undefined); // handled in start()
 
-const CHOSEN = 'meshmetrics.devstack-user';
+const STORAGE_KEY = 'meshmetrics.devstack-user';
 
 export class App {
   config = $state.raw<Config | null>(null);
-  /** Of the local stack only; elsewhere there are none. */
+  /** The users of the local development stack; empty elsewhere. */
   users = $state.raw<readonly LocalUser[]>([]);
   mount = $state.raw<Mount | null>(null);
-  /** Who is signed in. */
-  who = $state('');
+  /** The name of the signed-in user. */
+  userName = $state('');
   ready = $state(false);
   problem = $state('');
 
@@ -41,24 +40,24 @@ export class App {
 
   async start() {
     try {
-      const { config, users } = await asked;
+      const { config, users } = await loading;
       this.config = config;
       this.users = users;
     } catch {
-      this.problem = 'The daemon does not answer. Is it running?';
+      this.problem = 'The daemon does not respond. Is it running?';
       return;
     }
-    const kept = remembered(this.users);
-    if (kept) this.choose(kept);
+    const stored = storedUser(this.users);
+    if (stored) this.signInAs(stored);
     else if (this.users.length === 0 && this.config.anonKey) await this.#resume(this.config);
     this.ready = true;
   }
 
-  /** Be one of the local users. */
-  choose(user: LocalUser) {
+  /** Signs in as one of the local users. */
+  signInAs(user: LocalUser) {
     if (!this.config) return;
-    localStorage.setItem(CHOSEN, JSON.stringify(user));
-    this.who = user.name;
+    localStorage.setItem(STORAGE_KEY, JSON.stringify(user));
+    this.userName = user.name;
     this.#show(localSession(this.config, user));
   }
 
@@ -69,18 +68,18 @@ export class App {
   }
 
   async signOut() {
-    localStorage.removeItem(CHOSEN);
+    localStorage.removeItem(STORAGE_KEY);
     await this.#supabase?.auth.signOut();
     this.mount = null;
-    this.who = '';
+    this.userName = '';
   }
 
   async #resume({ supabaseUrl, anonKey }: Config) {
     const supabase = (this.#supabase = createClient(supabaseUrl, anonKey ?? ''));
     supabase.auth.onAuthStateChange((_event, session) => {
-      const who = session?.user.email ?? session?.user.id ?? '';
-      if (who === this.who) return; // a fresh token of the same user
-      this.who = who;
+      const name = session?.user.email ?? session?.user.id ?? '';
+      if (name === this.userName) return; // a new token of the same user
+      this.userName = name;
       if (session) this.#show(sessionOf(supabase));
       else this.mount = null;
     });
@@ -89,21 +88,19 @@ export class App {
 
   #show(session: Session) {
     const options = { baseUrl: '', token: () => session.token() };
-    const client = new MetricsClient(options);
-    const metrics = new Metrics(client, supabaseChannels(session.supabase));
+    const metrics = new Metrics(new MetricsClient(options), supabaseChannels(session.supabase));
     const alerts = new Alerts(new AlertsClient(options), metrics);
-    this.mount = { client, metrics, alerts };
+    this.mount = { metrics, alerts };
   }
 }
 
-/** Who was chosen before the reload: with a fresh token, or with the one of then if it is good still. */
-function remembered(users: readonly LocalUser[]): LocalUser | null {
+/** The local user of the last visit, with a new token, or with the stored one while it is valid. */
+function storedUser(users: readonly LocalUser[]): LocalUser | null {
   try {
-    const kept = JSON.parse(localStorage.getItem(CHOSEN) ?? 'null') as LocalUser | null;
-    if (!kept) return null;
-    const fresh = users.find((user) => user.id === kept.id);
-    if (fresh || users.length > 0) return fresh ?? null;
-    return kept.expires_at > Date.now() / 1000 ? kept : null;
+    const stored: LocalUser | null = JSON.parse(localStorage.getItem(STORAGE_KEY) ?? 'null');
+    if (!stored) return null;
+    if (users.length > 0) return users.find((user) => user.id === stored.id) ?? null;
+    return stored.expires_at > Date.now() / 1000 ? stored : null;
   } catch {
     return null;
   }

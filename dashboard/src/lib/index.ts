@@ -1,10 +1,16 @@
 /** What another application mounts: see docs/embedding.md. */
-export { MetricsClient, ApiError } from './metrics/client';
-export { AlertsClient } from './alerts/client';
+export { ApiError } from './api/http';
+export { AlertsClient } from './api/alerts';
+export { MetricsClient } from './api/metrics';
 export { supabaseChannels, type Connect } from './live/channel';
 export { sessionOf, type Session } from './session';
 export { Alerts } from './alerts/alerts.svelte';
-export { readPlace, START, writePlace, type Place } from './alerts/alerts-url';
+export {
+  ALERTS_HOME,
+  readAlertsLocation,
+  writeAlertsLocation,
+  type AlertsLocation,
+} from './alerts/alerts-url';
 export { readFilters, writeFilters, type Filters } from './metrics/filters';
 export { Metrics } from './metrics/metrics.svelte';
 export { default as AlertsPage } from './ui/alerts/AlertsPage.svelte';

@@ -1,13 +1,13 @@
-/** Who is looking: a Supabase client with a session, and the token for the REST API. */
+/** Sessions: a Supabase client that is signed in, and the token for the REST API. */
 import { createClient, type SupabaseClient } from '@supabase/supabase-js';
 
 export interface Session {
   readonly supabase: SupabaseClient;
-  /** A fresh access token; null when signed out. */
+  /** A valid access token; null if signed out. */
   token(): Promise<string | null>;
 }
 
-/** The session of a client that signs its users in itself, such as the one MeshHook has. */
+/** The session of a Supabase client that signs its users in, such as MeshHook's. */
 export function sessionOf(supabase: SupabaseClient): Session {
   return {
     supabase,
@@ -15,7 +15,7 @@ export function sessionOf(supabase: SupabaseClient): Session {
   };
 }
 
-/** What the daemon says at /dashboard.json. */
+/** The contents of /dashboard.json. */
 export interface Config {
   readonly supabaseUrl: string;
   readonly anonKey: string | null;
@@ -24,8 +24,8 @@ export interface Config {
 
 export async function readConfig(): Promise<Config> {
   const answer = await fetch('/dashboard.json');
-  if (!answer.ok) throw new Error(`The daemon answered ${answer.status}.`);
-  return (await answer.json()) as Config;
+  if (!answer.ok) throw new Error(`The daemon responded with status ${answer.status}.`);
+  return answer.json();
 }
 
 export interface LocalUser {
@@ -33,13 +33,13 @@ export interface LocalUser {
   readonly name: string;
   readonly access_token: string;
   readonly expires_at: number;
-  /** Seconds, when it was handed out. */
+  /** Lifetime in seconds when it was issued. */
   readonly expires_in: number;
 }
 
 /**
- * The users that the local stack signs in without a password. Only a Supabase on this very machine
- * is asked, and none but the local stack's own answers.
+ * The users that the local development stack signs in without a password. Requested only from this
+ * machine; a real Supabase has no such endpoint.
  */
 export async function localUsers(config: Config): Promise<LocalUser[]> {
   const { hostname } = new URL(config.supabaseUrl);
@@ -47,20 +47,21 @@ export async function localUsers(config: Config): Promise<LocalUser[]> {
   try {
     const answer = await fetch(`${config.supabaseUrl}/local/users`);
     if (!answer.ok) return [];
-    return ((await answer.json()) as { users: LocalUser[] }).users;
+    const { users }: { users: LocalUser[] } = await answer.json();
+    return users;
   } catch {
     return [];
   }
 }
 
-/** Seconds before its end that a token is fetched anew: half its life, if that is short. */
-const EARLY = 300;
-/** Seconds; at each heartbeat the channel asks for the token, and tells the server of a fresh one. */
+/** Seconds before expiry at which a token is refreshed, at most half its lifetime. */
+const REFRESH_MARGIN = 300;
+/** Seconds. At each heartbeat the Realtime client gets the token and sends a new one to the server. */
 const HEARTBEAT = 25;
 
-/** The session of a local user; its token is fetched anew some minutes before it runs out. */
+/** The session of a local user. Its token is refreshed before it expires. */
 export function localSession(config: Config, user: LocalUser): Session {
-  const early = Math.min(EARLY, user.expires_in / 2);
+  const margin = Math.min(REFRESH_MARGIN, user.expires_in / 2);
   let current = user;
   let fetching: Promise<void> | null = null;
 
@@ -71,7 +72,7 @@ export function localSession(config: Config, user: LocalUser): Session {
 
   async function token(): Promise<string | null> {
     const now = Date.now() / 1000;
-    if (current.expires_at - now < early) {
+    if (current.expires_at - now < margin) {
       fetching ??= renew().finally(() => (fetching = null));
       await fetching;
     }
@@ -80,7 +81,7 @@ export function localSession(config: Config, user: LocalUser): Session {
 
   const supabase = createClient(config.supabaseUrl, config.anonKey ?? 'local', {
     accessToken: token,
-    realtime: { heartbeatIntervalMs: Math.min(HEARTBEAT, early / 2) * 1000 },
+    realtime: { heartbeatIntervalMs: Math.min(HEARTBEAT, margin / 2) * 1000 },
   });
   return { supabase, token };
 }

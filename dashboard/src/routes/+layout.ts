@@ -1,3 +1,3 @@
-// Drawn by the browser: the daemon serves files and nothing else.
+// Rendered in the browser: the daemon only serves static files.
 export const ssr = false;
 export const prerender = false;

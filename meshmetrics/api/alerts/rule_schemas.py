@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from meshmetrics.api.alerts.schemas import Body, Name, Note
+from meshmetrics.api.alerts.schemas import Body, Cause, Name, Note, Severity, State
 
 Metric = Literal[
     "success_rate",
@@ -20,6 +20,9 @@ Metric = Literal[
     "overdue_count",
     "open_too_long",
 ]
+Scope = Literal["workflow", "project"]
+Comparison = Literal["below", "above"]
+Method = Literal["wilson", "plain"]
 OF_OPEN_RUNS = ("overdue_count", "open_too_long")
 """Metrics of the runs that are open now: there is no window, and no history to try them on."""
 Slug = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
@@ -35,15 +38,13 @@ class RuleFields(Body):
 
     name: Name
     enabled: bool = True
-    severity: Literal["info", "warning", "critical"] = "warning"
-    scope: Literal["workflow", "project"] = Field(
-        default="workflow", description="`project`: all its workflows together"
-    )
+    severity: Severity = "warning"
+    scope: Scope = Field(default="workflow", description="`project`: all its workflows together")
     workflow_slug: Slug | None = Field(
         default=None, description="null: each workflow of the project on its own"
     )
     metric: Metric = "success_rate"
-    comparison: Literal["below", "above"] | None = Field(
+    comparison: Comparison | None = Field(
         default=None, description="Which side of the threshold is told of; null: the bad one"
     )
     threshold: float | None = Field(
@@ -58,7 +59,7 @@ class RuleFields(Body):
         default=20, ge=0, le=100, description="The window goes back to this many runs, if fewer"
     )
     min_runs: int = Field(default=5, ge=1, le=10_000, description="Fewer never break a rate")
-    method: Literal["wilson", "plain"] = "wilson"
+    method: Method = "wilson"
     consecutive: int = Field(
         default=3, ge=0, le=100, description="Also opens on this many failures in a row; 0: off"
     )
@@ -140,9 +141,7 @@ class RuleState(BaseModel):
     """How a rule stands with one workflow."""
 
     workflow_slug: str = Field(description="Empty: all workflows of the project together")
-    state: Literal[
-        "ok", "insufficient", "pending", "firing", "recovering", "flapping", "no_data", "silenced"
-    ]
+    state: State
     since: datetime
     incident_id: UUID | None
     success_count: int
@@ -158,16 +157,16 @@ class Rule(BaseModel):
     project_id: UUID
     name: str
     enabled: bool
-    severity: str
-    scope: str
+    severity: Severity
+    scope: Scope
     workflow_slug: str | None
-    metric: str
-    comparison: str
+    metric: Metric
+    comparison: Comparison
     threshold: float
     window_seconds: int
     window_min_runs: int
     min_runs: int
-    method: str
+    method: Method
     consecutive: int
     recovery_threshold: float | None
     recovery_runs: int
@@ -190,7 +189,7 @@ class WouldOpen(BaseModel):
     workflow_slug: str
     opened_at: datetime
     closed_at: datetime | None
-    cause: str
+    cause: Cause
     success_count: int
     failure_count: int
 

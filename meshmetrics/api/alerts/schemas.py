@@ -13,6 +13,11 @@ from meshmetrics.alerts.notice import Notice
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Note = Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")]
+Severity = Literal["info", "warning", "critical"]
+State = Literal[
+    "ok", "insufficient", "pending", "firing", "recovering", "flapping", "no_data", "silenced"
+]
+Cause = Literal["rate", "count", "consecutive", "no_data", "overdue", "open"]
 
 
 class Body(BaseModel):
@@ -35,11 +40,11 @@ class Incident(BaseModel):
     rule_id: UUID
     workflow_slug: str
     rule_name: str
-    severity: str
-    cause: str
+    severity: Severity
+    cause: Cause
     opened_at: datetime
     closed_at: datetime | None
-    close_reason: str | None
+    close_reason: Literal["recovered", "corrected", "ended"] | None
     reopened_at: list[datetime]
     flapping_since: datetime | None
     acknowledged_at: datetime | None
@@ -52,9 +57,11 @@ class Event(BaseModel):
     """One transition, or notice, of an incident."""
 
     at: datetime
-    kind: str
-    from_state: str | None
-    to_state: str
+    kind: Literal[
+        "opened", "reopened", "flapping", "reminder", "recovered", "corrected", "ended", "state"
+    ]
+    from_state: State | None
+    to_state: State
     success_count: int
     failure_count: int
 
@@ -122,7 +129,7 @@ class Delivery(BaseModel):
     project_id: UUID
     channel_id: UUID
     incident_id: UUID | None
-    kind: str
+    kind: Literal["opened", "reminder", "reopened", "resolved", "flapping", "no_data", "test"]
     status: Literal["pending", "held", "sending", "sent", "dead", "silenced"]
     held_for: Literal["digest", "cap"] | None
     message_id: UUID | None = Field(description="`webhook-id`: what travels together shares it")

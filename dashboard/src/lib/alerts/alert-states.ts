@@ -1,8 +1,7 @@
-/** How workflows and rules stand with alerts, in words and in an order. Pure. */
-import type { Delivery, Incident, Rule, RuleState } from './client';
-import type { Row } from '../metrics/types';
+/** Alert states of rules and workflows: labels, order and aggregation. Pure. */
+import type { Cause, Delivery, Incident, Rule, RuleState, Severity } from '../api/alerts';
 
-/** The worst first: what a rule says of a workflow. `none`: no rule looks at it. */
+/** From the worst to the best. `none`: no rule covers the workflow. */
 export const STATES = [
   'firing',
   'flapping',
@@ -13,10 +12,10 @@ export const STATES = [
   'insufficient',
   'ok',
   'none',
-] as const;
-export type AlertState = (typeof STATES)[number];
+] as const satisfies readonly (RuleState['state'] | 'none')[];
+export type AlertState = RuleState['state'] | 'none';
 
-export const WORDS: Record<AlertState, string> = {
+export const STATE_LABELS: Record<AlertState, string> = {
   firing: 'Firing',
   flapping: 'Flapping',
   no_data: 'No runs',
@@ -28,19 +27,19 @@ export const WORDS: Record<AlertState, string> = {
   none: 'No rule',
 };
 
-export const MEANINGS: Record<AlertState, string> = {
-  firing: 'an incident is open',
-  flapping: 'an incident opens and closes again and again',
-  no_data: 'no run has finished for too long',
-  silenced: 'an incident is open, its notices are kept back',
-  recovering: 'an incident is open, the last runs are good',
-  pending: 'beyond the threshold, but it may be chance',
-  insufficient: 'fewer runs than the rule asks for',
-  ok: 'no rule is broken',
-  none: 'no rule looks at it',
+export const STATE_DESCRIPTIONS: Record<AlertState, string> = {
+  firing: 'An incident is open',
+  flapping: 'An incident opens and closes repeatedly',
+  no_data: 'No run has finished for too long',
+  silenced: 'An incident is open; its notifications are silenced',
+  recovering: 'An incident is open; the latest runs succeeded',
+  pending: 'Beyond the threshold, but this may be chance',
+  insufficient: 'Fewer runs than the rule requires',
+  ok: 'No alert rule is violated',
+  none: 'No alert rules for this workflow',
 };
 
-/** How bad: higher is worse. */
+/** Higher is worse. */
 export function rank(state: AlertState): number {
   return STATES.length - STATES.indexOf(state);
 }
@@ -49,8 +48,8 @@ export function worst(states: readonly AlertState[]): AlertState {
   return states.reduce((a, b) => (rank(b) > rank(a) ? b : a), 'none');
 }
 
-/** Whether a rule looks at a workflow by itself. */
-export function concerns(rule: Rule, projectId: string, slug: string): boolean {
+/** Whether a rule evaluates a workflow on its own, not together with the rest of the project. */
+export function covers(rule: Rule, projectId: string, slug: string): boolean {
   return (
     rule.project_id === projectId &&
     rule.scope === 'workflow' &&
@@ -58,75 +57,62 @@ export function concerns(rule: Rule, projectId: string, slug: string): boolean {
   );
 }
 
-/** `project/slug` → the worst that a rule in force says of it. Of the rest see `ofWorkflow`. */
-export function byWorkflow(rules: readonly Rule[]): Map<string, AlertState> {
-  const found = new Map<string, AlertState>();
+/** The worst state that an enabled rule has for each workflow, by `project/slug`. */
+export function statesByWorkflow(rules: readonly Rule[]): Map<string, AlertState> {
+  const states = new Map<string, AlertState>();
   for (const rule of rules) {
     if (!rule.enabled || rule.scope !== 'workflow') continue;
-    for (const standing of rule.states) {
-      const key = `${rule.project_id}/${standing.workflow_slug}`;
-      found.set(key, worst([found.get(key) ?? 'none', standing.state]));
+    for (const { workflow_slug, state } of rule.states) {
+      const key = `${rule.project_id}/${workflow_slug}`;
+      states.set(key, worst([states.get(key) ?? 'none', state]));
     }
   }
-  return found;
+  return states;
 }
 
-/** How a workflow stands: with a rule that has not seen a run of it, there are too few. */
-export function ofWorkflow(
-  standings: ReadonlyMap<string, AlertState>,
+/** The state of a workflow. A rule that has not evaluated it yet has too few runs. */
+export function workflowState(
+  states: ReadonlyMap<string, AlertState>,
   rules: readonly Rule[],
   projectId: string,
   slug: string,
 ): AlertState {
-  const found = standings.get(`${projectId}/${slug}`);
-  if (found) return found;
-  const watched = rules.some((rule) => rule.enabled && concerns(rule, projectId, slug));
-  return watched ? 'insufficient' : 'none';
+  const state = states.get(`${projectId}/${slug}`);
+  if (state) return state;
+  const covered = rules.some((rule) => rule.enabled && covers(rule, projectId, slug));
+  return covered ? 'insufficient' : 'none';
 }
 
-const dressed = new WeakMap<Row, Row>();
-
-/** The row with how it stands: the same object as long as neither changes. */
-export function withAlert(row: Row, alert: AlertState): Row {
-  let found = dressed.get(row);
-  if (found?.alert !== alert) dressed.set(row, (found = { ...row, alert }));
-  return found;
-}
-
-/** How a rule stands with all of its workflows together. */
-export function ofRule(rule: Rule): { state: AlertState; standings: readonly RuleState[] } {
+/** The worst state of a rule over all of its workflows. */
+export function ruleState(rule: Rule): AlertState {
   const state = worst(rule.states.map((one) => one.state));
-  return { state: state === 'none' ? 'insufficient' : state, standings: rule.states };
+  return state === 'none' ? 'insufficient' : state;
 }
 
-export function silenced(rule: Rule, now: number): boolean {
+export function isSilenced(rule: Rule, now: number): boolean {
   return rule.silenced_until !== null && Date.parse(rule.silenced_until) > now;
 }
 
-const CAUSES: Record<string, string> = {
+export const CAUSES: Record<Cause, string> = {
   rate: 'the rate is beyond the threshold',
   count: 'the count is beyond the threshold',
-  consecutive: 'failures in a row',
+  consecutive: 'consecutive failures',
   no_data: 'no finished runs',
   overdue: 'runs are overdue',
-  open: 'a run is open for too long',
+  open: 'a run has been open for too long',
 };
 
-export function causeOf(cause: string): string {
-  return CAUSES[cause] ?? cause;
-}
-
-const SEVERITIES = ['critical', 'warning', 'info'];
+const SEVERITIES: readonly Severity[] = ['critical', 'warning', 'info'];
 
 /** The most severe first, then the newest. */
 export function bySeverity(incidents: readonly Incident[]): Incident[] {
-  const place = (one: Incident) => SEVERITIES.indexOf(one.severity);
+  const position = (incident: Incident) => SEVERITIES.indexOf(incident.severity);
   return [...incidents].sort(
-    (a, b) => place(a) - place(b) || Date.parse(b.opened_at) - Date.parse(a.opened_at),
+    (a, b) => position(a) - position(b) || Date.parse(b.opened_at) - Date.parse(a.opened_at),
   );
 }
 
-/** Whether some of these are still to be sent. */
-export function underWay(deliveries: readonly Delivery[]): boolean {
+/** Whether some of these deliveries are still to be sent. */
+export function inProgress(deliveries: readonly Delivery[]): boolean {
   return deliveries.some((one) => one.status === 'pending' || one.status === 'sending');
 }

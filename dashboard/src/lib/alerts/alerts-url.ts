@@ -1,21 +1,21 @@
-/** Where one is on the alerts page. All of it is in the address. */
+/** What the alerts page shows. It is stored in the URL. */
 
 export const VIEWS = ['incidents', 'rules', 'silences', 'channels', 'deliveries'] as const;
 export type View = (typeof VIEWS)[number];
 
-export interface Place {
+export interface AlertsLocation {
   readonly view: View;
-  /** The incident that is looked at. */
+  /** The id of the incident that is shown. */
   readonly incident: string | null;
-  /** The rule that is edited; 'new' is one to be made. */
+  /** The id of the rule that is edited, or 'new'. */
   readonly rule: string | null;
-  /** Of a new rule: the slug of the workflow that it is to look at. */
+  /** The slug of the workflow that a new rule is for. */
   readonly workflow: string | null;
-  /** Only this project's; null: all. */
+  /** null: all projects. */
   readonly project: string | null;
 }
 
-export const START: Place = {
+export const ALERTS_HOME: AlertsLocation = {
   view: 'incidents',
   incident: null,
   rule: null,
@@ -25,31 +25,30 @@ export const START: Place = {
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-/** The place of an address. What it says wrongly is taken for what is usual. */
-export function readPlace(params: Pick<URLSearchParams, 'get'>): Place {
+/** The location of a URL. Invalid parameters get their default. */
+export function readAlertsLocation(params: Pick<URLSearchParams, 'get'>): AlertsLocation {
   const id = (name: string) => {
-    const given = params.get(name);
-    return given !== null && UUID.test(given) ? given : null;
+    const value = params.get(name);
+    return value !== null && UUID.test(value) ? value : null;
   };
-  const view = params.get('view') as View | null;
+  const view = VIEWS.find((one) => one === params.get('view'));
   const rule = params.get('rule') === 'new' ? 'new' : id('rule');
-  const incident = id('incident');
   return {
-    view: rule ? 'rules' : view !== null && VIEWS.includes(view) ? view : 'incidents',
-    incident,
+    view: rule ? 'rules' : (view ?? 'incidents'),
+    incident: id('incident'),
     rule,
     workflow: rule === 'new' ? params.get('for') : null,
     project: id('project'),
   };
 }
 
-/** The address of a place, without what is usual. */
-export function writePlace(place: Partial<Place>): URLSearchParams {
+/** The URL parameters of a location. Defaults are left out. */
+export function writeAlertsLocation(location: Partial<AlertsLocation>): URLSearchParams {
   const params = new URLSearchParams();
-  if (place.rule) params.set('rule', place.rule);
-  else if (place.view && place.view !== START.view) params.set('view', place.view);
-  if (place.incident && !place.rule) params.set('incident', place.incident);
-  if (place.rule === 'new' && place.workflow) params.set('for', place.workflow);
-  if (place.project) params.set('project', place.project);
+  if (location.rule) params.set('rule', location.rule);
+  else if (location.view && location.view !== ALERTS_HOME.view) params.set('view', location.view);
+  if (location.incident && !location.rule) params.set('incident', location.incident);
+  if (location.rule === 'new' && location.workflow) params.set('for', location.workflow);
+  if (location.project) params.set('project', location.project);
   return params;
 }

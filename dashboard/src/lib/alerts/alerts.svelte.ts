@@ -1,46 +1,47 @@
 /**
- * What is known of alerts: open incidents, the last ones, and how the rules stand. Fetched anew at
- * every broadcast `alert`, when the channel was away, after whatever one does here, and now and then.
+ * The state of alerts: open incidents, recent incidents, and rules with their states. Fetched at every
+ * `alert` broadcast, after a reconnect, after each change by the user, and periodically.
  */
 import { ApiError } from '../api/http';
-import type { AlertsClient, Incident, Rule } from './client';
+import type { AlertsClient, Incident, Rule } from '../api/alerts';
 import type { Metrics } from '../metrics/metrics.svelte';
 import { shared } from '../util/shared-lifecycle';
-import { byWorkflow } from './alert-states';
+import { statesByWorkflow } from './alert-states';
 
-const REFRESH = 60_000;
-/** Without a channel only asking tells. */
-const POLL = 10_000;
-/** One broadcast seldom comes alone. */
-const GATHER = 100;
-/** After runs were counted, for the states that no broadcast tells of. */
-const LATER = 10_000;
-/** A rule that has just been made is looked at within half a minute. */
-const NEW = 3000;
-const NEW_FOR = 120_000;
-const MOST = 200;
+// Milliseconds.
+const REFRESH_INTERVAL = 60_000;
+/** Without live updates. */
+const POLL_INTERVAL = 10_000;
+/** Broadcasts often come in groups. */
+const BATCH_DELAY = 100;
+/** After runs were counted: state changes without an incident are not broadcast. */
+const COUNTED_DELAY = 10_000;
+/** The daemon evaluates a new rule within half a minute. */
+const NEW_RULE_INTERVAL = 3000;
+const NEW_RULE_AGE = 120_000;
+const PAGE_SIZE = 200;
 
 export class Alerts {
   open = $state.raw<readonly Incident[]>([]);
-  /** There are more open ones than are shown. */
-  more = $state(false);
-  /** The newest, open and closed: for the charts. */
+  /** There are more open incidents than `open` has. */
+  hasMore = $state(false);
+  /** The newest incidents, open and closed, for the charts. */
   recent = $state.raw<readonly Incident[]>([]);
   rules = $state.raw<readonly Rule[]>([]);
   error = $state.raw<ApiError | null>(null);
   loaded = $state(false);
-  /** Counts up whenever something was fetched: lists of their own follow. */
+  /** Increases with every fetch, so that other lists refresh too. */
   version = $state(0);
 
-  standings = $derived(byWorkflow(this.rules));
+  states = $derived(statesByWorkflow(this.rules));
 
   readonly client: AlertsClient;
   readonly #metrics: Metrics;
   #abort: AbortController | null = null;
-  #again = false;
+  #fetchAgain = false;
   #stopped = true;
   #unfollow: (() => void) | undefined;
-  #gather: ReturnType<typeof setTimeout> | undefined;
+  #batch: ReturnType<typeof setTimeout> | undefined;
   #poll: ReturnType<typeof setTimeout> | undefined;
   #due = Infinity;
 
@@ -49,49 +50,50 @@ export class Alerts {
     this.#metrics = metrics;
   }
 
-  /** Begin; returns how to end. Where several begin, the last to end ends it. */
+  /** Starts updates and returns a function that stops them. Several users may start; the last one to
+   * stop ends the updates. */
   readonly start = shared(
-    () => this.#begin(),
-    () => this.#end(),
+    () => this.#start(),
+    () => this.#stop(),
   );
 
-  #begin() {
+  #start() {
     this.#stopped = false;
     this.#unfollow = this.#metrics.follow({
-      alert: () => this.#soon(),
-      missed: () => this.#soon(),
-      counted: () => this.#plan(LATER),
+      alert: () => this.#scheduleBatch(),
+      missed: () => this.#scheduleBatch(),
+      counted: () => this.#schedulePoll(COUNTED_DELAY),
     });
     void this.refetch();
   }
 
-  #end() {
+  #stop() {
     this.#stopped = true;
     this.#unfollow?.();
-    clearTimeout(this.#gather);
+    clearTimeout(this.#batch);
     clearTimeout(this.#poll);
     this.#due = Infinity;
-    this.#gather = undefined;
+    this.#batch = undefined;
     this.#abort?.abort();
   }
 
-  /** Fetch anew, now; while that is under way, once more after it. */
+  /** Fetches everything. During a fetch, schedules one more after it. */
   async refetch(): Promise<void> {
     if (this.#abort) {
-      this.#again = true;
+      this.#fetchAgain = true;
       return;
     }
     const abort = (this.#abort = new AbortController());
-    this.#again = false;
+    this.#fetchAgain = false;
     try {
       const [open, recent, rules] = await Promise.all([
-        this.client.incidents({ state: 'open', limit: MOST }, abort.signal),
-        this.client.incidents({ limit: MOST }, abort.signal),
+        this.client.incidents({ state: 'open', limit: PAGE_SIZE }, abort.signal),
+        this.client.incidents({ limit: PAGE_SIZE }, abort.signal),
         this.client.rules(null, abort.signal),
       ]);
       if (abort.signal.aborted) return;
       this.open = open.rows;
-      this.more = open.next !== null;
+      this.hasMore = open.next !== null;
       this.recent = recent.rows;
       this.rules = rules;
       this.error = null;
@@ -104,25 +106,25 @@ export class Alerts {
     } finally {
       this.#abort = null;
       this.#due = Infinity;
-      this.#plan(this.#pause());
+      this.#schedulePoll(this.#pollDelay());
     }
   }
 
-  #pause(): number {
-    const fresh = this.rules.some(
+  #pollDelay(): number {
+    const hasNewRule = this.rules.some(
       (rule) =>
         rule.enabled &&
         rule.states.length === 0 &&
-        Date.now() - Date.parse(rule.updated_at) < NEW_FOR,
+        Date.now() - Date.parse(rule.updated_at) < NEW_RULE_AGE,
     );
-    if (fresh && !this.error) return NEW;
-    return this.#metrics.joined && !this.error ? REFRESH : POLL;
+    if (hasNewRule && !this.error) return NEW_RULE_INTERVAL;
+    return this.#metrics.joined && !this.error ? REFRESH_INTERVAL : POLL_INTERVAL;
   }
 
-  /** Fetch in so many milliseconds, unless that is planned for earlier. */
-  #plan(wait: number) {
+  /** Fetches after `wait` milliseconds, unless an earlier fetch is scheduled. */
+  #schedulePoll(wait: number) {
     if (this.#stopped) return;
-    if (this.#again) this.#soon();
+    if (this.#fetchAgain) this.#scheduleBatch();
     const due = Date.now() + wait;
     if (due >= this.#due) return;
     this.#due = due;
@@ -130,14 +132,14 @@ export class Alerts {
     this.#poll = setTimeout(() => {
       this.#due = Infinity;
       if (document.visibilityState === 'visible') void this.refetch();
-      else this.#plan(wait);
+      else this.#schedulePoll(wait);
     }, wait);
   }
 
-  #soon() {
-    this.#gather ??= setTimeout(() => {
-      this.#gather = undefined;
+  #scheduleBatch() {
+    this.#batch ??= setTimeout(() => {
+      this.#batch = undefined;
       if (!this.#stopped) void this.refetch();
-    }, GATHER);
+    }, BATCH_DELAY);
   }
 }

@@ -1,5 +1,6 @@
-/** A rule as a form has it: shares as percentages, and what each metric needs. Pure. */
-import type { Rule, RuleBody } from './client';
+/** The form model of a rule: rates as percentages, and the fields that each metric uses. Pure. */
+import type { Metric, Rule, RuleBody, Severity } from '../api/alerts';
+import { span } from '../util/time-units';
 
 export const METRICS = [
   'success_rate',
@@ -9,42 +10,41 @@ export const METRICS = [
   'no_runs',
   'overdue_count',
   'open_too_long',
-] as const;
-export type Metric = (typeof METRICS)[number];
+] as const satisfies readonly Metric[];
 
 export interface Draft {
   name: string;
   enabled: boolean;
-  severity: 'info' | 'warning' | 'critical';
-  /** Each workflow on its own, one of them, or all of the project together. */
+  severity: Severity;
+  /** Each workflow separately, one workflow, or all workflows of the project together. */
   reach: 'each' | 'one' | 'all';
   workflow_slug: string;
   metric: Metric;
-  comparison: 'below' | 'above';
-  /** Per cent of a rate, seconds of `open_too_long`, else a count. */
+  comparison: Rule['comparison'];
+  /** A percentage for rates, seconds for `open_too_long`, otherwise a count. */
   threshold: number | null;
   window_seconds: number | null;
   window_min_runs: number | null;
   min_runs: number | null;
-  method: 'wilson' | 'plain';
+  method: Rule['method'];
   consecutive: number | null;
-  /** As the threshold; null: as is usual. */
+  /** In the unit of the threshold; null: the default. */
   recovery_threshold: number | null;
   recovery_runs: number | null;
   reopen_within_seconds: number | null;
   repeat_every_seconds: number | null;
   no_data_after_seconds: number | null;
-  /** null: computed from the workflow's durations. */
+  /** null: computed from the durations of the workflow's runs. */
   deadline_seconds: number | null;
   notify_resolved: boolean;
-  /** null: all of the project's. */
+  /** null: all channels of the project. */
   channel_ids: string[] | null;
 }
 
 const DAY = 86_400;
 
-/** The defaults, which simulations chose: see the decision on alerts. */
-export const USUAL: Draft = {
+/** The API's defaults, with thresholds as percentages. */
+export const DEFAULTS: Draft = {
   name: '',
   enabled: true,
   severity: 'warning',
@@ -70,54 +70,60 @@ export const USUAL: Draft = {
 
 export interface Template {
   readonly name: string;
-  readonly about: string;
-  readonly sets: Partial<Draft>;
+  readonly description: string;
+  readonly fields: Partial<Draft>;
 }
 
 export const TEMPLATES: readonly Template[] = [
   {
     name: 'Success rate drops',
-    about: 'Below 95 % beyond chance, or three failures in a row',
-    sets: {},
+    description: 'Significantly below 95 %, or three consecutive failures',
+    fields: {},
   },
   {
-    name: 'Failures in a row',
-    about: 'Three runs failed, one after the other',
-    sets: { metric: 'consecutive_failures', consecutive: 3, recovery_runs: 3 },
+    name: 'Consecutive failures',
+    description: 'Three runs in a row failed',
+    fields: { metric: 'consecutive_failures', consecutive: 3, recovery_runs: 3 },
   },
   {
     name: 'Too many failures',
-    about: 'More than ten failed runs in a day',
-    sets: { metric: 'failure_count', comparison: 'above', threshold: 10 },
+    description: 'More than ten runs failed within a day',
+    fields: { metric: 'failure_count', comparison: 'above', threshold: 10 },
   },
   {
-    name: 'Nothing runs',
-    about: 'No run has finished for a day',
-    sets: { metric: 'no_runs', no_data_after_seconds: DAY },
+    name: 'No runs',
+    description: 'No run has finished for a day',
+    fields: { metric: 'no_runs', no_data_after_seconds: DAY },
   },
   {
-    name: 'Runs do not end',
-    about: 'A run is open for longer than its deadline',
-    sets: { metric: 'overdue_count', comparison: 'above', threshold: 0 },
+    name: 'Overdue runs',
+    description: 'A run is open past its deadline',
+    fields: { metric: 'overdue_count', comparison: 'above', threshold: 0 },
   },
   {
-    name: 'It is fixed',
-    about: 'The success rate is above 99 % again',
-    sets: { comparison: 'above', threshold: 99, method: 'plain', consecutive: 0, severity: 'info' },
+    name: 'Recovery',
+    description: 'The success rate is above 99 % again',
+    fields: {
+      comparison: 'above',
+      threshold: 99,
+      method: 'plain',
+      consecutive: 0,
+      severity: 'info',
+    },
   },
 ];
 
-/** A draft with a template's settings: what it looks at, and where it tells of it, stays. */
-export function applied(draft: Draft, template: Template): Draft {
+/** The draft with a template's fields. Name, scope and channels stay. */
+export function withTemplate(draft: Draft, template: Template): Draft {
   const { name, reach, workflow_slug, channel_ids } = draft;
-  return { ...USUAL, name, reach, workflow_slug, channel_ids, ...template.sets };
+  return { ...DEFAULTS, name, reach, workflow_slug, channel_ids, ...template.fields };
 }
 
 export function isRate(metric: Metric): boolean {
   return metric === 'success_rate' || metric === 'failure_rate';
 }
 
-/** The draft with another metric: the threshold is on another scale, and the bad side another. */
+/** The draft with another metric, and the default threshold and comparison of that metric. */
 export function withMetric(draft: Draft, metric: Metric): Draft {
   const thresholds: Partial<Record<Metric, number>> = {
     success_rate: 95,
@@ -137,8 +143,8 @@ export function withMetric(draft: Draft, metric: Metric): Draft {
   };
 }
 
-/** Which of the fields a metric makes use of. */
-export function uses(metric: Metric): ReadonlySet<keyof Draft> {
+/** The fields that a metric uses. */
+export function usedFields(metric: Metric): ReadonlySet<keyof Draft> {
   const rates: (keyof Draft)[] = [
     'comparison',
     'threshold',
@@ -162,36 +168,36 @@ export function uses(metric: Metric): ReadonlySet<keyof Draft> {
   return new Set(fields[metric]);
 }
 
-/** Fields that need a number and have none, or none that a percentage can be. */
-export function missing(draft: Draft): Record<string, string> {
-  const used = uses(draft.metric);
+/** Error messages of fields that are empty or out of range. */
+export function draftErrors(draft: Draft): Record<string, string> {
+  const used = usedFields(draft.metric);
   const always: (keyof Draft)[] = ['reopen_within_seconds', 'repeat_every_seconds'];
-  const wrong: Record<string, string> = {};
+  const errors: Record<string, string> = {};
   const optional: (keyof Draft)[] = ['recovery_threshold', 'deadline_seconds'];
   for (const name of [...used, ...always]) {
     if (!optional.includes(name) && draft[name] === null) {
-      wrong[name] = 'This takes a number.';
+      errors[name] = 'Enter a number.';
     }
   }
   if (isRate(draft.metric)) {
     for (const name of ['threshold', 'recovery_threshold'] as const) {
       const share = draft[name];
       if (share !== null && (share < 0 || share > 100)) {
-        wrong[name] = 'This takes a percentage from 0 to 100.';
+        errors[name] = 'Enter a percentage from 0 to 100.';
       }
     }
   }
   if (draft.reach === 'one' && draft.workflow_slug === '') {
-    wrong['workflow_slug'] = 'Choose a workflow.';
+    errors['workflow_slug'] = 'Select a workflow.';
   }
-  return wrong;
+  return errors;
 }
 
-/** What the API takes. Fields that the metric has no use for are as usual. */
+/** The request body for a draft. Fields that the metric does not use get their default. */
 export function toBody(draft: Draft): RuleBody {
-  const used = uses(draft.metric);
-  const usual = <K extends keyof Draft>(name: K): Draft[K] =>
-    (used.has(name) ? draft : USUAL)[name];
+  const used = usedFields(draft.metric);
+  const field = <K extends keyof Draft>(name: K): Draft[K] =>
+    (used.has(name) ? draft : DEFAULTS)[name];
   const share = (value: number | null) =>
     value === null ? null : isRate(draft.metric) ? Number((value / 100).toFixed(6)) : value;
   return {
@@ -203,13 +209,13 @@ export function toBody(draft: Draft): RuleBody {
     metric: draft.metric,
     comparison: used.has('comparison') ? draft.comparison : null,
     threshold: used.has('threshold') ? share(draft.threshold) : null,
-    window_seconds: usual('window_seconds') ?? 0,
-    window_min_runs: usual('window_min_runs') ?? 0,
-    min_runs: usual('min_runs') ?? 0,
-    method: usual('method'),
-    consecutive: usual('consecutive') ?? 0,
+    window_seconds: field('window_seconds') ?? 0,
+    window_min_runs: field('window_min_runs') ?? 0,
+    min_runs: field('min_runs') ?? 0,
+    method: field('method'),
+    consecutive: field('consecutive') ?? 0,
     recovery_threshold: used.has('recovery_threshold') ? share(draft.recovery_threshold) : null,
-    recovery_runs: usual('recovery_runs') ?? 0,
+    recovery_runs: field('recovery_runs') ?? 0,
     reopen_within_seconds: draft.reopen_within_seconds ?? 0,
     repeat_every_seconds: draft.repeat_every_seconds ?? 0,
     no_data_after_seconds: draft.metric === 'no_runs' ? draft.no_data_after_seconds : null,
@@ -219,38 +225,37 @@ export function toBody(draft: Draft): RuleBody {
   };
 }
 
-/** The draft of a rule that there is. */
+/** The draft of an existing rule. */
 export function toDraft(rule: Rule): Draft {
-  const metric = rule.metric as Metric;
   const shown = (value: number | null) =>
-    value === null ? null : isRate(metric) ? Number((value * 100).toFixed(4)) : value;
+    value === null ? null : isRate(rule.metric) ? Number((value * 100).toFixed(4)) : value;
   return {
-    ...USUAL,
+    ...DEFAULTS,
     name: rule.name,
     enabled: rule.enabled,
-    severity: rule.severity as Draft['severity'],
+    severity: rule.severity,
     reach: rule.scope === 'project' ? 'all' : rule.workflow_slug === null ? 'each' : 'one',
     workflow_slug: rule.workflow_slug ?? '',
-    metric,
-    comparison: rule.comparison as Draft['comparison'],
+    metric: rule.metric,
+    comparison: rule.comparison,
     threshold: shown(rule.threshold),
     window_seconds: rule.window_seconds,
     window_min_runs: rule.window_min_runs,
     min_runs: rule.min_runs,
-    method: rule.method as Draft['method'],
+    method: rule.method,
     consecutive: rule.consecutive,
     recovery_threshold: shown(rule.recovery_threshold),
     recovery_runs: rule.recovery_runs,
     reopen_within_seconds: rule.reopen_within_seconds,
     repeat_every_seconds: rule.repeat_every_seconds,
-    no_data_after_seconds: rule.no_data_after_seconds ?? USUAL.no_data_after_seconds,
+    no_data_after_seconds: rule.no_data_after_seconds ?? DEFAULTS.no_data_after_seconds,
     deadline_seconds: rule.deadline_seconds,
     notify_resolved: rule.notify_resolved,
     channel_ids: rule.channel_ids,
   };
 }
 
-/** What a rule says, in a few words: its name where it is given none. */
+/** A short description of the rule, and its name if the user enters none. */
 export function suggestedName(draft: Draft): string {
   const side = draft.comparison;
   switch (draft.metric) {
@@ -261,7 +266,7 @@ export function suggestedName(draft: Draft): string {
     case 'failure_count':
       return `${side === 'above' ? 'More' : 'Fewer'} than ${draft.threshold ?? '…'} failed runs in ${span(draft.window_seconds)}`;
     case 'consecutive_failures':
-      return `${draft.consecutive ?? '…'} failures in a row`;
+      return `${draft.consecutive ?? '…'} consecutive failures`;
     case 'no_runs':
       return `No runs for ${span(draft.no_data_after_seconds)}`;
     case 'overdue_count':
@@ -269,26 +274,6 @@ export function suggestedName(draft: Draft): string {
         ? 'Overdue runs'
         : `More than ${draft.threshold ?? '…'} overdue runs`;
     case 'open_too_long':
-      return `A run is open for longer than ${span(draft.threshold)}`;
+      return `A run is open longer than ${span(draft.threshold)}`;
   }
-}
-
-export const UNITS = [
-  { name: 'days', one: 'day', seconds: DAY },
-  { name: 'hours', one: 'hour', seconds: 3600 },
-  { name: 'minutes', one: 'minute', seconds: 60 },
-] as const;
-
-/** 86400 → { count: 1, unit: 86400 }: the largest unit that fits. 2 days are 48 hours to nobody. */
-export function inUnits(seconds: number): { count: number; unit: number } {
-  const unit = UNITS.find((one) => seconds > 0 && seconds % one.seconds === 0)?.seconds ?? 60;
-  return { count: seconds / unit, unit };
-}
-
-/** "24 hours" of 86400 is "1 day". */
-export function span(seconds: number | null): string {
-  if (seconds === null) return '…';
-  const { count, unit } = inUnits(seconds);
-  const found = UNITS.find((one) => one.seconds === unit);
-  return `${Number(count.toFixed(2))} ${count === 1 ? found?.one : found?.name}`;
 }

@@ -1,79 +1,79 @@
-/** What a rule would have done, asked for as one types: only the last question is answered. */
-import type { AlertsClient, NewRule, Preview } from './client';
-import type { MetricsClient } from '../metrics/client';
-import { defaults } from '../metrics/filters';
+/** Previews a rule while the user types: waits for a pause, and aborts obsolete requests. */
+import type { AlertsClient, NewRule, Preview } from '../api/alerts';
+import { defaults, type Filters } from '../metrics/filters';
 import type { Series } from '../metrics/types';
 
-/** Milliseconds without a change before the question is asked. */
-export const PAUSE = 350;
+/** Milliseconds without a change before the preview is requested. */
+export const DEBOUNCE = 350;
 
-export class Trial {
+/** Fetches the daily success rate that the incidents are drawn over. */
+type FetchRates = (filters: Filters, signal: AbortSignal) => Promise<Series>;
+
+export class RulePreview {
   result = $state.raw<Preview | null>(null);
-  /** The rate of what the rule looks at, by day: what the incidents are drawn over. */
+  /** The daily success rate of the rule's scope. */
   series = $state.raw<Series | null>(null);
   error = $state.raw<unknown>(null);
-  asking = $state(false);
+  loading = $state(false);
 
   readonly #alerts: Pick<AlertsClient, 'preview'>;
-  readonly #metrics: Pick<MetricsClient, 'series'>;
+  readonly #fetchRates: FetchRates;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #abort: AbortController | null = null;
-  #asked = '';
-  #seriesOf = '';
+  #requestKey = '';
+  #seriesKey = '';
 
-  constructor(alerts: Pick<AlertsClient, 'preview'>, metrics: Pick<MetricsClient, 'series'>) {
+  constructor(alerts: Pick<AlertsClient, 'preview'>, fetchRates: FetchRates) {
     this.#alerts = alerts;
-    this.#metrics = metrics;
+    this.#fetchRates = fetchRates;
   }
 
-  /** Ask soon, unless the same was asked already; null: there is nothing to ask. `workflowId`: of
-   * the one workflow that the rule looks at. */
-  ask(rule: NewRule | null, workflowId: string | null, tz: string) {
-    // Neither changes what would have happened.
-    const judged = rule && { ...rule, name: '', channel_ids: null };
-    const asked = JSON.stringify([judged, workflowId, tz]);
-    if (asked === this.#asked) return;
-    this.#asked = asked;
+  /** Requests a preview after a pause, unless it is the current one. null: the rule is incomplete.
+   * `workflowId`: set if the rule covers one workflow. */
+  update(rule: NewRule | null, workflowId: string | null, tz: string) {
+    // Name and channels do not change the result.
+    const relevant = rule && { ...rule, name: '', channel_ids: null };
+    const key = JSON.stringify([relevant, workflowId, tz]);
+    if (key === this.#requestKey) return;
+    this.#requestKey = key;
     this.stop();
-    this.asking = rule !== null;
-    if (rule) this.#timer = setTimeout(() => void this.#try(rule, workflowId, tz), PAUSE);
+    this.loading = rule !== null;
+    if (rule) this.#timer = setTimeout(() => void this.#fetch(rule, workflowId, tz), DEBOUNCE);
   }
 
   stop() {
     clearTimeout(this.#timer);
     this.#abort?.abort();
     this.#abort = null;
-    this.asking = false;
+    this.loading = false;
   }
 
-  async #try(rule: NewRule, workflowId: string | null, tz: string) {
+  async #fetch(rule: NewRule, workflowId: string | null, tz: string) {
     const abort = (this.#abort = new AbortController());
-    const of = JSON.stringify([rule.project_id, workflowId, tz]);
+    const seriesKey = JSON.stringify([rule.project_id, workflowId, tz]);
+    const workflows = workflowId ? [workflowId] : [];
+    const filters: Filters = {
+      ...defaults(tz),
+      project: rule.project_id,
+      workflows,
+      range: '30d',
+    };
     try {
       const [result, series] = await Promise.all([
         this.#alerts.preview({ ...rule, name: rule.name || 'preview' }, abort.signal),
-        of === this.#seriesOf ? this.series : this.#rate(rule.project_id, workflowId, tz, abort),
+        seriesKey === this.#seriesKey ? this.series : this.#fetchRates(filters, abort.signal),
       ]);
       if (abort.signal.aborted) return;
       this.result = result;
       this.series = series;
-      this.#seriesOf = of;
+      this.#seriesKey = seriesKey;
       this.error = null;
     } catch (error) {
       if (abort.signal.aborted) return;
       this.result = null;
       this.error = error;
     }
-    this.asking = false;
+    this.loading = false;
     this.#abort = null;
-  }
-
-  #rate(project: string, workflowId: string | null, tz: string, abort: AbortController) {
-    const workflows = workflowId ? [workflowId] : [];
-    return this.#metrics.series(
-      { ...defaults(tz), project, workflows, range: '30d' },
-      abort.signal,
-      'day',
-    );
   }
 }

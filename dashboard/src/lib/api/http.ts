@@ -1,52 +1,56 @@
-/** One way to ask the REST API, and one way to be told what went wrong. */
+/** Sends requests to the REST API and turns failures into `ApiError`. */
 import createClient, { type Client } from 'openapi-fetch';
 import type { components, paths } from './schema';
 
 export type Schemas = components['schemas'];
-
-/** A parameter that was wrong, and what it takes. */
-export interface Wrong {
-  readonly parameter: string;
-  readonly takes: string;
+/** The query parameters of a GET operation. */
+export type Query<Path extends keyof paths> = paths[Path] extends {
+  get: { parameters: { query?: infer Q } };
 }
+  ? NonNullable<Q>
+  : never;
 
-/** What went wrong, in words for whoever looks at the screen. */
+type Problem = Schemas['ProblemDocument'];
+/** An invalid parameter, and what it accepts. */
+export type ParameterError = Pick<Schemas['WrongParameter'], 'parameter' | 'takes'>;
+
+/** A failed request. The message is meant for the user. */
 export class ApiError extends Error {
-  /** The HTTP status; 0 where nothing answered. */
+  /** The HTTP status; 0 if there was no response. */
   readonly status: number;
-  /** Milliseconds that the server asks to wait. */
+  /** Milliseconds after which the server allows a retry. */
   readonly retryAfter: number | null;
-  readonly wrong: readonly Wrong[];
+  readonly parameters: readonly ParameterError[];
 
   constructor(
     status: number,
     message: string,
     retryAfter: number | null = null,
-    wrong: readonly Wrong[] = [],
+    parameters: readonly ParameterError[] = [],
   ) {
     super(message);
     this.name = 'ApiError';
     this.status = status;
     this.retryAfter = retryAfter;
-    this.wrong = wrong;
+    this.parameters = parameters;
   }
 }
 
 export interface ApiOptions {
-  /** Where the daemon is; '' is where this page comes from. */
+  /** The daemon's URL; '' is the origin of this page. */
   baseUrl: string;
-  /** The user's Supabase access token, fresh. Null: signed out. */
+  /** Returns a valid Supabase access token, or null if the user is signed out. */
   token: () => Promise<string | null>;
   fetch?: typeof globalThis.fetch;
 }
 
-const PATIENCE = 15_000;
+const TIMEOUT = 15_000;
 
-/** The API with a token before each request. */
+/** A client that sends a token with each request. */
 export function connect({ baseUrl, token, fetch }: ApiOptions): Client<paths> {
   const http = createClient<paths>({
     baseUrl: baseUrl || globalThis.location?.origin || '',
-    // Repeated: workflow=a&workflow=b.
+    // Repeated parameters: workflow=a&workflow=b.
     querySerializer: { array: { style: 'form', explode: true } },
     fetch,
   });
@@ -61,35 +65,34 @@ export function connect({ baseUrl, token, fetch }: ApiOptions): Client<paths> {
   return http;
 }
 
-interface Answer<T> {
-  data?: T;
-  error?: unknown;
-  response: Response;
-}
+type Answer<T> =
+  | { data: T; error?: undefined; response: Response }
+  | { data?: undefined; error: Problem; response: Response };
 
-/** The answer to a request, within a time. Throws ApiError; what `signal` aborts, as it comes. */
-export async function ask<T>(
+/**
+ * Resolves with the body of a successful response. Throws ApiError on a timeout, a network error or
+ * an error status; an abort through `signal` rejects with the abort reason.
+ */
+export async function request<T>(
   signal: AbortSignal | undefined,
-  request: (signal: AbortSignal) => Promise<Answer<T>>,
+  send: (signal: AbortSignal) => Promise<Answer<T>>,
 ): Promise<T> {
-  const patience = AbortSignal.timeout(PATIENCE);
-  const both = signal ? AbortSignal.any([signal, patience]) : patience;
+  const timeout = AbortSignal.timeout(TIMEOUT);
   let answer;
   try {
-    answer = await request(both);
+    answer = await send(signal ? AbortSignal.any([signal, timeout]) : timeout);
   } catch (error) {
     if (error instanceof ApiError || signal?.aborted) throw error;
-    throw new ApiError(0, 'The server does not answer.');
+    throw new ApiError(0, 'The server does not respond.');
   }
   const { status, headers, ok } = answer.response;
-  // 204 has no data, and that is the answer.
-  if (ok) return answer.data as T;
-  const problem = answer.error as Partial<Schemas['ProblemDocument']> | undefined;
+  if (ok && answer.error === undefined) return answer.data;
+  // Without a problem document the response comes from a proxy: `error` is text or undefined then.
   const wait = Number(headers.get('retry-after') ?? NaN);
   throw new ApiError(
     status,
-    problem?.detail ?? `The server answered ${status}.`,
+    answer.error?.detail ?? `The server responded with status ${status}.`,
     Number.isFinite(wait) ? wait * 1000 : null,
-    problem?.errors ?? [],
+    answer.error?.errors ?? [],
   );
 }

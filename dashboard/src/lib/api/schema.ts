@@ -711,8 +711,11 @@ export interface components {
             channel_id: string;
             /** Incident Id */
             incident_id: string | null;
-            /** Kind */
-            kind: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "opened" | "reminder" | "reopened" | "resolved" | "flapping" | "no_data" | "test";
             /**
              * Status
              * @enum {string}
@@ -758,12 +761,18 @@ export interface components {
              * Format: date-time
              */
             at: string;
-            /** Kind */
-            kind: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "opened" | "reopened" | "flapping" | "reminder" | "recovered" | "corrected" | "ended" | "state";
             /** From State */
-            from_state: string | null;
-            /** To State */
-            to_state: string;
+            from_state: ("ok" | "insufficient" | "pending" | "firing" | "recovering" | "flapping" | "no_data" | "silenced") | null;
+            /**
+             * To State
+             * @enum {string}
+             */
+            to_state: "ok" | "insufficient" | "pending" | "firing" | "recovering" | "flapping" | "no_data" | "silenced";
             /** Success Count */
             success_count: number;
             /** Failure Count */
@@ -898,10 +907,16 @@ export interface components {
             workflow_slug: string;
             /** Rule Name */
             rule_name: string;
-            /** Severity */
-            severity: string;
-            /** Cause */
-            cause: string;
+            /**
+             * Severity
+             * @enum {string}
+             */
+            severity: "info" | "warning" | "critical";
+            /**
+             * Cause
+             * @enum {string}
+             */
+            cause: "rate" | "count" | "consecutive" | "no_data" | "overdue" | "open";
             /**
              * Opened At
              * Format: date-time
@@ -910,7 +925,7 @@ export interface components {
             /** Closed At */
             closed_at: string | null;
             /** Close Reason */
-            close_reason: string | null;
+            close_reason: ("recovered" | "corrected" | "ended") | null;
             /** Reopened At */
             reopened_at: string[];
             /** Flapping Since */
@@ -948,10 +963,16 @@ export interface components {
             workflow_slug: string;
             /** Rule Name */
             rule_name: string;
-            /** Severity */
-            severity: string;
-            /** Cause */
-            cause: string;
+            /**
+             * Severity
+             * @enum {string}
+             */
+            severity: "info" | "warning" | "critical";
+            /**
+             * Cause
+             * @enum {string}
+             */
+            cause: "rate" | "count" | "consecutive" | "no_data" | "overdue" | "open";
             /**
              * Opened At
              * Format: date-time
@@ -960,7 +981,7 @@ export interface components {
             /** Closed At */
             closed_at: string | null;
             /** Close Reason */
-            close_reason: string | null;
+            close_reason: ("recovered" | "corrected" | "ended") | null;
             /** Reopened At */
             reopened_at: string[];
             /** Flapping Since */
@@ -1567,16 +1588,28 @@ export interface components {
             name: string;
             /** Enabled */
             enabled: boolean;
-            /** Severity */
-            severity: string;
-            /** Scope */
-            scope: string;
+            /**
+             * Severity
+             * @enum {string}
+             */
+            severity: "info" | "warning" | "critical";
+            /**
+             * Scope
+             * @enum {string}
+             */
+            scope: "workflow" | "project";
             /** Workflow Slug */
             workflow_slug: string | null;
-            /** Metric */
-            metric: string;
-            /** Comparison */
-            comparison: string;
+            /**
+             * Metric
+             * @enum {string}
+             */
+            metric: "success_rate" | "failure_rate" | "failure_count" | "consecutive_failures" | "no_runs" | "overdue_count" | "open_too_long";
+            /**
+             * Comparison
+             * @enum {string}
+             */
+            comparison: "below" | "above";
             /** Threshold */
             threshold: number;
             /** Window Seconds */
@@ -1585,8 +1618,11 @@ export interface components {
             window_min_runs: number;
             /** Min Runs */
             min_runs: number;
-            /** Method */
-            method: string;
+            /**
+             * Method
+             * @enum {string}
+             */
+            method: "wilson" | "plain";
             /** Consecutive */
             consecutive: number;
             /** Recovery Threshold */
@@ -2051,8 +2087,11 @@ export interface components {
             opened_at: string;
             /** Closed At */
             closed_at: string | null;
-            /** Cause */
-            cause: string;
+            /**
+             * Cause
+             * @enum {string}
+             */
+            cause: "rate" | "count" | "consecutive" | "no_data" | "overdue" | "open";
             /** Success Count */
             success_count: number;
             /** Failure Count */

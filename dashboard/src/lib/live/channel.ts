@@ -1,43 +1,45 @@
-/** The private channels of some projects, kept joined for as long as they are wanted. */
+/** Joins the private Realtime channels of projects and rejoins them after failures. */
 import type { RealtimeChannel, SupabaseClient } from '@supabase/supabase-js';
 import { readMessage, readOpen, type OpenMessage, type RatesMessage } from './message';
 
 export interface Listener {
-  /** A broadcast; null where it could not be read, which is as good as a missed one. */
+  /** A broadcast, or null if it is unreadable, which counts as a missed one. */
   message(message: RatesMessage | null): void;
-  /** Open runs of some workflow versions, as they are now. */
+  /** The current open runs of some workflow versions. */
   open(message: OpenMessage): void;
-  /** An incident opened, changed or closed; what it says is asked for. */
+  /** An incident opened, changed or closed. The details must be fetched. */
   alert(): void;
-  /** All channels are joined, again perhaps: what was sent before now may have been missed. */
+  /** All channels are joined or rejoined. Earlier broadcasts may be missing. */
   joined(): void;
-  /** Not all channels are joined any more. */
+  /** At least one channel is no longer joined. */
   lost(): void;
 }
 
 export interface Channels {
-  /** Leave and join anew: the connection may be dead without having said so. */
+  /** Leaves and rejoins, in case the connection is dead. */
   renew(): void;
   close(): void;
 }
 
 export type Connect = (projects: readonly string[], listener: Listener) => Channels;
 
-const REJOIN = [500, 1000, 2000, 5000, 10_000, 30_000];
-/** How long a channel that is not joined is left to the client's own attempts. */
-const PATIENCE = 12_000;
+const REJOIN_DELAYS = [500, 1000, 2000, 5000, 10_000, 30_000];
+/** Milliseconds that the Supabase client has to join by its own retries before we rejoin. */
+const JOIN_TIMEOUT = 12_000;
 
-/** Joins through a Supabase client, with whatever session that client has. */
+/** Joins through a Supabase client, with the session of that client. */
 export function supabaseChannels(supabase: SupabaseClient): Connect {
   return (projects, listener) => {
-    const open = projects.map((project) => new Joined(supabase, project, changed, listener));
-    let whole = false;
+    const open = projects.map(
+      (project) => new ProjectChannel(supabase, project, changed, listener),
+    );
+    let allJoined = false;
 
     function changed() {
       const now = open.length === projects.length && open.every((channel) => channel.joined);
-      if (now && !whole) listener.joined();
-      if (!now && whole) listener.lost();
-      whole = now;
+      if (now && !allJoined) listener.joined();
+      if (!now && allJoined) listener.lost();
+      allJoined = now;
     }
 
     for (const channel of open) channel.open();
@@ -48,7 +50,7 @@ export function supabaseChannels(supabase: SupabaseClient): Connect {
   };
 }
 
-class Joined {
+class ProjectChannel {
   joined = false;
   readonly #supabase: SupabaseClient;
   readonly #topic: string;
@@ -69,7 +71,7 @@ class Joined {
   open() {
     const channel = this.#supabase.channel(this.#topic, { config: { private: true } });
     this.#channel = channel;
-    this.#again(PATIENCE);
+    this.#scheduleRejoin(JOIN_TIMEOUT);
     channel
       .on('broadcast', { event: 'rates' }, ({ payload }) =>
         this.#listener.message(readMessage(payload)),
@@ -79,10 +81,10 @@ class Joined {
         if (message) this.#listener.open(message);
       })
       .on('broadcast', { event: 'alert' }, () => this.#listener.alert());
-    // A join says the token that the client last heard of: after a sleep, one that has run out.
+    // A join sends the last token that the client has, which may have expired while asleep.
     void this.#supabase.realtime.setAuth().then(
       () => this.#subscribe(channel),
-      () => undefined, // tried again when patience is at its end
+      () => undefined, // retried after JOIN_TIMEOUT
     );
   }
 
@@ -93,13 +95,13 @@ class Joined {
       if (status === 'SUBSCRIBED') {
         this.#attempts = 0;
         clearTimeout(this.#timer);
-        // Said again although nothing was lost in between: a rejoin may have been silent.
+        // Always report it: the client may have rejoined without reporting the loss.
         this.#set(false);
         this.#set(true);
         return;
       }
       this.#set(false);
-      this.#again(status === 'CLOSED' ? this.#pause() : PATIENCE);
+      this.#scheduleRejoin(status === 'CLOSED' ? this.#rejoinDelay() : JOIN_TIMEOUT);
     });
   }
 
@@ -109,9 +111,9 @@ class Joined {
     clearTimeout(this.#timer);
     const old = this.#channel;
     this.#channel = null;
-    // The client keeps one channel for each topic: the new one only after the old one is gone.
-    const gone = old ? this.#supabase.removeChannel(old) : Promise.resolve();
-    void Promise.race([gone, new Promise((done) => setTimeout(done, 1000))]).finally(() => {
+    // The client has one channel per topic, so remove the old one first.
+    const removed = old ? this.#supabase.removeChannel(old) : Promise.resolve();
+    void Promise.race([removed, new Promise((done) => setTimeout(done, 1000))]).finally(() => {
       if (!this.#closed && this.#channel === null) this.open();
     });
   }
@@ -128,13 +130,13 @@ class Joined {
     this.#changed();
   }
 
-  #again(after: number) {
+  #scheduleRejoin(after: number) {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.renew(), after);
   }
 
-  #pause(): number {
-    const cap = REJOIN[Math.min(this.#attempts, REJOIN.length - 1)] ?? 30_000;
+  #rejoinDelay(): number {
+    const cap = REJOIN_DELAYS[Math.min(this.#attempts, REJOIN_DELAYS.length - 1)] ?? 30_000;
     this.#attempts += 1;
     return cap * (0.5 + Math.random() / 2);
   }

@@ -1,7 +1,7 @@
-/** The broadcasts of the channel `metrics:<project_id>`, as they arrive: design of the daemon. */
+/** The broadcasts of the channel `metrics:<project_id>`. */
 
 export interface Delta {
-  /** Begin of a minute, RFC 3339. */
+  /** Start of a minute, RFC 3339. */
   readonly minute: string;
   readonly success: number;
   readonly failure: number;
@@ -13,7 +13,7 @@ export interface Change {
   readonly slug: string;
   readonly base_revision: number;
   readonly revision: number;
-  /** Since ever. */
+  /** All-time counters. */
   readonly success_count: number;
   readonly failure_count: number;
   readonly canceled_count: number;
@@ -29,7 +29,7 @@ export interface RatesMessage {
   readonly workflows: readonly Change[];
 }
 
-/** Of one workflow version: absolute numbers of now. */
+/** The current open runs of one workflow version, as absolute numbers. */
 export interface OpenChange {
   readonly workflow_id: string;
   readonly slug: string;
@@ -47,41 +47,41 @@ export interface OpenMessage {
   readonly workflows: readonly OpenChange[];
 }
 
-/** The message, or null if it is none that we understand: whoever gets null refetches. */
+/** The message of the event `rates`, or null if it is unreadable; refetch then. */
 export function readMessage(payload: unknown): RatesMessage | null {
-  return read<RatesMessage>(payload);
+  return isMessage<RatesMessage>(payload) ? payload : null;
 }
 
-/** The same of the event `open`; the next fetch has what an unreadable one said. */
+/** The message of the event `open`, or null if it is unreadable; the next fetch includes it. */
 export function readOpen(payload: unknown): OpenMessage | null {
-  return read<OpenMessage>(payload);
+  return isMessage<OpenMessage>(payload) ? payload : null;
 }
 
-function read<T extends RatesMessage | OpenMessage>(payload: unknown): T | null {
-  const message = payload as Partial<T> | null;
-  if (typeof message !== 'object' || message === null || message.v !== 1) return null;
-  if (typeof message.project_id !== 'string' || !Array.isArray(message.workflows)) return null;
-  return message as T;
+function isMessage<T extends RatesMessage | OpenMessage>(payload: unknown): payload is T {
+  if (typeof payload !== 'object' || payload === null) return false;
+  if (!('v' in payload) || !('project_id' in payload) || !('workflows' in payload)) return false;
+  const { v, project_id, workflows } = payload;
+  return v === 1 && typeof project_id === 'string' && Array.isArray(workflows);
 }
 
-/** Milliseconds. An abandoned run is found so long after its last event, by design: that is no lag. */
-const FOUND_LATE = 600_000;
+/** Milliseconds. Abandoned runs are detected this long after their last event, which is not a lag. */
+const ABANDONED_DELAY = 600_000;
 
-/** Milliseconds from the end of the newest run in it to its being sent, by the server's clocks;
- * null where no run in it has just ended. */
+/** Milliseconds from the end of the newest run to the broadcast, by the server's clocks; null if the
+ * message is not about a run that has just finished. */
 export function lagOf(message: RatesMessage): number | null {
   const ends = message.workflows.flatMap((change) => {
     const newest = change.deltas.at(-1);
-    const told = [
+    const lastRuns = [
       [change.last_success_at, newest?.success ?? 0] as const,
       [change.last_failure_at, newest?.failure ?? 0] as const,
     ];
-    return told.flatMap(([at, runs]) => {
+    return lastRuns.flatMap(([at, runs]) => {
       const end = at === null || runs <= 0 ? NaN : Date.parse(at);
-      // Only where it is that run which this message is about.
+      // Only if this message counts that run.
       return newest && end - Date.parse(newest.minute) < 60_000 ? [end] : [];
     });
   });
   const lag = Date.parse(message.sent_at) - Math.max(...ends);
-  return lag >= 0 && lag < FOUND_LATE ? lag : null;
+  return lag >= 0 && lag < ABANDONED_DELAY ? lag : null;
 }

@@ -1,54 +1,58 @@
 /**
- * How broadcasts change what a screen shows. Pure: a snapshot goes in, a new one comes out.
+ * Applies broadcasts to the snapshot on the screen. Pure: returns a new snapshot.
  *
- * The table and the series are read in transactions of their own, so each knows by itself how far
- * it is: one may hold a change already that the other does not.
+ * The API reads the table and the series in separate transactions, so each has its own revisions: one
+ * may already include a change that the other does not.
  */
 import type { Change, Delta, OpenMessage, RatesMessage } from '../live/message';
-import { addOpen, NO_OPEN, openOf } from './open-runs';
+import { addOpen, NO_OPEN, toOpenRuns } from './open-runs';
 import { add, type Counts } from './rates';
 import {
   pointAt,
   rowKey,
-  type Held,
-  type Holdings,
+  type Counters,
+  type CountersByVersion,
   type Outcome,
   type Period,
   type Series,
   type Table,
 } from './types';
 
-/** Which changes concern a screen, and whether its period goes on into the future. */
+/** Which changes a screen shows. */
 export interface Scope {
+  /** Whether the period extends into the future. */
   readonly open: boolean;
-  concerns(projectId: string, slug: string, workflowId: string): boolean;
-  /** The ids of all versions of a workflow that are known. */
+  includes(projectId: string, slug: string, workflowId: string): boolean;
+  /** The ids of all known versions of a workflow. */
   versionsOf(projectId: string, slug: string): readonly string[];
 }
 
 export interface Applied<T> {
   readonly view: T;
   readonly changed: boolean;
-  /** Something is missing: the numbers must be fetched again. */
+  /** A change is missing: fetch the numbers again. */
   readonly behind: boolean;
 }
 
-/** What a change adds to numbers that hold `known`: null if they have it already, 'behind' if they
- * miss what came before it. */
-export function newIn(known: Held | undefined, change: Change): readonly Delta[] | null | 'behind' {
+/** The deltas that a change adds to numbers with the counters `known`: null if they already include
+ * it, 'behind' if they lack an earlier change. */
+export function newDeltas(
+  known: Counters | undefined,
+  change: Change,
+): readonly Delta[] | null | 'behind' {
   if (known === undefined) return 'behind';
   if (change.revision <= known.revision) return null;
   if (change.base_revision === known.revision) return change.deltas;
   if (change.base_revision > known.revision) return 'behind';
-  return rest(known.counts, change);
+  return remainingDeltas(known.counts, change);
 }
 
 /**
- * Of a change that the numbers hold in part: changes gather before they are sent, so numbers may be
- * fetched in the middle of one. How much is new, the counters say exactly; in which minutes, is taken
- * to be the latest ones, until the numbers are fetched anew.
+ * The part of a change that the numbers do not include yet: the server batches changes, so numbers may
+ * be fetched in the middle of one. The counters say exactly how many runs are new. We assign them to
+ * the latest minutes until the numbers are fetched again.
  */
-function rest(known: Counts, change: Change): readonly Delta[] | 'behind' {
+function remainingDeltas(known: Counts, change: Change): readonly Delta[] | 'behind' {
   const left = {
     success: change.success_count - known.success,
     failure: change.failure_count - known.failure,
@@ -69,25 +73,25 @@ function rest(known: Counts, change: Change): readonly Delta[] | 'behind' {
 
 /** The table after a broadcast. */
 export function applyToTable(table: Table, message: RatesMessage, scope: Scope): Applied<Table> {
-  const found = sort(table.held, message, scope);
-  if (found.apply.length === 0) return { view: table, changed: false, behind: found.behind };
+  const found = selectChanges(table.counters, message, scope);
+  if (found.changes.length === 0) return { view: table, changed: false, behind: found.behind };
   const rows = [...table.rows];
-  const places = new Map(rows.map((row, place) => [row.key, place]));
+  const indexes = new Map(rows.map((row, index) => [row.key, index]));
   let behind = found.behind;
-  for (const { change, deltas } of found.apply) {
+  for (const { change, deltas } of found.changes) {
     const key = rowKey(
       message.project_id,
       change.slug,
       table.apart ? change.workflow_id : undefined,
     );
-    const place = places.get(key);
-    const row = place === undefined ? undefined : rows[place];
-    if (row === undefined || place === undefined) {
+    const index = indexes.get(key);
+    const row = index === undefined ? undefined : rows[index];
+    if (row === undefined || index === undefined) {
       behind = true;
       continue;
     }
     const inside = deltas.filter((delta) => within(delta, table.period, scope.open));
-    rows[place] = {
+    rows[index] = {
       ...row,
       counts: sum(row.counts, inside),
       lastSuccessAt: later(row.lastSuccessAt, change.last_success_at),
@@ -95,7 +99,7 @@ export function applyToTable(table: Table, message: RatesMessage, scope: Scope):
       recent: withRecent(row.recent, deltas),
     };
   }
-  return { view: { ...table, rows, held: found.held }, changed: true, behind };
+  return { view: { ...table, rows, counters: found.counters }, changed: true, behind };
 }
 
 /** The series after a broadcast. */
@@ -104,30 +108,30 @@ export function applyToSeries(
   message: RatesMessage,
   scope: Scope,
 ): Applied<Series> {
-  const found = sort(series.held, message, scope);
-  if (found.apply.length === 0) return { view: series, changed: false, behind: found.behind };
+  const found = selectChanges(series.counters, message, scope);
+  if (found.changes.length === 0) return { view: series, changed: false, behind: found.behind };
   const points = [...series.points];
   let { counts } = series;
   let behind = found.behind;
-  for (const { deltas } of found.apply) {
+  for (const { deltas } of found.changes) {
     for (const delta of deltas) {
       if (!within(delta, series.period, scope.open)) continue;
       counts = add(counts, delta);
       const at = Date.parse(delta.minute);
-      let place = pointAt(points, at);
-      if (place < 0) {
-        // The time has moved on: the newest bucket takes it until the numbers come anew.
-        place = points.length - 1;
+      let index = pointAt(points, at);
+      if (index < 0) {
+        // A new bucket has begun: count into the newest one until the numbers are fetched again.
+        index = points.length - 1;
         behind = true;
       }
-      const point = points[place];
-      if (point) points[place] = { ...point, counts: add(point.counts, delta) };
+      const point = points[index];
+      if (point) points[index] = { ...point, counts: add(point.counts, delta) };
     }
   }
-  return { view: { ...series, points, counts, held: found.held }, changed: true, behind };
+  return { view: { ...series, points, counts, counters: found.counters }, changed: true, behind };
 }
 
-/** Table and series after broadcasts, in their order. Null is one that was missed. */
+/** Table and series after broadcasts, in order. Null stands for a missed broadcast. */
 export function applyAll(
   table: Table,
   series: Series,
@@ -149,65 +153,66 @@ export function applyAll(
   return { table, series, behind };
 }
 
-/** The table after the event `open`: its numbers replace those there are. */
+/** The table after an `open` event, whose absolute numbers replace the current ones. */
 export function applyOpen(table: Table, message: OpenMessage, scope: Scope): Applied<Table> {
   const open = { ...table.open };
   const rows = [...table.rows];
-  const places = new Map(rows.map((row, place) => [row.key, place]));
+  const indexes = new Map(rows.map((row, index) => [row.key, index]));
   let changed = false;
   let behind = false;
   for (const one of message.workflows) {
-    if (!scope.concerns(message.project_id, one.slug, one.workflow_id)) continue;
+    if (!scope.includes(message.project_id, one.slug, one.workflow_id)) continue;
     const before = open[one.workflow_id];
-    const place = places.get(
+    const index = indexes.get(
       rowKey(message.project_id, one.slug, table.apart ? one.workflow_id : undefined),
     );
-    const row = place === undefined ? undefined : rows[place];
-    if (!before || !row || place === undefined) {
-      behind = true; // a version that the numbers do not have yet
+    const row = index === undefined ? undefined : rows[index];
+    if (!before || !row || index === undefined) {
+      behind = true; // a version that the numbers do not include yet
       continue;
     }
-    open[one.workflow_id] = openOf(one);
+    open[one.workflow_id] = toOpenRuns(one);
     const ids = table.apart ? [one.workflow_id] : scope.versionsOf(message.project_id, one.slug);
     const all = ids.map((id) => open[id] ?? NO_OPEN).reduce(addOpen, NO_OPEN);
-    // Of the period, unlike the rest: a run that was abandoned just now is in it if it goes on.
+    // Unlike the other numbers, this one is of the period: newly abandoned runs count if it is open.
     const more = scope.open ? one.abandoned - before.abandoned : 0;
     const abandoned = Math.min(Math.max(0, row.open.abandoned + more), row.counts.failure);
-    rows[place] = { ...row, open: { ...all, abandoned } };
+    rows[index] = { ...row, open: { ...all, abandoned } };
     changed = true;
   }
   return { view: changed ? { ...table, rows, open } : table, changed, behind };
 }
 
-const MOST_RECENT = 30;
+const MAX_RECENT = 30;
 
 function withRecent(recent: readonly Outcome[], deltas: readonly Delta[]): readonly Outcome[] {
-  const ended: Outcome[] = [];
+  const finished: Outcome[] = [];
   for (const delta of deltas) {
-    // Runs that are withdrawn are found again at the next fetch; nothing is guessed.
+    // Withdrawn runs: the deltas do not say which outcomes to remove. The next fetch knows.
     if (delta.success < 0 || delta.failure < 0 || delta.canceled < 0) return recent;
     for (const outcome of ['success', 'canceled', 'failure'] as const) {
-      for (let n = 0; n < Math.min(delta[outcome], MOST_RECENT); n += 1) ended.push(outcome);
+      for (let n = 0; n < Math.min(delta[outcome], MAX_RECENT); n += 1) finished.push(outcome);
     }
   }
-  return [...recent, ...ended].slice(-MOST_RECENT);
+  return [...recent, ...finished].slice(-MAX_RECENT);
 }
 
-interface Found {
+interface NewChange {
   readonly change: Change;
   readonly deltas: readonly Delta[];
 }
 
-function sort(held: Holdings, message: RatesMessage, scope: Scope) {
-  const after: Record<string, Held> = { ...held };
-  const apply: Found[] = [];
+/** The changes that are new to these counters, and the counters after them. */
+function selectChanges(counters: CountersByVersion, message: RatesMessage, scope: Scope) {
+  const after: Record<string, Counters> = { ...counters };
+  const changes: NewChange[] = [];
   let behind = false;
   for (const change of message.workflows) {
-    if (!scope.concerns(message.project_id, change.slug, change.workflow_id)) continue;
-    const deltas = newIn(after[change.workflow_id], change);
+    if (!scope.includes(message.project_id, change.slug, change.workflow_id)) continue;
+    const deltas = newDeltas(after[change.workflow_id], change);
     if (deltas === 'behind') behind = true;
     if (deltas === null || deltas === 'behind') continue;
-    apply.push({ change, deltas });
+    changes.push({ change, deltas });
     after[change.workflow_id] = {
       revision: change.revision,
       counts: {
@@ -217,7 +222,7 @@ function sort(held: Holdings, message: RatesMessage, scope: Scope) {
       },
     };
   }
-  return { apply, behind, held: after as Holdings };
+  return { changes, behind, counters: after };
 }
 
 function within(delta: Delta, period: Period, open: boolean): boolean {
@@ -229,8 +234,8 @@ function sum(counts: Counts, deltas: readonly Delta[]): Counts {
   return deltas.reduce<Counts>((all, delta) => add(all, delta), counts);
 }
 
-function later(known: number | null, told: string | null): number | null {
-  if (told === null) return known;
-  const at = Date.parse(told);
+function later(known: number | null, reported: string | null): number | null {
+  if (reported === null) return known;
+  const at = Date.parse(reported);
   return known === null || at > known ? at : known;
 }

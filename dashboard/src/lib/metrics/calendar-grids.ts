@@ -1,9 +1,9 @@
-/** A series laid out otherwise: by hour and weekday, and as a year of days. Pure. */
+/** Arranges a series by hour and weekday, or as a calendar of days. Pure. */
 import { hourAndWeekday, localDate } from '../util/format';
 import { add, NONE, type Counts } from './rates';
 import type { Point } from './types';
 
-/** [weekday from Monday][hour of the day], in a zone. */
+/** Counts as [weekday, Monday first][hour of the day], in a time zone. */
 export function byHourAndWeekday(points: readonly Point[], tz: string): Counts[][] {
   const grid = Array.from({ length: 7 }, () => Array.from({ length: 24 }, () => NONE));
   for (const point of points) {
@@ -16,20 +16,20 @@ export function byHourAndWeekday(points: readonly Point[], tz: string): Counts[]
 
 export interface Day {
   readonly date: string;
-  /** From Monday, 0. */
+  /** 0 is Monday. */
   readonly weekday: number;
-  /** Columns from the left. */
+  /** Column, 0 is the leftmost. */
   readonly week: number;
   readonly counts: Counts;
 }
 
-/** The days of a series of days, in weeks that begin on Mondays. */
+/** The days of a daily series, in weeks that start on Monday. */
 export function asCalendar(points: readonly Point[], tz: string): Day[] {
   let week = 0;
-  return points.map((point, place) => {
-    // Noon is on the same day whatever the clocks did at night.
+  return points.map((point, index) => {
+    // Noon is on the same day even if clocks change at night.
     const { weekday } = hourAndWeekday((point.start + point.end) / 2, tz);
-    if (place > 0 && weekday === 0) week += 1;
+    if (index > 0 && weekday === 0) week += 1;
     return {
       date: localDate((point.start + point.end) / 2, tz),
       weekday,

@@ -1,4 +1,4 @@
-/** What is looked at. All of it is in the address, so that it survives a reload and can be sent. */
+/** The filters of a page. They are stored in the URL, so they survive a reload and can be shared. */
 
 export const RANGES = ['1h', '24h', '7d', '30d', '90d', '365d'] as const;
 export type Range = (typeof RANGES)[number];
@@ -19,18 +19,17 @@ export const SORTS = [
 ] as const;
 export type Sort = (typeof SORTS)[number];
 
-/** A row for all versions of a workflow together, for each of them, for its newest only, or for those
- * chosen only. */
+/** One row per workflow, one per version, only the newest versions, or only the selected versions. */
 export const VERSIONS = ['together', 'apart', 'newest', 'chosen'] as const;
 export type Versions = (typeof VERSIONS)[number];
 
-/** So many workflows or versions can be chosen: the API takes no more. */
-export const MOST_CHOSEN = 200;
+/** The API accepts at most this many workflows or versions. */
+export const MAX_SELECTED = 200;
 
 export interface Filters {
   /** null: all projects. */
   readonly project: string | null;
-  /** 'custom' goes with `from` and `to`. */
+  /** 'custom' requires `from` and `to`. */
   readonly range: Range | 'custom';
   readonly from: number | null;
   readonly to: number | null;
@@ -38,7 +37,8 @@ export interface Filters {
   readonly compare: boolean;
   readonly chart: ChartKind;
   readonly search: string;
-  /** Ids of workflows (of any version), or of the very versions with `versions: 'chosen'`; none: all. */
+  /** Selected workflows, by the id of any version; with `versions: 'chosen'`, selected versions. Empty:
+   * all. */
   readonly workflows: readonly string[];
   readonly failing: boolean;
   readonly minRuns: number;
@@ -68,13 +68,11 @@ export function defaults(tz: string): Filters {
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-/** The filters of an address. What it says wrongly is taken for what is usual. */
+/** The filters of a URL. Invalid parameters get their default. */
 export function readFilters(params: Pick<URLSearchParams, 'get' | 'getAll'>, tz: string): Filters {
-  const usual = defaults(tz);
-  const one = <T extends string>(name: string, of: readonly T[], otherwise: T): T => {
-    const given = params.get(name) as T | null;
-    return given !== null && of.includes(given) ? given : otherwise;
-  };
+  const fallback = defaults(tz);
+  const oneOf = <T extends string>(values: readonly T[], text: string | null, otherwise: T): T =>
+    values.find((value) => value === text) ?? otherwise;
   const from = readTime(params.get('from'));
   const to = readTime(params.get('to'));
   const custom = from !== null && to !== null && from < to;
@@ -83,57 +81,55 @@ export function readFilters(params: Pick<URLSearchParams, 'get' | 'getAll'>, tz:
   const sort = params.get('sort') ?? '';
   return {
     project: project !== null && UUID.test(project) ? project : null,
-    range: custom ? 'custom' : one('range', RANGES, '24h'),
+    range: custom ? 'custom' : oneOf(RANGES, params.get('range'), '24h'),
     from: custom ? from : null,
     to: custom ? to : null,
-    tz: validZone(params.get('tz')) ?? usual.tz,
+    tz: validZone(params.get('tz')) ?? fallback.tz,
     compare: params.get('compare') !== 'no',
-    chart: one('chart', CHARTS, 'rate'),
+    chart: oneOf(CHARTS, params.get('chart'), 'rate'),
     search: (params.get('search') ?? '').slice(0, 200),
     workflows: params
       .getAll('workflow')
       .filter((id) => UUID.test(id))
-      .slice(0, MOST_CHOSEN),
+      .slice(0, MAX_SELECTED),
     failing: params.get('failing') === 'yes',
     minRuns: Number.isInteger(minRuns) && minRuns > 0 ? Math.min(minRuns, 1e9) : 0,
-    versions: one('versions', VERSIONS, 'together'),
-    sort: SORTS.includes(sort.replace(/^-/, '') as Sort)
-      ? (sort.replace(/^-/, '') as Sort)
-      : 'worst',
+    versions: oneOf(VERSIONS, params.get('versions'), 'together'),
+    sort: oneOf(SORTS, sort.replace(/^-/, ''), 'worst'),
     descending: sort === '' || sort.startsWith('-'),
   };
 }
 
-/** The address of filters, without what is usual. */
+/** The URL parameters of filters. Defaults are left out. */
 export function writeFilters(filters: Filters, tz: string): URLSearchParams {
-  const usual = defaults(tz);
+  const fallback = defaults(tz);
   const params = new URLSearchParams();
   if (filters.project) params.set('project', filters.project);
   if (filters.range === 'custom' && filters.from !== null && filters.to !== null) {
     params.set('from', new Date(filters.from).toISOString());
     params.set('to', new Date(filters.to).toISOString());
-  } else if (filters.range !== usual.range) params.set('range', filters.range);
-  if (filters.tz !== usual.tz) params.set('tz', filters.tz);
+  } else if (filters.range !== fallback.range) params.set('range', filters.range);
+  if (filters.tz !== fallback.tz) params.set('tz', filters.tz);
   if (!filters.compare) params.set('compare', 'no');
-  if (filters.chart !== usual.chart) params.set('chart', filters.chart);
+  if (filters.chart !== fallback.chart) params.set('chart', filters.chart);
   if (filters.search) params.set('search', filters.search);
   for (const id of filters.workflows) params.append('workflow', id);
   if (filters.failing) params.set('failing', 'yes');
   if (filters.minRuns) params.set('min', String(filters.minRuns));
-  if (filters.versions !== usual.versions) params.set('versions', filters.versions);
+  if (filters.versions !== fallback.versions) params.set('versions', filters.versions);
   if (filters.sort !== 'worst' || !filters.descending) {
     params.set('sort', (filters.descending ? '-' : '') + filters.sort);
   }
   return params;
 }
 
-/** What has to be fetched anew when it changes; the rest is arranged on the screen. */
-export function question(filters: Filters): string {
+/** Identifies the numbers that the filters need; the other filters only rearrange rows. */
+export function queryKey(filters: Filters): string {
   const { project, range, from, to, tz, workflows, versions } = filters;
   return JSON.stringify([project, range, from, to, tz, workflows, versions]);
 }
 
-/** Whether a row is one version. */
+/** Whether each row is one version. */
 export function isApart(filters: Filters): boolean {
   return filters.versions !== 'together';
 }

@@ -1,33 +1,37 @@
 /**
- * One screen's numbers, kept fresh: a snapshot, then broadcasts on top of it, and a new snapshot
- * whenever something may be missing.
+ * The numbers of one screen: a snapshot, updated by broadcasts, and fetched again whenever a broadcast
+ * may be missing.
  *
- * While the channel is joined, numbers are fetched anew once a minute only because the period moves
- * on. Without it they are polled, ever more slowly as long as nothing changes.
+ * With live updates, the numbers are fetched once a minute because the period moves on. Without them
+ * they are polled, with back-off while nothing changes.
  */
 import { untrack } from 'svelte';
-import { ApiError, type Catalogue, type MetricsClient, type Standing } from './client';
+import { ApiError } from '../api/http';
+import type { Catalogue, MetricsClient } from '../api/metrics';
 import type { Channels, Connect } from '../live/channel';
 import { lagOf, type OpenMessage, type RatesMessage } from '../live/message';
 import { applyAll, applyOpen } from './apply-broadcast';
-import { question, type Filters } from './filters';
-import { isNews, POLL, waitAfter } from './polling';
-import { watchPresence } from '../util/page-wake';
-import { scopeOf, unknownTo } from './scope';
+import { queryKey, type Filters } from './filters';
+import { hasChanged, POLL_INTERVALS, waitAfter } from './polling';
+import { watchPageWake } from '../util/page-wake';
+import { lacksVersions, scopeOf } from './scope';
 import { shared } from '../util/shared-lifecycle';
+import { fetchSeries, fetchTable } from './snapshot';
 import type { Series, Table } from './types';
 
-/** Broadcasts are applied together, this often at most. */
-const GATHER = 50;
-const HELD = 2000;
+/** Broadcasts are applied in batches, at most this often (milliseconds). */
+const BATCH_DELAY = 50;
+const MAX_QUEUED = 2000;
+/** Minimum time between a fetch and the next one that a missing broadcast triggers. */
+const MIN_REFETCH_DELAY = 500;
 
-/** What else follows the same channels: they are joined once. */
+/** Receives events of the same channels, so that they are joined once. */
 export interface Follower {
   /** An incident opened, changed or closed. */
   alert(): void;
-  /** Runs were counted: rules may stand otherwise, of which nothing tells. */
+  /** Runs were counted. Rule states may have changed, which is not broadcast. */
   counted(): void;
-  /** What was sent before now may have been missed. */
+  /** Earlier events may be missing. */
   missed(): void;
 }
 
@@ -37,19 +41,18 @@ export class Metrics {
   catalogue = $state.raw<Catalogue | null>(null);
   table = $state.raw<Table | null>(null);
   series = $state.raw<Series | null>(null);
-  standing = $state.raw<Standing | null>(null);
   error = $state.raw<ApiError | null>(null);
   loading = $state(false);
   joined = $state(false);
-  /** The present, to the second: for ages. */
+  /** The current time, updated every second. */
   now = $state(Date.now());
-  /** When the last broadcast came. */
-  heardAt = $state<number | null>(null);
+  /** When the last broadcast arrived. */
+  lastBroadcastAt = $state<number | null>(null);
   fetchedAt = $state<number | null>(null);
-  /** Milliseconds from a run's end to its broadcast, of the last that told. */
+  /** Milliseconds from the end of the last run to its broadcast. */
   lag = $state<number | null>(null);
-  /** Milliseconds until the next poll, while there is no channel. */
-  pause = $state<number>(POLL[0]);
+  /** Milliseconds until the next poll, while there are no live updates. */
+  pollDelay = $state<number>(POLL_INTERVALS[0]);
 
   connection: Connection = $derived.by(() => {
     if (this.error && this.error.status !== 422) return 'offline';
@@ -57,88 +60,89 @@ export class Metrics {
     return this.joined ? 'live' : 'delayed';
   });
 
-  readonly #client: MetricsClient;
+  readonly client: MetricsClient;
   readonly #connect: Connect;
   #filters: Filters | null = null;
-  #asked = '';
-  #of = '';
-  #held: (RatesMessage | null)[] = [];
-  /** What the event `open` said last of each workflow version: older news is of no use. */
-  #opened = new Map<string, OpenMessage>();
+  #queryKey = '';
+  #scopeKey = '';
+  #queue: (RatesMessage | null)[] = [];
+  /** The last `open` event of each workflow version. It replaces earlier ones. */
+  #openEvents = new Map<string, OpenMessage>();
   #channels: Channels | null = null;
-  #channelled = '';
+  #joinedProjects = '';
   #abort: AbortController | null = null;
-  #fetching = '';
-  #again = false;
+  #fetchingKey = '';
+  #fetchAgain = false;
   #polls = 0;
-  #timers: Partial<Record<'poll' | 'gather' | 'settle', ReturnType<typeof setTimeout>>> = {};
-  #leave: (() => void) | undefined;
+  #timers: Partial<Record<'poll' | 'batch' | 'refetch', ReturnType<typeof setTimeout>>> = {};
+  #stopWatching: (() => void) | undefined;
   #stopped = true;
   readonly #followers = new Set<Follower>();
 
   constructor(client: MetricsClient, connect: Connect) {
-    this.#client = client;
+    this.client = client;
     this.#connect = connect;
   }
 
-  /** Begin; returns how to end. Where several begin, the last to end ends it. */
+  /** Starts updates and returns a function that stops them. Several users may start; the last one to
+   * stop ends the updates. */
   readonly start = shared(
-    () => this.#begin(),
-    () => this.#end(),
+    () => this.#start(),
+    () => this.#stop(),
   );
 
-  #begin() {
+  #start() {
     this.#stopped = false;
-    this.#leave = watchPresence({
-      second: (now) => (this.now = now),
-      woke: () => this.#woke(),
-      looked: () => {
+    this.#stopWatching = watchPageWake({
+      tick: (now) => (this.now = now),
+      wake: () => this.#wake(),
+      show: () => {
         this.refetch();
         this.#followers.forEach((one) => one.missed());
       },
     });
-    // Whoever starts this in an effect does not depend on what the first fetch reads.
+    // An effect that calls start() must not depend on what the first fetch reads.
     untrack(() => this.refetch());
   }
 
-  #end() {
+  #stop() {
     this.#stopped = true;
-    this.#leave?.();
+    this.#stopWatching?.();
     Object.values(this.#timers).forEach(clearTimeout);
     this.#timers = {};
     this.#abort?.abort();
     this.#channels?.close();
     this.#channels = null;
-    this.#channelled = '';
+    this.#joinedProjects = '';
     this.joined = false;
   }
 
-  /** Be told of what concerns alerts; returns how to end. */
+  /** Subscribes to events; returns a function that unsubscribes. */
   follow(follower: Follower): () => void {
     this.#followers.add(follower);
     return () => this.#followers.delete(follower);
   }
 
-  /** Show this. Numbers are fetched only if others are needed. */
+  /** Sets the filters. Numbers are fetched only if the filters need other ones. */
   show(filters: Filters) {
     this.#filters = filters;
-    const asked = question(filters);
-    if (asked === this.#asked) return;
-    this.#asked = asked;
-    // Another time may stand on the screen until its numbers come; other workflows may not.
-    const of = JSON.stringify([filters.project, filters.workflows, filters.versions]);
-    if (of !== this.#of) this.table = this.series = null;
-    this.#of = of;
+    const key = queryKey(filters);
+    if (key === this.#queryKey) return;
+    this.#queryKey = key;
+    // The numbers of another period may stay on the screen while new ones load, those of other
+    // workflows may not.
+    const scopeKey = JSON.stringify([filters.project, filters.workflows, filters.versions]);
+    if (scopeKey !== this.#scopeKey) this.table = this.series = null;
+    this.#scopeKey = scopeKey;
     this.refetch();
   }
 
-  /** Fetch everything anew, now; while that is under way, once more after it. */
+  /** Fetches everything. During a fetch, schedules one more after it. */
   refetch() {
     if (this.#stopped || !this.#filters) return;
     if (this.#abort) {
-      this.#again = true;
-      if (this.#fetching === this.#asked) return;
-      this.#abort.abort(); // the answer to another question is of no use
+      this.#fetchAgain = true;
+      if (this.#fetchingKey !== this.#queryKey) this.#abort.abort(); // its answer is obsolete
       return;
     }
     void this.#fetch();
@@ -148,36 +152,32 @@ export class Metrics {
     const filters = this.#filters;
     if (!filters) return;
     const abort = (this.#abort = new AbortController());
-    this.#fetching = this.#asked;
-    this.#again = false;
+    this.#fetchingKey = this.#queryKey;
+    this.#fetchAgain = false;
     this.loading = true;
     let failed: ApiError | null = null;
     try {
-      // Asked for together: one wait, not two. What is sent before the join, the fetch after it has.
+      // In parallel: joining triggers another fetch, which includes what was broadcast before it.
       const numbers = Promise.all([
-        this.#client.table(filters, abort.signal),
-        this.#client.series(filters, abort.signal),
+        fetchTable(this.client, filters, abort.signal),
+        fetchSeries(this.client, filters, abort.signal),
       ]);
-      numbers.catch(() => undefined); // told below, unless the catalogue fails first
-      this.catalogue ??= await this.#client.catalogue(abort.signal);
+      numbers.catch(() => undefined); // handled below, unless the catalogue fails first
+      this.catalogue ??= await this.client.catalogue(abort.signal);
       this.#join(filters);
       const [table, series] = await numbers;
-      if (unknownTo(this.catalogue, table.held)) {
-        this.catalogue = await this.#client.catalogue(abort.signal);
+      if (lacksVersions(this.catalogue, table.counters)) {
+        this.catalogue = await this.client.catalogue(abort.signal);
         this.#join(filters);
       }
       const { table: oldTable, series: oldSeries } = this;
       const before = oldTable && oldSeries && { table: oldTable, series: oldSeries };
-      // Changes are news: the next poll comes soon.
-      if (isNews(before, { table, series })) this.#polls = 0;
+      // While numbers change, poll at the shortest interval.
+      if (hasChanged(before, { table, series })) this.#polls = 0;
       this.table = table;
       this.series = series;
       this.error = null;
       this.now = this.fetchedAt = Date.now();
-      void this.#client.standing(abort.signal).then(
-        (standing) => (this.standing = standing),
-        () => undefined, // the footer says less then
-      );
     } catch (error) {
       if (!abort.signal.aborted) {
         failed = error instanceof ApiError ? error : new ApiError(0, String(error));
@@ -191,23 +191,22 @@ export class Metrics {
       void this.#fetch();
       return;
     }
-    this.#plan(failed);
+    this.#schedulePoll(failed);
     if (!failed) {
-      this.#apply();
-      if (this.#again) this.#settle();
+      this.#applyQueue();
+      if (this.#fetchAgain) this.#scheduleRefetch();
     }
   }
 
-  /** When to fetch next. */
-  #plan(failed: ApiError | null) {
+  #schedulePoll(failed: ApiError | null) {
     const wait = waitAfter(this.#polls, this.joined, failed);
     if (failed || !this.joined) this.#polls += 1;
-    this.pause = wait;
+    this.pollDelay = wait;
     clearTimeout(this.#timers.poll);
     this.#timers.poll = setTimeout(() => {
-      // Who does not look is not kept up to date; the first look fetches.
-      if (document.visibilityState === 'visible' || this.#held.length > 0) this.refetch();
-      else this.#plan(null);
+      // A hidden page does not poll; showing it triggers a fetch.
+      if (document.visibilityState === 'visible' || this.#queue.length > 0) this.refetch();
+      else this.#schedulePoll(null);
     }, wait);
   }
 
@@ -215,17 +214,17 @@ export class Metrics {
     const projects = (this.catalogue?.projects ?? [])
       .map((project) => project.project_id)
       .filter((id) => filters.project === null || id === filters.project);
-    const wanted = projects.join();
-    if (wanted === this.#channelled) return;
+    const key = projects.join();
+    if (key === this.#joinedProjects) return;
     this.#channels?.close();
-    this.#channelled = wanted;
+    this.#joinedProjects = key;
     this.joined = false;
     this.#channels =
       projects.length === 0
         ? null
         : this.#connect(projects, {
-            message: (message) => this.#hear(message),
-            open: (message) => this.#hearOpen(message),
+            message: (message) => this.#receive(message),
+            open: (message) => this.#receiveOpen(message),
             alert: () => this.#followers.forEach((one) => one.alert()),
             joined: () => {
               this.joined = true;
@@ -236,64 +235,63 @@ export class Metrics {
             lost: () => {
               this.joined = false;
               this.#polls = 0;
-              if (!this.#abort) this.#plan(null);
+              if (!this.#abort) this.#schedulePoll(null);
             },
           });
   }
 
-  #hear(message: RatesMessage | null) {
-    this.heardAt = Date.now();
+  #receive(message: RatesMessage | null) {
+    this.lastBroadcastAt = Date.now();
     this.#followers.forEach((one) => one.counted());
     if (message) this.lag = lagOf(message) ?? this.lag;
-    if (this.#held.length >= HELD) this.#held = [null];
-    this.#held.push(message);
-    this.#gather();
+    if (this.#queue.length >= MAX_QUEUED) this.#queue = [null];
+    this.#queue.push(message);
+    this.#scheduleBatch();
   }
 
-  #hearOpen(message: OpenMessage) {
-    this.heardAt = Date.now();
+  #receiveOpen(message: OpenMessage) {
+    this.lastBroadcastAt = Date.now();
     for (const one of message.workflows) {
-      this.#opened.set(one.workflow_id, { ...message, workflows: [one] });
+      this.#openEvents.set(one.workflow_id, { ...message, workflows: [one] });
     }
-    this.#gather();
+    this.#scheduleBatch();
   }
 
-  #gather() {
-    if (this.#abort) return; // applied to what is being fetched
-    this.#timers.gather ??= setTimeout(() => {
-      this.#timers.gather = undefined;
-      if (!this.#abort) this.#apply();
-    }, GATHER);
+  #scheduleBatch() {
+    if (this.#abort) return; // applied when the fetch ends
+    this.#timers.batch ??= setTimeout(() => {
+      this.#timers.batch = undefined;
+      if (!this.#abort) this.#applyQueue();
+    }, BATCH_DELAY);
   }
 
-  #apply() {
+  #applyQueue() {
     if (!this.table || !this.series) return;
     const scope = scopeOf(this.#filters, this.catalogue);
-    const found = applyAll(this.table, this.series, this.#held, scope);
+    const found = applyAll(this.table, this.series, this.#queue, scope);
     const { series } = found;
     let { table, behind } = found;
-    for (const message of this.#opened.values()) {
+    for (const message of this.#openEvents.values()) {
       const applied = applyOpen(table, message, scope);
       table = applied.view;
       behind ||= applied.behind;
     }
-    this.#held = [];
-    this.#opened.clear();
+    this.#queue = [];
+    this.#openEvents.clear();
     this.table = table;
     this.series = series;
-    if (behind) this.#settle();
+    if (behind) this.#scheduleRefetch();
   }
 
-  /** Something is missing: fetch, but not more than twice a second. */
-  #settle() {
-    const wait = Math.max(0, (this.fetchedAt ?? 0) + 500 - Date.now());
-    this.#timers.settle ??= setTimeout(() => {
-      this.#timers.settle = undefined;
+  #scheduleRefetch() {
+    const wait = Math.max(0, (this.fetchedAt ?? 0) + MIN_REFETCH_DELAY - Date.now());
+    this.#timers.refetch ??= setTimeout(() => {
+      this.#timers.refetch = undefined;
       this.refetch();
     }, wait);
   }
 
-  #woke() {
+  #wake() {
     this.#polls = 0;
     this.#followers.forEach((one) => one.missed());
     this.#channels?.renew();

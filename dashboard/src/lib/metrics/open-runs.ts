@@ -1,10 +1,10 @@
-/** Adding up open runs. Pure. */
+/** Adds up open runs. Pure. */
 import type { OpenRuns, Table } from './types';
 
 export const NO_OPEN: OpenRuns = { open: 0, overdue: 0, oldestAt: null, abandoned: 0 };
 
-/** As the API and the event `open` say it. */
-export function openOf(from: {
+/** From the API's answers and the `open` event. */
+export function toOpenRuns(from: {
   readonly open: number;
   readonly overdue: number;
   readonly oldest_open_at: string | null;
@@ -30,7 +30,7 @@ export function addOpen(a: OpenRuns, b: OpenRuns): OpenRuns {
   };
 }
 
-/** Of all that a table counts; `abandoned`: of the period's failures. */
+/** All open runs of a table; `abandoned`: how many of the period's failures. */
 export function openTotal(table: Table): OpenRuns {
   const all = Object.values(table.open).reduce(addOpen, NO_OPEN);
   return { ...all, abandoned: table.rows.reduce((sum, row) => sum + row.open.abandoned, 0) };

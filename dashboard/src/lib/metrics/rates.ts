@@ -1,4 +1,4 @@
-/** Counts of finished runs, and what can honestly be said of them. */
+/** Counts of finished runs, their success rate and its confidence interval. */
 
 export interface Counts {
   readonly success: number;
@@ -7,30 +7,30 @@ export interface Counts {
 }
 
 export interface Rate {
-  /** success / (success + failure); canceled runs are in no rate. */
+  /** success / (success + failure); canceled runs do not count. */
   readonly value: number;
   /** The Wilson 95 % interval. */
   readonly low: number;
   readonly high: number;
-  /** Whether there are enough runs for the rate to stand alone. */
+  /** Whether there are enough runs to show the rate without its interval. */
   readonly enough: boolean;
 }
 
 export const NONE: Counts = { success: 0, failure: 0, canceled: 0 };
-/** Fewer succeeded and failed runs than this show no rate by itself. */
+/** With fewer succeeded and failed runs, the rate is not shown on its own. */
 export const MIN_RUNS = 5;
 const Z = 1.959964;
 
-/** Counts are never changed, only replaced: what is known of them stays. */
-const known = new WeakMap<Counts, Rate | null>();
+/** Counts are immutable, so their rates can be cached. */
+const cache = new WeakMap<Counts, Rate | null>();
 
-/** The rate of these counts; null without a succeeded or failed run: never 0 or 1. Of the same counts
- * it is the same object. */
+/** The rate of these counts, or null without a succeeded or failed run. The same counts return the same
+ * object. */
 export function rateOf(counts: Counts): Rate | null {
-  let rate = known.get(counts);
+  let rate = cache.get(counts);
   if (rate === undefined) {
     rate = wilson(counts);
-    known.set(counts, rate);
+    cache.set(counts, rate);
   }
   return rate;
 }
@@ -41,17 +41,17 @@ function wilson({ success, failure }: Counts): Rate | null {
   const value = success / n;
   // Wilson, JASA 22 (1927): as public.workflow_metrics_wilson computes it.
   const center = (value + (Z * Z) / (2 * n)) / (1 + (Z * Z) / n);
-  const reach =
+  const margin =
     (Z / (1 + (Z * Z) / n)) * Math.sqrt((value * (1 - value)) / n + (Z * Z) / (4 * n * n));
   return {
     value,
-    low: success === 0 ? 0 : Math.max(0, center - reach),
-    high: failure === 0 ? 1 : Math.min(1, center + reach),
+    low: success === 0 ? 0 : Math.max(0, center - margin),
+    high: failure === 0 ? 1 : Math.min(1, center + margin),
     enough: n >= MIN_RUNS,
   };
 }
 
-/** The rate less the rate before; null where one of them is missing. */
+/** The difference to the previous rate; null if either is missing. */
 export function rateChange(now: Counts, before: Counts): number | null {
   const a = rateOf(now);
   const b = rateOf(before);

@@ -1,5 +1,5 @@
-/** Which broadcasts concern what is looked at. Pure. */
-import type { Catalogue } from './client';
+/** Which broadcasts match the filters. Pure. */
+import type { Catalogue } from '../api/metrics';
 import type { Filters } from './filters';
 import type { Scope } from './apply-broadcast';
 
@@ -7,7 +7,7 @@ type Version = Catalogue['projects'][number]['versions'][number];
 
 const workflowOf = (version: Version) => `${version.project_id}/${version.slug}`;
 
-/** The scope of these filters, as far as the catalogue knows the versions there are. */
+/** The scope of the filters, with the versions that the catalogue lists. */
 export function scopeOf(filters: Filters | null, catalogue: Catalogue | null): Scope {
   const versions = (catalogue?.projects ?? []).flatMap((project) => project.versions);
   const chosen = new Set(filters?.workflows);
@@ -29,10 +29,10 @@ export function scopeOf(filters: Filters | null, catalogue: Catalogue | null): S
 
   return {
     open: filters?.range !== 'custom',
-    concerns: (projectId, slug, id) =>
+    includes: (projectId, slug, id) =>
       (!filters?.project || filters.project === projectId) &&
       isChosen(projectId, slug, id) &&
-      // One that the catalogue does not know may be the newest now: what is shown lacks it.
+      // A version that the catalogue lacks may be the newest one.
       (newest === null || newest.has(id) || !known.has(id)),
     versionsOf: (projectId, slug) => ids.get(`${projectId}/${slug}`) ?? [],
   };
@@ -48,10 +48,13 @@ function newestOf(versions: readonly Version[]): Set<string> {
   return new Set([...newest.values()].map((one) => one.workflow_id));
 }
 
-/** Whether the numbers are of versions that the catalogue does not know yet. */
-export function unknownTo(catalogue: Catalogue, held: Readonly<Record<string, unknown>>): boolean {
+/** Whether the numbers include versions that the catalogue lacks. */
+export function lacksVersions(
+  catalogue: Catalogue,
+  counters: Readonly<Record<string, unknown>>,
+): boolean {
   const known = new Set(
     catalogue.projects.flatMap((project) => project.versions.map((one) => one.workflow_id)),
   );
-  return Object.keys(held).some((id) => !known.has(id));
+  return Object.keys(counters).some((id) => !known.has(id));
 }

@@ -1,29 +1,29 @@
 /** What a screen shows: a snapshot of its numbers. */
+import type { History } from '../api/metrics';
 import type { Counts } from './rates';
-import type { AlertState } from '../alerts/alert-states';
 
 export type Outcome = 'success' | 'failure' | 'canceled';
 
-/** The counters of a workflow version, since ever, that the numbers hold. */
-export interface Held {
+/** The all-time counters of a workflow version that are included in the numbers. */
+export interface Counters {
   readonly revision: number;
   readonly counts: Counts;
 }
 
-/** workflow version → what the numbers hold of it. */
-export type Holdings = Readonly<Record<string, Held>>;
+/** Counters by workflow version. */
+export type CountersByVersion = Readonly<Record<string, Counters>>;
 
-/** Runs that have not ended: absolute numbers, as last counted. */
+/** Runs that have not finished: absolute numbers of the last count. */
 export interface OpenRuns {
   readonly open: number;
   readonly overdue: number;
-  /** When the oldest of them started. */
+  /** Start of the oldest open run. */
   readonly oldestAt: number | null;
   readonly abandoned: number;
 }
 
 export interface Row {
-  /** Names the row as long as it exists, whatever is counted in it. */
+  /** Identifies the row across updates. */
   readonly key: string;
   readonly workflowId: string;
   readonly projectId: string;
@@ -35,12 +35,10 @@ export interface Row {
   readonly previous: Counts;
   readonly lastSuccessAt: number | null;
   readonly lastFailureAt: number | null;
-  /** `abandoned`: of the period's failures. */
+  /** `abandoned`: how many of the period's failures. */
   readonly open: OpenRuns;
   /** The last outcomes, the newest last. */
   readonly recent: readonly Outcome[];
-  /** How it stands with alerts, once that is known. */
-  readonly alert?: AlertState;
 }
 
 export interface Point {
@@ -56,19 +54,19 @@ export interface Period {
 }
 
 export interface Table {
-  readonly held: Holdings;
+  readonly counters: CountersByVersion;
   readonly period: Period;
-  /** Whether a row is one version, not all of them together. */
+  /** Whether each row is one version; otherwise a row adds up all versions of a workflow. */
   readonly apart: boolean;
   readonly rows: readonly Row[];
-  /** workflow version → its open runs; `abandoned`: now, whatever the period. */
+  /** Open runs by workflow version; `abandoned`: at present, whatever the period. */
   readonly open: Readonly<Record<string, OpenRuns>>;
 }
 
 export interface Series {
-  readonly held: Holdings;
+  readonly counters: CountersByVersion;
   readonly period: Period;
-  readonly bucket: string;
+  readonly bucket: History['bucket'];
   readonly tz: string;
   readonly counts: Counts;
   readonly previous: Counts;
@@ -79,7 +77,7 @@ export function rowKey(projectId: string, slug: string, versionId?: string): str
   return versionId ?? `${projectId}/${slug}`;
 }
 
-/** The index of the point that holds a moment, or -1. */
+/** The index of the point that contains a moment, or -1. */
 export function pointAt(points: readonly Point[], at: number): number {
   let low = 0;
   let high = points.length - 1;
@@ -94,8 +92,8 @@ export function pointAt(points: readonly Point[], at: number): number {
   return -1;
 }
 
-/** How many failures in a row the last outcomes end with; canceled runs say nothing. */
-export function failuresInARow(recent: readonly Outcome[]): number {
+/** How many consecutive failures the last outcomes end with. Canceled runs are skipped. */
+export function consecutiveFailures(recent: readonly Outcome[]): number {
   let count = 0;
   for (const outcome of recent.toReversed()) {
     if (outcome === 'success') break;

@@ -1,19 +1,19 @@
-/** Choosing workflows, or versions of them: the filter has ids, a person sees names. */
-import type { Catalogue } from './client';
+/** The workflows and versions that a user can select. The filter stores ids. */
+import type { Catalogue } from '../api/metrics';
 
 export interface Choice {
-  /** One for all versions of a workflow, or for a version. */
+  /** Identifies a workflow (all its versions) or a version. */
   readonly key: string;
-  /** The newest version's. */
+  /** The id of the newest version. */
   readonly id: string;
   readonly ids: readonly string[];
   readonly name: string;
   readonly slug: string;
-  /** Its project's name, where there are several to tell apart. */
+  /** The project's name if there are several projects. */
   readonly project: string | null;
 }
 
-/** What can be chosen, by name: of one project, or of all. */
+/** The workflows of a project, or of all projects, by name. */
 export function choicesOf(catalogue: Catalogue | null, project: string | null): Choice[] {
   const projects = (catalogue?.projects ?? []).filter(
     (one) => project === null || one.project_id === project,
@@ -40,7 +40,7 @@ export function choicesOf(catalogue: Catalogue | null, project: string | null): 
   );
 }
 
-/** The same version by version, the newest of a workflow first. */
+/** The same, one choice per version, the newest version of a workflow first. */
 export function versionChoicesOf(catalogue: Catalogue | null, project: string | null): Choice[] {
   const versions = new Map(
     (catalogue?.projects ?? []).flatMap((one) => one.versions).map((one) => [one.workflow_id, one]),
@@ -59,20 +59,20 @@ export function versionChoicesOf(catalogue: Catalogue | null, project: string | 
   );
 }
 
-export function isChosen(choice: Choice, workflows: readonly string[]): boolean {
+export function isSelected(choice: Choice, workflows: readonly string[]): boolean {
   return choice.ids.some((id) => workflows.includes(id));
 }
 
-/** The filter with this choice taken back, or made as well. */
+/** The selected ids after this choice is toggled. */
 export function toggled(choice: Choice, workflows: readonly string[]): string[] {
   const others = workflows.filter((id) => !choice.ids.includes(id));
-  return isChosen(choice, workflows) ? others : [...others, choice.id];
+  return isSelected(choice, workflows) ? others : [...others, choice.id];
 }
 
-/** Those whose name or slug contains these words. */
-export function found(choices: readonly Choice[], words: string): Choice[] {
-  const wanted = words.trim().toLowerCase();
+/** The choices whose name or slug contains a text. */
+export function searchChoices(choices: readonly Choice[], text: string): Choice[] {
+  const needle = text.trim().toLowerCase();
   return choices.filter(
-    ({ name, slug }) => name.toLowerCase().includes(wanted) || slug.toLowerCase().includes(wanted),
+    ({ name, slug }) => name.toLowerCase().includes(needle) || slug.toLowerCase().includes(needle),
   );
 }

@@ -1,30 +1,30 @@
-/** Something that somebody asked for: under way, or refused, and which field is to blame. */
+/** An action of the user: whether it runs, and the errors of the last attempt. */
 import { ApiError } from '../api/http';
 
-export class Doing {
+export class Action {
   busy = $state(false);
-  /** What no field of the form is to blame for. */
+  /** The error message that belongs to no field. */
   problem = $state('');
-  /** Field → what it takes. */
-  wrong = $state.raw<Readonly<Record<string, string>>>({});
+  /** Error messages by field. */
+  errors = $state.raw<Readonly<Record<string, string>>>({});
 
   readonly #fields: readonly string[];
 
-  /** `fields`: those that show their own errors; all other errors become `problem`. */
+  /** `fields`: the fields that show their own errors. All other errors become `problem`. */
   constructor(fields: readonly string[] = []) {
     this.#fields = fields;
   }
 
-  /** Do it, unless it is under way. Whether it was done. */
-  async run(what: () => Promise<unknown>): Promise<boolean> {
+  /** Runs the function, unless one is running. Resolves with whether it succeeded. */
+  async run(perform: () => Promise<unknown>): Promise<boolean> {
     if (this.busy) return false;
     this.busy = true;
     this.clear();
     try {
-      await what();
+      await perform();
       return true;
     } catch (error) {
-      this.refuse(error);
+      this.fail(error);
       return false;
     } finally {
       this.busy = false;
@@ -33,26 +33,26 @@ export class Doing {
 
   clear() {
     this.problem = '';
-    this.wrong = {};
+    this.errors = {};
   }
 
-  refuse(error: unknown) {
+  fail(error: unknown) {
     if (!(error instanceof ApiError)) {
       this.problem = String(error);
       return;
     }
-    const known = error.wrong.filter((one) => this.#fields.includes(one.parameter));
-    this.wrong = Object.fromEntries(
-      known.map((one) => [one.parameter, takes(one.takes, one.parameter)]),
+    const shown = error.parameters.filter((one) => this.#fields.includes(one.parameter));
+    this.errors = Object.fromEntries(
+      shown.map((one) => [one.parameter, fieldError(one.takes, one.parameter)]),
     );
-    this.problem = known.length > 0 && known.length === error.wrong.length ? '' : error.message;
+    const complete = shown.length > 0 && shown.length === error.parameters.length;
+    this.problem = complete ? '' : error.message;
   }
 }
 
-/** What a field takes, as a sentence: "a URL" → "This takes a URL." */
-export function takes(what: string, parameter = ''): string {
-  const text = what.replace(/\.$/, '');
+/** What a field accepts, as a sentence: "a URL" → "Must be a URL." */
+export function fieldError(accepted: string, parameter = ''): string {
+  const text = accepted.replace(/\.$/, '');
   const unit = parameter.endsWith('_seconds') && /\d$/.test(text) ? ' seconds' : '';
-  if (/^[A-Z]/.test(text)) return `${text}${unit}.`;
-  return `This ${/^(greater|less|a valid)/.test(text) ? 'has to be' : 'takes'} ${text}${unit}.`;
+  return /^[A-Z]/.test(text) ? `${text}${unit}.` : `Must be ${text}${unit}.`;
 }

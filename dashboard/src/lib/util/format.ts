@@ -1,9 +1,9 @@
-/** Numbers and times as people read them. A time always says its zone somewhere near. */
+/** Formats numbers and times. Every time is shown with its zone nearby. */
 
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
 
-/** Narrow space before the sign, so that it is not torn off. */
+/** Narrow no-break space between a number and its unit. */
 export const NBSP = '\u202f';
 export const NOTHING = '–';
 
@@ -15,7 +15,7 @@ export function compact(value: number): string {
   return value < 10_000 ? whole.format(value) : short.format(value);
 }
 
-/** 0.98765 → "98.8 %". Never 100 % or 0 % unless it is exactly that. */
+/** 0.98765 → "98.8 %". 100 % and 0 % are shown only if exact. */
 export function percent(value: number | null | undefined): string {
   if (value === null || value === undefined) return NOTHING;
   if (value > 0.999 && value < 1) return `>${NBSP}99.9${NBSP}%`;
@@ -69,7 +69,7 @@ export function moment(at: number, tz: string): string {
   }).format(at);
 }
 
-/** What stands under a chart's axis. */
+/** The label of a tick on the time axis. */
 export function tick(at: number, tz: string, span: number): string {
   if (span <= 2 * 86_400_000) {
     return formatter(tz, { hour: '2-digit', minute: '2-digit' }).format(at);
@@ -80,7 +80,7 @@ export function tick(at: number, tz: string, span: number): string {
   return formatter(tz, { month: 'short', year: '2-digit' }).format(at);
 }
 
-/** A bucket as it is read out: "18:45–19:00, 23 Nov" or "23 Nov 2026". */
+/** The name of a bucket: "23 Nov, 18:45–19:00" or "23 Nov 2026". */
 export function bucketName(start: number, end: number, tz: string): string {
   const day = { day: 'numeric', month: 'short', year: 'numeric' } as const;
   if (end - start >= 20 * 3_600_000) {
@@ -119,13 +119,15 @@ export function zoneName(tz: string, at: number): string {
   return `${tz} (${parts.find((one) => one.type === 'timeZoneName')?.value ?? ''})`;
 }
 
-/** The link to a workflow's runs, from the operator's template; null without one. */
+/** The link to a workflow's runs, from the operator's template; null without a template. */
 export function runsLink(
   template: string | null,
   values: { workflow_id: string; slug: string; project_id: string; status: string },
 ): string | null {
   if (template === null) return null;
-  return template.replace(/\{(\w+)\}/g, (whole, name: string) =>
-    name in values ? encodeURIComponent(values[name as keyof typeof values]) : whole,
-  );
+  const parameters: Record<string, string> = values;
+  return template.replace(/\{(\w+)\}/g, (placeholder, name: string) => {
+    const value = parameters[name];
+    return value === undefined ? placeholder : encodeURIComponent(value);
+  });
 }

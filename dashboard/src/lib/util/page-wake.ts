@@ -1,38 +1,38 @@
-/** Whether somebody is there: the clock, and what the device says of itself. */
+/** Reports when the page is shown again and when the machine wakes up or comes back online. */
 
-/** A clock that jumps by more than this: the machine was asleep. */
-const ASLEEP = 10_000;
+/** A clock that jumps by more than this (milliseconds) means that the machine was asleep. */
+const SLEEP_THRESHOLD = 10_000;
 
-export interface Present {
-  /** Another second, in milliseconds. */
-  second(now: number): void;
-  /** The machine slept or was offline: connections may be dead, and what is known is old. */
-  woke(): void;
-  /** Somebody looks at the page again. */
-  looked(): void;
+export interface PageWakeListener {
+  /** Every second, with the current time in milliseconds. */
+  tick(now: number): void;
+  /** The machine slept or was offline: connections may be dead and data may be stale. */
+  wake(): void;
+  /** The page is visible again. */
+  show(): void;
 }
 
-/** Tell what happens; returns how to end. */
-export function watchPresence(told: Present): () => void {
+/** Calls the listener until the returned function is called. */
+export function watchPageWake(listener: PageWakeListener): () => void {
   let before = Date.now();
-  const tick = setInterval(() => {
+  const timer = setInterval(() => {
     const now = Date.now();
-    const slept = now - before > ASLEEP;
+    const slept = now - before > SLEEP_THRESHOLD;
     before = now;
-    told.second(now);
-    if (slept) told.woke();
+    listener.tick(now);
+    if (slept) listener.wake();
   }, 1000);
-  const woke = () => told.woke();
-  const looked = () => {
-    if (document.visibilityState === 'visible') told.looked();
+  const wake = () => listener.wake();
+  const show = () => {
+    if (document.visibilityState === 'visible') listener.show();
   };
-  document.addEventListener('visibilitychange', looked);
-  addEventListener('online', woke);
-  addEventListener('pageshow', looked);
+  document.addEventListener('visibilitychange', show);
+  addEventListener('online', wake);
+  addEventListener('pageshow', show);
   return () => {
-    clearInterval(tick);
-    document.removeEventListener('visibilitychange', looked);
-    removeEventListener('online', woke);
-    removeEventListener('pageshow', looked);
+    clearInterval(timer);
+    document.removeEventListener('visibilitychange', show);
+    removeEventListener('online', wake);
+    removeEventListener('pageshow', show);
   };
 }

@@ -1,27 +1,27 @@
-/** Asks again and again for what no broadcast tells of. */
+/** Polls with back-off for data that is not broadcast. */
 
-const SOON = 1000;
-/** While something is under way, and while nothing is. */
-const LONGEST = { moving: 5000, still: 20_000 } as const;
+// Milliseconds.
+const FIRST_INTERVAL = 1000;
+const MAX_INTERVAL = { changing: 5000, idle: 20_000 } as const;
 
 /**
- * Look now, a second later, and then ever less often. `look` answers whether something is under way;
- * nobody who does not look at the page is asked for. Returns how to end.
+ * Calls `fetch` now, after a second, and then with back-off; not while the page is hidden. `fetch`
+ * returns whether the data is still changing. Returns a function that stops the polling.
  */
-export function watch(look: (signal: AbortSignal) => Promise<boolean>): () => void {
+export function poll(fetch: (signal: AbortSignal) => Promise<boolean>): () => void {
   const abort = new AbortController();
   let timer: ReturnType<typeof setTimeout>;
-  let wait = SOON / 1.5;
+  let wait = FIRST_INTERVAL / 1.5;
 
-  async function again() {
-    let moving = true;
-    if (document.visibilityState === 'visible') moving = await look(abort.signal);
+  async function next() {
+    let changing = true;
+    if (document.visibilityState === 'visible') changing = await fetch(abort.signal);
     if (abort.signal.aborted) return;
-    wait = Math.min(wait * 1.5, moving ? LONGEST.moving : LONGEST.still);
-    timer = setTimeout(() => void again(), wait);
+    wait = Math.min(wait * 1.5, changing ? MAX_INTERVAL.changing : MAX_INTERVAL.idle);
+    timer = setTimeout(() => void next(), wait);
   }
 
-  void again();
+  void next();
   return () => {
     abort.abort();
     clearTimeout(timer);

@@ -1,18 +1,18 @@
 /**
- * What several may begin: it begins with the first, and ends when the last has ended, as where a page
- * begins before the one it replaces is gone. Returns how to begin, which returns how to end.
+ * Starts with the first user and stops after the last one, for example when a page starts before the
+ * one that it replaces has stopped. Returns a start function that returns a stop function.
  */
-export function shared(begin: () => void, end: () => void): () => () => void {
+export function shared(start: () => void, stop: () => void): () => () => void {
   let users = 0;
   return () => {
     users += 1;
-    if (users === 1) begin();
-    let ended = false;
+    if (users === 1) start();
+    let stopped = false;
     return () => {
-      if (ended) return;
-      ended = true;
+      if (stopped) return;
+      stopped = true;
       users -= 1;
-      if (users === 0) end();
+      if (users === 0) stop();
     };
   };
 }

@@ -1,12 +1,12 @@
-import type { Incident } from '../../alerts/client';
-import type { Catalogue } from '../../metrics/client';
+import type { Incident } from '../../api/alerts';
+import type { Catalogue } from '../../api/metrics';
 import { subject } from '../../alerts/incident-notice';
 import type { Period } from '../../metrics/types';
-import type { Mark } from './plan.svelte';
+import type { Mark } from './layout.svelte';
 
-const MOST = 12;
+const MAX_MARKS = 12;
 
-/** When versions were published within a period: none if there are so many that they say nothing. */
+/** The versions published in a period; none if there are too many to be useful. */
 export function publishedMarks(
   catalogue: Catalogue | null,
   period: Period,
@@ -17,24 +17,24 @@ export function publishedMarks(
     .flatMap((project) => project.versions)
     .filter((version) => version.version > 1 && slugs.has(version.slug))
     .map((version) => ({
-      // Where MeshHook does not say when, it is at no time, and falls out below.
+      // Without a date, NaN: filtered out below.
       at: Date.parse(version.created_at ?? ''),
       label: named ? `${version.name} v${version.version}` : `v${version.version}`,
       kind: 'published' as const,
     }))
     .filter((mark) => mark.at >= period.from && mark.at < period.to);
-  return marks.length > MOST ? [] : marks;
+  return marks.length > MAX_MARKS ? [] : marks;
 }
 
-/** When incidents opened and closed; the chart leaves out what lies outside of it. `named`: of several
- * workflows. */
+/** When incidents opened and closed. The chart ignores marks outside of its period. `named`: label them
+ * with the workflow instead of the rule. */
 export function incidentMarks(
   incidents: readonly Incident[],
-  concerns: (incident: Incident) => boolean,
+  matches: (incident: Incident) => boolean,
   named: boolean,
 ): Mark[] {
   return incidents
-    .filter(concerns)
+    .filter(matches)
     .flatMap((one) => {
       const label = named ? subject(one) : one.rule_name;
       const opened = [one.opened_at, ...one.reopened_at].map((at) => ({

@@ -1,24 +1,25 @@
-/** Which rows of the table are shown, in which order. */
+/** Filters and sorts the rows of the table. Pure. */
 import type { Filters, Sort } from '../../metrics/filters';
 import { rateChange, rateOf, total } from '../../metrics/rates';
 import { rank } from '../../alerts/alert-states';
-import { failuresInARow, type Row } from '../../metrics/types';
+import { consecutiveFailures, type Row } from '../../metrics/types';
+import type { TableRow } from './table-row';
 
-/** The rows that pass search, `failing` and `minRuns`, which narrow nothing but the table. */
-export function narrowed(rows: readonly Row[], filters: Filters): Row[] {
-  const wanted = filters.search.trim().toLowerCase();
+/** The rows that match `search`, `failing` and `minRuns`, which do not affect the cards and the chart. */
+export function filterRows<T extends Row>(rows: readonly T[], filters: Filters): T[] {
+  const needle = filters.search.trim().toLowerCase();
   return rows.filter(
     (row) =>
-      (!wanted ||
-        row.name.toLowerCase().includes(wanted) ||
-        row.slug.toLowerCase().includes(wanted)) &&
+      (!needle ||
+        row.name.toLowerCase().includes(needle) ||
+        row.slug.toLowerCase().includes(needle)) &&
       (!filters.failing || row.counts.failure > 0) &&
       row.counts.success + row.counts.failure >= filters.minRuns,
   );
 }
 
-/** In order. Rows without a value come last, whatever the direction. */
-export function ordered(rows: readonly Row[], sort: Sort, descending: boolean): Row[] {
+/** Sorts the rows. Rows without a value come last in both directions. */
+export function sortRows(rows: readonly TableRow[], sort: Sort, descending: boolean): TableRow[] {
   const keyed = rows.map((row) => ({ row, value: valueOf(row, sort) }));
   const sign = descending ? -1 : 1;
   keyed.sort((a, b) => {
@@ -32,11 +33,11 @@ export function ordered(rows: readonly Row[], sort: Sort, descending: boolean): 
   return keyed.map(({ row }) => row);
 }
 
-function valueOf(row: Row, sort: Sort): number | string | null {
+function valueOf(row: TableRow, sort: Sort): number | string | null {
   const rate = rateOf(row.counts);
   switch (sort) {
     case 'worst':
-      // The least failure rate that the runs prove: one failed run of one is no proof.
+      // The lower bound of the failure rate: one failed run out of one is weak evidence.
       return rate && 1 - rate.high;
     case 'name':
       return row.name.toLowerCase();
@@ -55,20 +56,20 @@ function valueOf(row: Row, sort: Sort): number | string | null {
     case 'last_failure':
       return row.lastFailureAt;
     case 'in_a_row':
-      return failuresInARow(row.recent);
+      return consecutiveFailures(row.recent);
     case 'alert':
       return row.alert ? rank(row.alert) : null;
   }
 }
 
-/** Rows in an order of before: those that are new come last, in theirs. */
-export function inOrderOf(rows: readonly Row[], keys: readonly string[]): Row[] {
-  const places = new Map(keys.map((key, place) => [key, place]));
-  const place = (row: Row) => places.get(row.key) ?? Number.MAX_SAFE_INTEGER;
-  return [...rows].sort((a, b) => place(a) - place(b));
+/** Rows in a previous order. New rows come last. */
+export function inPreviousOrder<T extends Row>(rows: readonly T[], keys: readonly string[]): T[] {
+  const positions = new Map(keys.map((key, index) => [key, index]));
+  const position = (row: T) => positions.get(row.key) ?? Number.MAX_SAFE_INTEGER;
+  return [...rows].sort((a, b) => position(a) - position(b));
 }
 
-/** How many rows stand elsewhere than they would. */
-export function moved(shown: readonly Row[], wanted: readonly Row[]): number {
-  return shown.filter((row, place) => wanted[place]?.key !== row.key).length;
+/** The number of rows whose position differs. */
+export function countMoved(shown: readonly Row[], sorted: readonly Row[]): number {
+  return shown.filter((row, index) => sorted[index]?.key !== row.key).length;
 }

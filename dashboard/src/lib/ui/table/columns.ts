@@ -1,7 +1,7 @@
 import type { Sort } from '../../metrics/filters';
 
 export interface Column {
-  /** What it sorts by; null: it does not. */
+  /** null: not sortable. */
   readonly sort: Sort | null;
   readonly name: string;
   readonly class: string;

@@ -1,52 +1,58 @@
-/** The rows in order: it stays put while somebody points into the table or works in it with keys. */
+/** The order of the rows. It is frozen while the pointer or the focus is inside the table. */
 import { untrack } from 'svelte';
-import { inOrderOf, moved, narrowed, ordered } from './arrange';
+import { countMoved, filterRows, inPreviousOrder, sortRows } from './arrange';
 import type { Filters } from '../../metrics/filters';
-import type { Row } from '../../metrics/types';
+import type { TableRow } from './table-row';
+
+interface OrderInput {
+  rows: readonly TableRow[];
+  filters: Filters;
+}
 
 export class Order {
-  readonly #given: () => { rows: readonly Row[]; filters: Filters };
-  #pointing = $state(false);
+  readonly #input: () => OrderInput;
+  #pointed = $state(false);
   #focused = $state(false);
-  #frozen = $state.raw<readonly string[] | null>(null);
+  #frozenKeys = $state.raw<readonly string[] | null>(null);
 
-  constructor(given: () => { rows: readonly Row[]; filters: Filters }) {
-    this.#given = given;
-    const chosen = $derived(`${given().filters.sort} ${given().filters.descending}`);
-    // Whoever sorts wants to see it at once, and then to have it stay.
+  constructor(input: () => OrderInput) {
+    this.#input = input;
+    const sortKey = $derived(`${input().filters.sort} ${input().filters.descending}`);
+    // A new sort order applies at once, even inside a frozen table.
     $effect.pre(() => {
-      void chosen;
+      void sortKey;
       untrack(() => this.apply());
     });
   }
 
-  /** Whether somebody is at the table. */
-  held = $derived(this.#pointing || this.#focused);
-  #wanted = $derived.by(() => {
-    const { rows, filters } = this.#given();
-    return ordered(narrowed(rows, filters), filters.sort, filters.descending);
+  #frozen = $derived(this.#pointed || this.#focused);
+  #sorted = $derived.by(() => {
+    const { rows, filters } = this.#input();
+    return sortRows(filterRows(rows, filters), filters.sort, filters.descending);
   });
-  shown = $derived(this.#frozen ? inOrderOf(this.#wanted, this.#frozen) : this.#wanted);
-  /** How many rows would stand elsewhere. */
-  changes = $derived(this.#frozen ? moved(this.shown, this.#wanted) : 0);
+  shown = $derived(
+    this.#frozenKeys ? inPreviousOrder(this.#sorted, this.#frozenKeys) : this.#sorted,
+  );
+  /** The number of rows that would move. */
+  changes = $derived(this.#frozenKeys ? countMoved(this.shown, this.#sorted) : 0);
 
-  pointed(inside: boolean) {
-    this.#pointing = inside;
-    this.#holdOrRelease();
+  setPointed(inside: boolean) {
+    this.#pointed = inside;
+    this.#update();
   }
 
-  focused(inside: boolean) {
+  setFocused(inside: boolean) {
     this.#focused = inside;
-    this.#holdOrRelease();
+    this.#update();
   }
 
-  /** The order that the numbers of now give, to be held from now on if somebody is here. */
+  /** Applies the current order, and keeps it while the table is frozen. */
   apply() {
-    this.#frozen = this.held ? this.#wanted.map((row) => row.key) : null;
+    this.#frozenKeys = this.#frozen ? this.#sorted.map((row) => row.key) : null;
   }
 
-  #holdOrRelease() {
-    if (this.held) this.#frozen ??= this.#wanted.map((row) => row.key);
-    else this.#frozen = null;
+  #update() {
+    if (this.#frozen) this.#frozenKeys ??= this.#sorted.map((row) => row.key);
+    else this.#frozenKeys = null;
   }
 }

@@ -1,11 +1,11 @@
 /** The channel kinds: all that the dashboard knows about each. */
-import type { Channel } from '../../../alerts/client';
+import type { NewChannel } from '../../../api/alerts';
 
-export type Kind = Channel['kind'];
+export type ChannelKind = NewChannel['kind'];
 
 export interface KindText {
   readonly name: string;
-  /** What the target is called. */
+  /** The label of the target. */
   readonly target: string;
   readonly hint: string;
   readonly input: 'url' | 'email' | 'text';
@@ -13,20 +13,20 @@ export interface KindText {
   readonly secret: boolean;
 }
 
-export const KINDS: Record<Kind, KindText> = {
+export const KINDS: Record<ChannelKind, KindText> = {
   webhook: {
     name: 'Webhook',
     target: 'URL',
-    hint: 'https; signed with a secret that is shown once',
+    hint: 'HTTPS only. Requests are signed with a secret that is shown once',
     input: 'url',
     secret: true,
   },
   slack: {
     name: 'Slack',
-    target: 'URL of the incoming webhook',
-    hint: 'Works with Mattermost and Discord (/slack), too',
+    target: 'Incoming webhook URL',
+    hint: 'Also works with Mattermost and Discord (append /slack)',
     input: 'url',
     secret: false,
   },
-  email: { name: 'E-mail', target: 'Address', hint: '', input: 'email', secret: false },
+  email: { name: 'Email', target: 'Email address', hint: '', input: 'email', secret: false },
 };

@@ -1,9 +1,9 @@
-/** Where everything in the chart stands: from the numbers and the width to pixels. */
+/** The layout of the chart: turns numbers into pixels. */
 import type { ChartKind } from '../../metrics/filters';
 import { rateOf, total, type Counts } from '../../metrics/rates';
 import { pointAt, type Point, type Series } from '../../metrics/types';
 import { tick } from '../../util/format';
-import { countTicks, placeLabels, rateFloor } from '../../util/scale';
+import { axisLabels, countTicks, rateFloor } from '../../util/scale';
 
 export const LEFT = 44;
 export const RIGHT = 8;
@@ -25,9 +25,9 @@ export interface Mark {
   /** What happened: a version was published, an incident opened or closed. */
   kind: 'published' | 'opened' | 'closed';
 }
-export interface Placed extends Mark {
-  /** The bucket it falls into. */
-  place: number;
+export interface PositionedMark extends Mark {
+  /** The index of its bucket. */
+  index: number;
 }
 
 export interface Bar {
@@ -36,61 +36,60 @@ export interface Bar {
   height: number;
 }
 
-/** What the plan is made from; `now` is the present, whose bucket is still growing. */
-export interface Given {
+export interface ChartInput {
   series: Series;
   kind: ChartKind;
   marks: readonly Mark[];
+  /** The bucket that contains it is incomplete. */
   now: number;
 }
 
-export class Plan {
+export class ChartLayout {
   width = $state(800);
-  readonly #given: () => Given;
+  readonly #input: () => ChartInput;
 
-  constructor(given: () => Given) {
-    this.#given = given;
+  constructor(input: () => ChartInput) {
+    this.#input = input;
   }
 
-  // Of one kind of chart, whatever the numbers are.
-  kind = $derived.by(() => this.#given().kind);
-  tz = $derived.by(() => this.#given().series.tz);
+  kind = $derived.by(() => this.#input().kind);
+  tz = $derived.by(() => this.#input().series.tz);
   narrow = $derived(this.width < 560);
   rateHeight = $derived(this.kind === 'rate' ? (this.narrow ? 110 : 140) : 0);
   runsHeight = $derived(this.kind === 'rate' ? (this.narrow ? 90 : 110) : this.narrow ? 190 : 230);
   runsTop = $derived(HEAD + this.rateHeight + (this.rateHeight ? GAP : 0));
   height = $derived(this.runsTop + this.runsHeight + FOOT);
-  /** From the top of the upper part to the foot of the lower one. */
+  /** From the top of the upper part to the bottom of the lower part. */
   inner = $derived(this.runsTop + this.runsHeight - HEAD);
 
-  // Along the time. Buckets have one width each, though a day with a change of clocks is 23 or 25
-  // hours long.
-  points: readonly Point[] = $derived.by(() => this.#given().series.points);
+  // The time axis. All buckets have the same width, although a day may be 23 or 25 hours long.
+  points: readonly Point[] = $derived.by(() => this.#input().series.points);
   #span = $derived.by(() => {
-    const { period } = this.#given().series;
+    const { period } = this.#input().series;
     const first = this.points[0]?.start ?? period.from;
     return Math.max(1, (this.points.at(-1)?.end ?? period.to) - first);
   });
-  // A page that is being left is 0 wide for a moment.
+  // The width is 0 for a moment while the page changes.
   step = $derived(Math.max(0, this.width - LEFT - RIGHT) / Math.max(1, this.points.length));
-  growing = $derived.by(() => pointAt(this.points, this.#given().now));
+  /** The index of the bucket that is still filling, or -1. */
+  incomplete = $derived.by(() => pointAt(this.points, this.#input().now));
   labels = $derived(
-    placeLabels(
+    axisLabels(
       this.points.map((point) => tick(point.start, this.tz, this.#span)),
       this.step,
       this.narrow ? 56 : 76,
-      // Clock times are told at even distances, days and months where they begin.
+      // Times are labelled at even distances, days and months where they start.
       this.#span > TWO_DAYS,
-    ).filter(({ place }) => this.x(place) < this.width - 34),
+    ).filter(({ index }) => this.x(index) < this.width - 34),
   );
-  placed: readonly Placed[] = $derived.by(() =>
-    this.#given().marks.flatMap((mark) => {
-      const place = pointAt(this.points, mark.at);
-      return place < 0 ? [] : [{ ...mark, place }];
+  marks: readonly PositionedMark[] = $derived.by(() =>
+    this.#input().marks.flatMap((mark) => {
+      const index = pointAt(this.points, mark.at);
+      return index < 0 ? [] : [{ ...mark, index }];
     }),
   );
 
-  // Up and down.
+  // The value axes.
   rates = $derived(this.points.map((point) => rateOf(point.counts)));
   floor = $derived(
     rateFloor(Math.min(1, ...this.rates.flatMap((rate) => (rate ? [rate.value] : [])))),
@@ -99,21 +98,21 @@ export class Plan {
   ticks = $derived(
     countTicks(Math.max(0, ...this.points.map((point) => this.shown(point.counts)))),
   );
-  #most = $derived(this.ticks.at(-1) ?? 1);
-  /** Stretches of buckets that have a rate: nothing is drawn across those that have none. */
-  stretches = $derived.by(() => {
+  #max = $derived(this.ticks.at(-1) ?? 1);
+  /** Runs of consecutive buckets that have a rate. The line is interrupted between them. */
+  segments = $derived.by(() => {
     const found: number[][] = [];
-    this.rates.forEach((rate, place) => {
+    this.rates.forEach((rate, index) => {
       if (!rate) return;
-      const stretch = found.at(-1);
-      if (stretch?.at(-1) === place - 1) stretch.push(place);
-      else found.push([place]);
+      const segment = found.at(-1);
+      if (segment?.at(-1) === index - 1) segment.push(index);
+      else found.push([index]);
     });
     return found;
   });
 
-  x(place: number): number {
-    return LEFT + place * this.step;
+  x(index: number): number {
+    return LEFT + index * this.step;
   }
 
   rateY(value: number): number {
@@ -121,25 +120,25 @@ export class Plan {
   }
 
   runsY(value: number): number {
-    return this.runsTop + this.runsHeight - (value / this.#most) * this.runsHeight;
+    return this.runsTop + this.runsHeight - (value / this.#max) * this.runsHeight;
   }
 
-  /** How many runs the bars of this kind of chart show. */
+  /** The number of runs that a bar of this kind of chart shows. */
   shown(counts: Counts): number {
     if (this.kind === 'failed') return counts.failure;
     return this.kind === 'canceled' ? counts.canceled : total(counts);
   }
 
-  /** The line through a stretch. */
-  line(stretch: readonly number[]): string {
-    return stretch.map((place) => this.#corner(place, this.rates[place]?.value ?? 0)).join(' ');
+  /** The points of the rate line of a segment. */
+  line(segment: readonly number[]): string {
+    return segment.map((index) => this.#corner(index, this.rates[index]?.value ?? 0)).join(' ');
   }
 
-  /** The interval around a stretch. */
-  band(stretch: readonly number[]): string {
-    const half = stretch.length === 1 ? Math.min(this.step / 2, 6) : 0;
+  /** The points of the confidence band of a segment. */
+  band(segment: readonly number[]): string {
+    const half = segment.length === 1 ? Math.min(this.step / 2, 6) : 0;
     const edge = (side: 'low' | 'high', by: number) =>
-      stretch.map((place) => this.#corner(place, this.rates[place]?.[side] ?? 0, by));
+      segment.map((index) => this.#corner(index, this.rates[index]?.[side] ?? 0, by));
     return [
       ...edge('high', -half),
       ...(half ? edge('high', half) : []),
@@ -148,11 +147,11 @@ export class Plan {
     ].join(' ');
   }
 
-  #corner(place: number, value: number, by = 0): string {
-    return `${(this.x(place + 0.5) + by).toFixed(1)},${this.rateY(value).toFixed(1)}`;
+  #corner(index: number, value: number, by = 0): string {
+    return `${(this.x(index + 0.5) + by).toFixed(1)},${this.rateY(value).toFixed(1)}`;
   }
 
-  /** From the bottom: failures first, so that they can be compared along the axis. */
+  /** The bars of a bucket, from the bottom. Failures come first, so that they share a baseline. */
   bars({ counts }: Point): Bar[] {
     const parts: Record<ChartKind, Bar['part'][]> = {
       rate: ['failure', 'success', 'canceled'],

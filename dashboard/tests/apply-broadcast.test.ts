@@ -7,11 +7,11 @@ import {
   type Scope,
 } from '../src/lib/metrics/apply-broadcast';
 import { NO_OPEN, openTotal } from '../src/lib/metrics/open-runs';
-import { failuresInARow } from '../src/lib/metrics/types';
-import { change, counts, FLOW, message, opened, PROJECT, row, series, table } from './some';
+import { consecutiveFailures } from '../src/lib/metrics/types';
+import { change, counts, FLOW, message, opened, PROJECT, row, series, table } from './fixtures';
 
-const ALL: Scope = { open: true, concerns: () => true, versionsOf: () => [FLOW] };
-const PAST: Scope = { open: false, concerns: () => true, versionsOf: () => [FLOW] };
+const ALL: Scope = { open: true, includes: () => true, versionsOf: () => [FLOW] };
+const PAST: Scope = { open: false, includes: () => true, versionsOf: () => [FLOW] };
 
 describe('open runs', () => {
   const OTHER = '00000000-0000-4000-8000-000000000002';
@@ -23,7 +23,7 @@ describe('open runs', () => {
     rows: [row({ counts: counts(5, 4), open: others })],
   });
 
-  test('are replaced, not added to, and versions add up', () => {
+  test('replace the previous numbers, and versions add up', () => {
     const once = applyOpen(whole, opened(), both);
     const twice = applyOpen(once.view, opened(), both);
     for (const { view, behind } of [once, twice]) {
@@ -39,7 +39,7 @@ describe('open runs', () => {
     expect(view.rows[0]?.open).toEqual(others);
   });
 
-  test('that are abandoned now are so in a period that goes on, and in no other', () => {
+  test('that are abandoned now count in an open period only', () => {
     const two = opened({ abandoned: 2 });
     expect(applyOpen(whole, two, both).view.rows[0]?.open.abandoned).toBe(3);
     expect(applyOpen(whole, two, { ...both, open: false }).view.rows[0]?.open.abandoned).toBe(1);
@@ -47,15 +47,15 @@ describe('open runs', () => {
     expect(most.rows[0]?.open.abandoned).toBe(4); // all that failed
   });
 
-  test('of one version are those of its row, where each version has one', () => {
+  test('of a version update its row if versions have separate rows', () => {
     const apart = { ...whole, apart: true, rows: [row({ key: FLOW }), row({ key: OTHER })] };
     const { view } = applyOpen(apart, opened(), both);
     expect(view.rows.map((one) => one.open.open)).toEqual([3, 0]);
   });
 
-  test('of a version that is not known are fetched, and of what is not shown are not', () => {
+  test('of an unknown version trigger a fetch, and hidden workflows do not', () => {
     expect(applyOpen(whole, opened({ workflow_id: PROJECT }), both).behind).toBe(true);
-    const none = { ...both, concerns: () => false };
+    const none = { ...both, includes: () => false };
     expect(applyOpen(whole, opened(), none)).toEqual({
       view: whole,
       changed: false,
@@ -65,7 +65,7 @@ describe('open runs', () => {
 });
 
 describe('a broadcast', () => {
-  test('adds its deltas where it begins where the numbers end', () => {
+  test('adds its deltas if it follows the numbers', () => {
     const { view, behind } = applyToTable(
       table(3, counts(10, 1)),
       message(change(3, 4, counts(11, 1), ['12:05', counts(1)])),
@@ -76,7 +76,7 @@ describe('a broadcast', () => {
     expect(behind).toBe(false);
   });
 
-  test('that the numbers hold already changes nothing, repeated or late', () => {
+  test('that the numbers already include changes nothing', () => {
     const before = table(4, counts(11, 1));
     const old = message(change(2, 3, counts(10, 1), ['12:05', counts(1)]));
     const same = message(change(3, 4, counts(11, 1), ['12:05', counts(1)]));
@@ -87,7 +87,7 @@ describe('a broadcast', () => {
     }
   });
 
-  test('behind a gap is not applied, and asks for the numbers', () => {
+  test('after a gap is not applied, and triggers a fetch', () => {
     const before = table(3, counts(10, 1));
     const { view, behind } = applyToTable(
       before,
@@ -98,7 +98,7 @@ describe('a broadcast', () => {
     expect(behind).toBe(true);
   });
 
-  test('out of order: the later one asks, and nothing is counted twice', () => {
+  test('out of order triggers a fetch, and nothing is counted twice', () => {
     const later = message(change(4, 5, counts(12, 1), ['12:06', counts(1)]));
     const first = message(change(3, 4, counts(11, 1), ['12:05', counts(1)]));
     const a = applyToTable(table(3, counts(10, 1)), later, ALL);
@@ -109,7 +109,7 @@ describe('a broadcast', () => {
     expect(c.view.rows[0]?.counts).toEqual(counts(12, 1));
   });
 
-  test('of which the numbers hold a part adds the rest, by the counters', () => {
+  test('that the numbers include in part adds the rest', () => {
     // Fetched at revision 4, between two changes that were sent together.
     const { view, behind } = applyToSeries(
       series(4, counts(11, 1)),
@@ -121,20 +121,20 @@ describe('a broadcast', () => {
     expect(behind).toBe(false);
   });
 
-  test('without deltas asks for the numbers', () => {
+  test('without deltas triggers a fetch', () => {
     expect(applyToTable(table(3, counts(1)), message(change(9, 9, counts(5))), ALL).behind).toBe(
       true,
     );
   });
 
-  test('of an unknown workflow asks for the numbers; of one that is not shown, nothing', () => {
+  test('of an unknown workflow triggers a fetch; of a hidden workflow, it does not', () => {
     const strange = message({ ...change(0, 1, counts(1), ['12:05', counts(1)]), workflow_id: 'x' });
     expect(applyToTable(table(3, counts(1)), strange, ALL).behind).toBe(true);
-    const other = { open: true, concerns: () => false, versionsOf: () => [] };
+    const other = { open: true, includes: () => false, versionsOf: () => [] };
     expect(applyToTable(table(3, counts(1)), strange, other).behind).toBe(false);
   });
 
-  test('takes runs out again that were withdrawn, and leaves the strip to the next fetch', () => {
+  test('subtracts withdrawn runs, and keeps the last outcomes until the next fetch', () => {
     const before = table(3, counts(10, 2));
     const { view } = applyToTable(
       before,
@@ -145,7 +145,7 @@ describe('a broadcast', () => {
     expect(view.rows[0]?.recent).toEqual([]);
   });
 
-  test('counts into its bucket, and into no period that it lies outside of', () => {
+  test('counts into its bucket, and not outside of the period', () => {
     const early = message(change(3, 4, counts(1), ['11:59', counts(1)]));
     const late = message(change(3, 4, counts(1), ['13:05', counts(1)]));
     expect(applyToSeries(series(3, counts()), early, ALL).view.counts).toEqual(counts());
@@ -155,14 +155,14 @@ describe('a broadcast', () => {
     expect(open.behind).toBe(true); // a bucket is missing
   });
 
-  test('that is none is not taken for one', () => {
+  test('that is malformed is rejected', () => {
     expect(readMessage(null)).toBeNull();
     expect(readMessage({ v: 2, project_id: 'a', workflows: [] })).toBeNull();
     expect(readMessage({ v: 1, project_id: 'a' })).toBeNull();
     expect(readMessage(message())).not.toBeNull();
   });
 
-  test('tells how long ago its newest run ended, if it is about that run', () => {
+  test('has a lag if it is about a run that has just finished', () => {
     const fresh = {
       ...change(3, 4, counts(1), ['12:30', counts(1)]),
       last_success_at: '2026-11-23T12:30:00Z',
@@ -178,8 +178,8 @@ describe('a broadcast', () => {
   });
 });
 
-test('failures in a row are those at the end; canceled runs break no row', () => {
-  expect(failuresInARow(['failure', 'success', 'failure', 'canceled', 'failure'])).toBe(2);
-  expect(failuresInARow(['failure', 'success'])).toBe(0);
-  expect(failuresInARow([])).toBe(0);
+test('consecutive failures are counted from the end, skipping canceled runs', () => {
+  expect(consecutiveFailures(['failure', 'success', 'failure', 'canceled', 'failure'])).toBe(2);
+  expect(consecutiveFailures(['failure', 'success'])).toBe(0);
+  expect(consecutiveFailures([])).toBe(0);
 });

@@ -1,9 +1,10 @@
-/** What tests are about: changes, rows and series, with only what matters said. */
-import type { Incident, Rule, RuleState } from '../src/lib/alerts/client';
+/** Builders of changes, rows, series, rules and incidents with default values. */
+import type { Incident, Rule, RuleState } from '../src/lib/api/alerts';
 import type { Change, OpenChange, OpenMessage, RatesMessage } from '../src/lib/live/message';
 import type { Counts } from '../src/lib/metrics/rates';
 import { NO_OPEN } from '../src/lib/metrics/open-runs';
-import type { Held, Row, Series, Table } from '../src/lib/metrics/types';
+import type { Counters, Row, Series, Table } from '../src/lib/metrics/types';
+import { toTableRow, type TableRow } from '../src/lib/ui/table/table-row';
 
 export const PROJECT = '00000000-0000-4000-8000-00000000000a';
 export const FLOW = '00000000-0000-4000-8000-000000000001';
@@ -13,7 +14,7 @@ export function counts(success = 0, failure = 0, canceled = 0): Counts {
   return { success, failure, canceled };
 }
 
-export function held(revision: number, of: Counts): Record<string, Held> {
+export function counters(revision: number, of: Counts): Record<string, Counters> {
   return { [FLOW]: { revision, counts: of } };
 }
 
@@ -42,7 +43,7 @@ export function message(...workflows: Change[]): RatesMessage {
   return { v: 1, project_id: PROJECT, sent_at: '2026-11-23T12:30:00.25Z', workflows };
 }
 
-/** The event `open`, of the workflow's one version. */
+/** An `open` event of the workflow's only version. */
 export function opened(part: Partial<OpenChange> = {}): OpenMessage {
   return {
     v: 1,
@@ -81,9 +82,14 @@ export function row(part: Partial<Row> = {}): Row {
   };
 }
 
+export function tableRow(part: Partial<TableRow> = {}): TableRow {
+  const { alert = null, ...rest } = part;
+  return toTableRow(row(rest), alert);
+}
+
 export function table(revision: number, of: Counts, part: Partial<Table> = {}): Table {
   return {
-    held: held(revision, of),
+    counters: counters(revision, of),
     period: { from: T0, to: T0 + 3_600_000 },
     apart: false,
     rows: [row({ counts: of })],
@@ -92,10 +98,10 @@ export function table(revision: number, of: Counts, part: Partial<Table> = {}): 
   };
 }
 
-/** Four quarters of an hour from 12:00 on. */
+/** Four buckets of 15 minutes, from 12:00. */
 export function series(revision: number, of: Counts): Series {
   return {
-    held: held(revision, of),
+    counters: counters(revision, of),
     period: { from: T0, to: T0 + 3_600_000 },
     bucket: 'quarter',
     tz: 'UTC',
@@ -144,7 +150,7 @@ export function rule(part: Partial<Rule> = {}): Rule {
   };
 }
 
-export function standing(workflow_slug: string, state: RuleState['state']): RuleState {
+export function ruleState(workflow_slug: string, state: RuleState['state']): RuleState {
   return {
     workflow_slug,
     state,

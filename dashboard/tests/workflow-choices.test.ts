@@ -1,15 +1,15 @@
 import { fireEvent, render, screen, within } from '@testing-library/svelte';
 import { describe, expect, test } from 'vitest';
-import type { Catalogue } from '../src/lib/metrics/client';
+import type { Catalogue } from '../src/lib/api/metrics';
 import {
   choicesOf,
-  isChosen,
+  isSelected,
   toggled,
   versionChoicesOf,
 } from '../src/lib/metrics/workflow-choices';
 import {
   defaults,
-  question,
+  queryKey,
   readFilters,
   VERSIONS,
   writeFilters,
@@ -41,8 +41,8 @@ const CATALOGUE: Catalogue = {
   ],
 };
 
-describe('what can be chosen', () => {
-  test('is a workflow, by the name of its newest version, with its project where there are two', () => {
+describe('a choice', () => {
+  test('is a workflow with the name of its newest version, and its project if there are several', () => {
     const names = (project: string | null) =>
       choicesOf(CATALOGUE, project).map((one) => [one.name, one.project]);
     expect(names(null)).toEqual([
@@ -57,7 +57,7 @@ describe('what can be chosen', () => {
     expect(choicesOf(null, null)).toEqual([]);
   });
 
-  test('is one version, where those are chosen, the newest of a workflow first', () => {
+  test('is one version if versions are selected, the newest of a workflow first', () => {
     const names = versionChoicesOf(CATALOGUE, id(8)).map((one) => one.name);
     expect(names).toEqual(['Order sync, new v3', 'Order sync v2', 'Order sync v1', 'Refunds v1']);
     const [, second] = versionChoicesOf(CATALOGUE, null).filter((one) => one.slug === 'orders');
@@ -67,16 +67,16 @@ describe('what can be chosen', () => {
     expect(toggled(second, [id(1), id(3)])).toEqual([id(1)]);
   });
 
-  test('is chosen by any of its versions, and taken back whole', () => {
+  test('is selected by any of its versions, and deselected as a whole', () => {
     const orders = choicesOf(CATALOGUE, id(8))[0];
     if (!orders) throw new Error('no choice');
-    expect(isChosen(orders, [id(1)])).toBe(true);
+    expect(isSelected(orders, [id(1)])).toBe(true);
     expect(toggled(orders, [id(1), id(4)])).toEqual([id(4)]);
     expect(toggled(orders, [id(4)])).toEqual([id(4), id(3)]);
   });
 });
 
-test('versions are together, apart, the newest or chosen ones, and the address keeps it', () => {
+test('the versions filter survives the URL', () => {
   for (const versions of VERSIONS) {
     const params = writeFilters({ ...defaults('UTC'), versions }, 'UTC');
     expect(params.get('versions')).toBe(versions === 'together' ? null : versions);
@@ -85,11 +85,11 @@ test('versions are together, apart, the newest or chosen ones, and the address k
   expect(readFilters(new URLSearchParams('versions=x'), 'UTC').versions).toBe('together');
 });
 
-test('other versions are another question, and words are not', () => {
-  const usual = defaults('UTC');
-  const questions = VERSIONS.map((versions) => question({ ...usual, versions }));
+test('other versions need other numbers, and a search does not', () => {
+  const filters = defaults('UTC');
+  const questions = VERSIONS.map((versions) => queryKey({ ...filters, versions }));
   expect(new Set(questions).size).toBe(VERSIONS.length);
-  expect(question({ ...usual, search: 'a', failing: true, minRuns: 9 })).toBe(question(usual));
+  expect(queryKey({ ...filters, search: 'a', failing: true, minRuns: 9 })).toBe(queryKey(filters));
 });
 
 describe('the list of workflows', () => {
@@ -100,14 +100,14 @@ describe('the list of workflows', () => {
       choices: choicesOf(CATALOGUE, null),
       change: (part) => chosen.push(part),
     });
-    await fireEvent.click(screen.getByRole('button', { name: /Choose workflows/ }));
-    return { chosen, rerender, field: screen.getByRole('combobox', { name: /Find a workflow/ }) };
+    await fireEvent.click(screen.getByRole('button', { name: /Select workflows/ }));
+    return { chosen, rerender, field: screen.getByRole('combobox', { name: /Search workflows/ }) };
   }
   const press = (field: HTMLElement, key: string) => fireEvent.keyDown(field, { key });
   const active = (field: HTMLElement) =>
     document.getElementById(field.getAttribute('aria-activedescendant') ?? '')?.textContent?.trim();
 
-  test('takes the focus, and is walked and ticked with keys', async () => {
+  test('takes the focus, and is operated with the keyboard', async () => {
     const { chosen, field } = await opened();
     expect(document.activeElement).toBe(field);
     expect(active(field)).toContain('Order mails');
@@ -120,7 +120,7 @@ describe('the list of workflows', () => {
     expect(chosen).toEqual([{ workflows: [id(3)] }, { workflows: [id(4)] }]);
   });
 
-  test('is narrowed by what is typed', async () => {
+  test('is filtered by the search', async () => {
     const { chosen, field } = await opened([id(5)]);
     await fireEvent.input(field, { target: { value: 'REF' } });
     const options = within(screen.getByRole('listbox')).getAllByRole('option');
@@ -128,19 +128,19 @@ describe('the list of workflows', () => {
     await press(field, 'Enter');
     expect(chosen).toEqual([{ workflows: [id(5), id(4)] }]);
     await fireEvent.input(field, { target: { value: 'nothing' } });
-    expect(screen.getByText('No workflow is called that.')).toBeTruthy();
+    expect(screen.getByText('No matching workflows.')).toBeTruthy();
     await press(field, 'Enter');
     expect(chosen).toHaveLength(1);
   });
 
-  test('says what is chosen, and Escape leads back to its button', async () => {
+  test('shows the selection, and Escape returns to its button', async () => {
     const { field } = await opened([id(1), id(5)]);
     const list = within(screen.getByRole('listbox'));
     const ticked = list.getAllByRole('option', { selected: true });
     expect(ticked.map((one) => one.textContent)).toHaveLength(2);
     await press(field, 'Escape');
     expect(screen.queryByRole('listbox')).toBeNull();
-    const opener = screen.getByRole('button', { name: /Choose workflows: 2 workflows/ });
+    const opener = screen.getByRole('button', { name: /Select workflows: 2 workflows/ });
     expect(document.activeElement).toBe(opener);
   });
 });
