@@ -18,7 +18,7 @@ from meshmetrics.devstack.demo.daemon import DaemonFailedError
 from meshmetrics.devstack.demo.display import Display, LinesDisplay, ScreenDisplay
 from meshmetrics.devstack.demo.keys import keys
 from meshmetrics.devstack.demo.running import Result, Running
-from meshmetrics.devstack.demo.stack import Stack, stack
+from meshmetrics.devstack.demo.stack import DAYS, Stack, stack
 from meshmetrics.devstack.postgres.binaries import PostgresNotFoundError
 from meshmetrics.devstack.postgres.server import PostgresFailedError
 from meshmetrics.devstack.tasks import end
@@ -32,11 +32,13 @@ STREAM_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`seconds`: how long the engine runs; None: until told to stop. `rate`: runs a second."""
+    """`seconds`: how long the engine runs; None: until it is stopped. `rate`: runs a second.
+    `days`: days of runs before the demo starts."""
 
     seconds: float | None = None
     rate: float = 5.0
     seed: int = 1
+    days: int = DAYS
     headless: bool = False
     json: bool = False
 
@@ -87,7 +89,7 @@ async def _demo(options: Options, display: Display) -> Result | None:
         display.step(text)
 
     try:
-        async with stack(options.seed, step) as it:
+        async with stack(options.seed, step, days=options.days) as it:
             _log_to_file(it)
             running = Running(it, seed=options.seed, rate=options.rate)
             async with _alongside(*(watcher.run() for watcher in running.watchers)):

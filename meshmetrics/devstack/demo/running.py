@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -18,7 +19,7 @@ from meshmetrics.devstack.demo.stack import Stack
 from meshmetrics.devstack.demo.stats import Latencies
 from meshmetrics.devstack.demo.view import Alerting, Places, View
 from meshmetrics.devstack.demo.watch import Watcher
-from meshmetrics.devstack.engine.engine import Ended, Engine
+from meshmetrics.devstack.engine.engine import BREAK_PERIOD, Ended, Engine
 from meshmetrics.devstack.realtime import mint
 
 ASK_SECONDS = 1.0
@@ -60,9 +61,17 @@ class Result:
 class Running:
     """One demo. The counts are of runs that the engine ended, without its past."""
 
-    def __init__(self, stack: Stack, *, seed: int, rate: float) -> None:
+    def __init__(
+        self, stack: Stack, *, seed: int, rate: float, break_period: timedelta = BREAK_PERIOD
+    ) -> None:
         self.stack = stack
-        self.engine = Engine(stack.postgres.dsn(), seed=seed, rate=rate, on_ended=self._ended)
+        self.engine = Engine(
+            stack.postgres.dsn(),
+            seed=seed,
+            rate=rate,
+            break_period=break_period,
+            on_ended=self._ended,
+        )
         self.past = sum(totals.runs for totals in stack.before.values())
         self.realtime_up = True
         self._latencies = Latencies(stack.before)

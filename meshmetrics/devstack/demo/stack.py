@@ -71,7 +71,9 @@ class Stack:
 
 
 @asynccontextmanager
-async def stack(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stack]:
+async def stack(
+    seed: int, say: Callable[[str], None], *, days: int = DAYS, daemon_port: int = 0
+) -> AsyncIterator[Stack]:
     """Start everything, with the past that the engine makes of `seed`; stop it in reverse order.
 
     `say` is told what is being done, before it is; what it raises ends the start. Raises
@@ -86,8 +88,8 @@ async def stack(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stack]:
         stopping.callback(owner.terminate)
         say("Making MeshHook's tables")
         await create_source(owner)
-        say(f"Making two projects and {DAYS} days of runs")
-        await Engine(postgres.dsn(), seed=seed).populate(DAYS)
+        say(f"Making two projects and {days} days of runs")
+        await Engine(postgres.dsn(), seed=seed).populate(days)
         say("Installing meshmetrics into the database")
         await migrate(postgres.dsn())
         await owner.execute(
@@ -118,7 +120,7 @@ async def stack(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stack]:
                 "SUPABASE_PUBLISHABLE_KEY": mint(secret, "anon", expires_in=TEN_YEARS),
                 "DATABASE_URL": postgres.dsn(user=DAEMON_LOGIN),
                 "MESHMETRICS_MIGRATE": "false",
-                "MESHMETRICS_HTTP_PORT": "0",
+                "MESHMETRICS_HTTP_PORT": str(daemon_port),
                 "MESHMETRICS_LOG_FORMAT": "json",
                 "MESHMETRICS_ABANDONED_AFTER": str(ABANDONED_AFTER),
                 "MESHMETRICS_BACKOFF_CAP": str(BACKOFF_CAP),

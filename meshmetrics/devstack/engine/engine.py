@@ -41,6 +41,7 @@ BACK_OFF = (0.05, 0.1, 0.2, 0.4)
 """Seconds between the attempts at a step: a tenth of the real executor's."""
 RESUMED = 0.3
 """The share of failed runs that are resumed."""
+BREAK_PERIOD = timedelta(minutes=3)
 BROKEN_FROM, BROKEN_TO = 0.1, 0.5
 """The part of each period in which the workflow that breaks is broken: early, so that whoever
 watches from the beginning soon sees it break, and then mend."""
@@ -77,7 +78,7 @@ class Engine:
         *,
         seed: int = 1,
         rate: float = 5.0,
-        break_period: timedelta = timedelta(minutes=3),
+        break_period: timedelta = BREAK_PERIOD,
         on_ended: Callable[[Ended], None] | None = None,
     ) -> None:
         """`rate`: runs begun a second. `break_period`: how long the workflow that breaks takes
