@@ -6,6 +6,7 @@ import json
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import pytest
 from aiohttp import web
 from playwright.async_api import Browser, expect
 
@@ -15,6 +16,8 @@ from tests.alerts.receiver import Receiver
 from tests.dashboard.alerting import a_past, add_channel, open_an_incident, receiver, site, tab
 from tests.dashboard.conftest import Site, visitor
 from tests.support import eventually
+
+pytestmark = pytest.mark.slow
 
 __all__ = ["receiver", "site"]
 
