@@ -34,6 +34,7 @@ def hold(path: Path, name: str, table: str) -> None:
     assert path.read_text() == fresh
 
 
+@pytest.mark.generates
 def test_the_readme_lists_every_setting() -> None:
     """MESHMETRICS_TEST_WRITE_GOLDEN=1 writes the table anew."""
     hold(ROOT / "README.md", "settings", settings_table())
@@ -105,6 +106,7 @@ def test_operations_says_of_every_event_when_it_is_logged_and_with_what() -> Non
             assert names == documented[event], event
 
 
+@pytest.mark.generates
 def test_operations_lists_every_metric() -> None:
     """MESHMETRICS_TEST_WRITE_GOLDEN=1 writes the table anew."""
     rows = ["| metric | type | what it is |", "|---|---|---|"]
