@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 GOLDEN = Path(__file__).with_name("privileges.golden.txt")
 
