@@ -122,3 +122,11 @@ def test_operations_lists_every_metric() -> None:
 def test_links_between_documents_lead_somewhere(path: Path) -> None:
     targets = re.findall(r"\]\((?!https?://|#)([^)#\s]+)", path.read_text())
     assert [t for t in targets if not (path.parent / t).exists()] == []
+
+
+def test_every_path_that_contributing_names_exists() -> None:
+    """But for those with a `<name>` in them, which are still to be made."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    paths = re.findall(r"`((?:meshmetrics|sql|dashboard|tests|docs)/[\w./-]+)`", text)
+    assert len(paths) > 40
+    assert [path for path in paths if not (ROOT / path).exists()] == []

@@ -1,4 +1,4 @@
-"""`make dev`: the demo's stack for whoever edits the code, with both sides reloaded on each edit.
+"""`make dev`: the demo's stack for developers, reloaded on each edit.
 
 Vite serves the dashboard from its sources and forwards the API to the daemon. The daemon restarts
 when a Python or SQL file changes; changed SQL is installed into the database first.

@@ -21,12 +21,12 @@ SECONDS_TO_STOP = 6
 
 
 class DaemonFailedError(RuntimeError):
-    """The daemon ended by itself; the message ends with what it logged last."""
+    """The daemon ended or never answered; the message has its last log lines."""
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonFigures:
-    """What the daemon says of itself at `/metrics`."""
+    """The daemon's own figures, from `/metrics`."""
 
     stream_up: bool = False
     stream_left: bool = False

@@ -1,4 +1,4 @@
-"""The demo while it runs: the engine, the watching members, and what is known of them."""
+"""The demo while it runs: the engine, the members who watch, and the figures of both."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from meshmetrics.devstack.demo.watch import Watcher
 from meshmetrics.devstack.engine.engine import BREAK_PERIOD, Ended, Engine
 from meshmetrics.devstack.realtime import mint
 
-ASK_SECONDS = 1.0
+REFRESH_SECONDS = 1.0
 AUDIT_SECONDS = 10.0
 SETTLE_SECONDS = 40.0
 """How long counting may take to catch up with a stopped engine: more than the longest pause
@@ -36,7 +36,7 @@ DELAY_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What it came to."""
+    """The final figures."""
 
     finished: int
     left_open: int
@@ -81,7 +81,7 @@ class Running:
                 url=stack.realtime.url,
                 jwt_secret=stack.jwt_secret,
                 dsn=stack.api_dsn,
-                told=self._latencies.told,
+                on_totals=self._latencies.observe,
             )
             for project in self.engine.projects
         ]
@@ -133,18 +133,18 @@ class Running:
         self._began = self._clock()
         await self.engine.run(stop)
 
-    async def keep_asking(self) -> None:
-        """Ask the daemon how it does, until cancelled."""
+    async def keep_refreshing(self) -> None:
+        """Refresh the daemon's figures every second, until cancelled."""
         while True:
-            await self.ask()
-            await asyncio.sleep(ASK_SECONDS)
+            await self.refresh()
+            await asyncio.sleep(REFRESH_SECONDS)
 
     async def count(self) -> None:
-        """Look at the counters."""
+        """Read the counters."""
         self.counted = await self.stack.counted() - self.past
 
-    async def ask(self) -> None:
-        """Ask the daemon how it does."""
+    async def refresh(self) -> None:
+        """Read the daemon's metrics."""
         figures = await self.stack.daemon.figures()
         if figures is not None:
             if figures.sweeps != self.daemon.sweeps:
@@ -152,7 +152,7 @@ class Running:
             self.daemon = figures
 
     async def keep_auditing(self) -> None:
-        """Audit now and then, until cancelled."""
+        """Audit every ten seconds, until cancelled."""
         while True:
             wrong = [d for d in await self._audit() if not d.pending]
             self._audited = (self._clock(), len(wrong))
@@ -169,7 +169,7 @@ class Running:
 
     async def settle(self, give_up: asyncio.Event, waiting: Callable[[int], None]) -> None:
         """With the engine stopped: wait until nothing is pending and all of it was broadcast, for
-        three quarters of a minute at most. `waiting` is told how many runs are pending."""
+        three quarters of a minute at most. `waiting` is called with the number of pending runs."""
         try:
             async with asyncio.timeout(SETTLE_SECONDS):
                 while pending := sum(d.pending for d in await self._audit()):
@@ -213,7 +213,7 @@ class Running:
         )
 
     def view(self, *, keys: bool = False, note: str = "") -> View:
-        """What there is to show now."""
+        """What the display shows now."""
         now, stack = self._clock(), self.stack
         self._pace.append((now, self._at_an_end))
         while now - self._pace[0][0] > RATE_SECONDS:
@@ -255,7 +255,7 @@ class Running:
         )
 
     async def _audit(self) -> list[Difference]:
-        """As the daemon's role may do it: what differs, but for what is set aside."""
+        """What differs, without runs that are set aside, read as the daemon's role."""
         async with asyncpg.create_pool(self.stack.daemon_dsn, min_size=0, max_size=1) as pool:
             differences = await Store(pool).audit()
         return [d for d in differences if d.kind != "set_aside"]

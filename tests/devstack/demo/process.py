@@ -63,7 +63,7 @@ class Demo:
         return await eventually(found, SLOW, what=f"{text!r} said")
 
     async def dsn(self) -> str:
-        match = re.search(r"look: psql (\S+)", await self.said("look: tail"))
+        match = re.search(r"database: psql (\S+)", await self.said("daemon log: tail"))
         assert match is not None
         return match[1]
 

@@ -13,7 +13,7 @@ from standardwebhooks.webhooks import Webhook
 from meshmetrics.alerts.outbound import Guard, RefusedError
 from meshmetrics.alerts.sealing import new_secret
 from meshmetrics.daemon.alerting import make_guard
-from meshmetrics.devstack.demo.receiver import Receiver, told
+from meshmetrics.devstack.demo.receiver import Receiver, describe
 from meshmetrics.settings.fields import Settings
 
 OPENED = {
@@ -47,7 +47,7 @@ async def test_the_receiver_checks_signatures_and_drops_repeats(tmp_path: Path) 
     try:
         message = str(uuid4())
         await post(receiver, receiver.secret, message)
-        assert await post(receiver, receiver.secret, message) == "I had that one"
+        assert await post(receiver, receiver.secret, message) == "duplicate"
         await post(receiver, new_secret(), str(uuid4()))
     finally:
         await receiver.stop()
@@ -55,12 +55,12 @@ async def test_the_receiver_checks_signatures_and_drops_repeats(tmp_path: Path) 
     lines = receiver.log.read_text().splitlines()
     assert lines == [r.line for r in receiver.received]
     assert lines[0].endswith("✕ opened    Relay: 3 failures in a row")
-    assert lines[1].endswith("a signature that is not the daemon's")
+    assert lines[1].endswith("a wrong signature")
 
 
 def test_a_notice_is_told_in_a_few_words() -> None:
-    assert told({**OPENED, "kind": "resolved", "seconds": 75.0}) == "Relay: over after 1 min"
-    assert told({**OPENED, "cause": "rate", "workflow": None}) == "Payments fail: Payments fail"
+    assert describe({**OPENED, "kind": "resolved", "seconds": 75.0}) == "Relay: over after 1 min"
+    assert describe({**OPENED, "cause": "rate", "workflow": None}) == "Payments fail: Payments fail"
 
 
 def refused(guard: Guard, url: str) -> bool:

@@ -35,7 +35,7 @@ class Demo:
     stop_engine: asyncio.Event
 
     async def stream_up(self) -> bool:
-        await self.running.ask()
+        await self.running.refresh()
         return self.running.daemon.stream_up
 
 
@@ -96,7 +96,7 @@ async def test_the_workflow_breaks_and_its_webhook_reports_it(demo: Demo) -> Non
     assert re.search(r"^alert: Payment webhook relay breaks in \d+ s; ", written, re.M)
     log = demo.running.stack.receiver.log.read_text()
     assert opened in log
-    assert "not the daemon's" not in log
+    assert "wrong signature" not in log
 
 
 async def test_drift_is_what_an_audit_finds_and_what_the_engine_did_not_do(demo: Demo) -> None:
