@@ -24,7 +24,7 @@ demo: $(VENV)/.ready $(DASH) ## run the whole stack on this machine with simulat
 	@$(BIN)/meshmetrics demo $(ARGS)
 
 dev: $(VENV)/.ready dashboard/node_modules/.package-lock.json ## run the demo's stack and reload it on each edit
-	@$(BIN)/python -m meshmetrics.devstack.dev
+	@$(BIN)/python -m meshmetrics.devstack.dev $(ARGS)
 
 dashboard: $(DASH) ## build the dashboard, which the daemon serves at /
 

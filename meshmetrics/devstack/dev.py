@@ -6,6 +6,7 @@ when a Python or SQL file changes; changed SQL is installed into the database fi
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import importlib.util
 import os
@@ -22,7 +23,7 @@ from watchfiles import Change, DefaultFilter, awatch
 
 from meshmetrics.devstack.demo.alerts import AlertsFailedError, make_rule
 from meshmetrics.devstack.demo.daemon import DaemonFailedError
-from meshmetrics.devstack.demo.stack import Stack, stack
+from meshmetrics.devstack.demo.stack import DAYS, Stack, stack
 from meshmetrics.devstack.engine.engine import Engine
 from meshmetrics.devstack.postgres.binaries import PostgresNotFoundError
 from meshmetrics.devstack.postgres.server import PostgresFailedError, free_port
@@ -58,8 +59,11 @@ class _Sources(DefaultFilter):
 
 def main() -> int:
     """Run until Ctrl-C; return the exit status."""
+    parser = argparse.ArgumentParser(prog="make dev")
+    parser.add_argument("--days", type=int, default=DAYS, help="days of runs before it starts")
+    days: int = parser.parse_args().days
     try:
-        asyncio.run(_dev())
+        asyncio.run(_dev(days))
     except _Stopped:
         pass
     except (
@@ -75,7 +79,7 @@ def main() -> int:
     return 0
 
 
-async def _dev() -> None:
+async def _dev(days: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -85,7 +89,7 @@ async def _dev() -> None:
             raise _Stopped
         _say(text)
 
-    async with stack(SEED, step, daemon_port=free_port()) as it:
+    async with stack(SEED, step, days=days, daemon_port=free_port()) as it:
         logs.configure(level="warning", style="json", stream=(it.directory / "dev.log").open("w"))
         engine = Engine(it.postgres.dsn(), seed=SEED, rate=RUNS_PER_SECOND)
         await _make_rule(it, engine)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from typing import Any
 
 from tests.devstack.protocol.conftest import Connect
 from tests.devstack.protocol.wire import Wire
+
+pytestmark = pytest.mark.slow
 
 
 async def join(client: Wire, topic: str, key: str) -> str:
