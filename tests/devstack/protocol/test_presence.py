@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from typing import Any
+
+import pytest
 
 from tests.devstack.protocol.conftest import Connect
 from tests.devstack.protocol.wire import Wire
