@@ -1,4 +1,4 @@
-# Everything one can do here. `make` alone lists the targets.
+# Every command of this repository. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
@@ -9,29 +9,42 @@ SOAK   ?= 1
 SQL    := sql/migrations/*.sql sql/functions/*/*.sql sql/source/*.sql sql/*.sql
 DASH   := meshmetrics/_dashboard/index.html
 NPM    := .ci/npm
+# Files in the order of tests/conftest.py: slow ones first, so that no worker idles at the end.
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 LOCK   := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
           --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
-.PHONY: help demo dashboard test soak check bench format lock clean packages
+.PHONY: help demo dev dashboard generate test test-fast soak check bench format lock clean packages
 
-help: ## list the targets
+help: ## list the commands
 	@echo "make TARGET [ARGS=\"…\"]"
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
 
-demo: $(VENV)/.ready $(DASH) ## run everything on this machine and watch runs being counted live
+demo: $(VENV)/.ready $(DASH) ## run the whole stack on this machine with simulated workflows
 	@$(BIN)/meshmetrics demo $(ARGS)
+
+dev: $(VENV)/.ready dashboard/node_modules/.package-lock.json ## run the demo's stack and reload it on each edit
+	@$(BIN)/python -m meshmetrics.devstack.dev $(ARGS)
 
 dashboard: $(DASH) ## build the dashboard, which the daemon serves at /
 
+generate: $(VENV)/.ready dashboard/node_modules/.package-lock.json ## write every generated file: API schemas, tables in the docs, SQL release, privileges
+	MESHMETRICS_TEST_WRITE_GOLDEN=1 $(BIN)/pytest --quiet -m "generates and not slow" \
+	  tests/test_docs.py tests/api/test_openapi.py tests/sql/test_catalogue.py tests/sql/test_migrate.py
+	$(NPM) run --silent api
+
 test: $(VENV)/.ready packages $(DASH) ## run all tests (ARGS="-k name" for some)
 	@$(BIN)/python -c "from tests.devstack.protocol.javascript import install; install()"
-	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(PYTEST) $(ARGS)
 	$(NPM) test
 
-soak: $(VENV)/.ready packages ## the fault tests with bigger numbers: for a long while (SOAK=0.1 for less)
+test-fast: $(VENV)/.ready ## run the tests that need no browser, no demo and one Postgres version
+	$(PYTEST) -m "not slow" $(ARGS)
+
+soak: $(VENV)/.ready packages ## run the fault tests at full size, which takes hours (SOAK=0.1: a tenth)
 	MESHMETRICS_TEST_SOAK=$(SOAK) $(BIN)/pytest tests/faults --timeout=7200 $(ARGS)
 
-check: $(VENV)/.ready $(DASH) ## ruff, mypy --strict, import-linter, SQL lint; svelte-check, eslint, prettier
+check: $(VENV)/.ready $(DASH) ## lint and type-check Python, SQL and the dashboard
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -40,20 +53,20 @@ check: $(VENV)/.ready $(DASH) ## ruff, mypy --strict, import-linter, SQL lint; s
 	$(NPM) run check
 	$(NPM) run lint
 
-bench: $(VENV)/.ready packages $(DASH) ## measure speeds, as ratios in one run
+bench: $(VENV)/.ready packages $(DASH) ## run the benchmarks
 	$(BIN)/python -m benchmarks $(ARGS)
 
-format: $(VENV)/.ready dashboard/node_modules/.package-lock.json ## put the code into shape
+format: $(VENV)/.ready dashboard/node_modules/.package-lock.json ## fix and format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(NPM) run format
 
-lock: $(VENV)/.ready ## resolve the dependencies anew (names, versions, hashes; no addresses)
+lock: $(VENV)/.ready ## upgrade and lock the Python dependencies
 	$(LOCK) --upgrade --output-file requirements/run.txt pyproject.toml
 	$(LOCK) --upgrade --output-file requirements/build.txt --group build
 	$(LOCK) --upgrade --output-file requirements/dev.txt --extra local --group dev pyproject.toml
 
-clean: ## remove everything that make made
+clean: ## remove everything that make created
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist meshmetrics/_dashboard dashboard/.svelte-kit
 	find . -name __pycache__ -o -name node_modules | xargs rm -rf
 

@@ -4,6 +4,8 @@ import { svelteTesting } from '@testing-library/svelte/vite';
 import { defineConfig } from 'vitest/config';
 
 const built = '../meshmetrics/_dashboard';
+/** The daemon that `vite dev` forwards to; `make dev` sets it. */
+const daemon = process.env.DAEMON_URL ?? 'http://127.0.0.1:8787';
 
 export default defineConfig({
   plugins: [
@@ -14,6 +16,7 @@ export default defineConfig({
     }),
     svelteTesting(),
   ],
+  server: { proxy: { '/api': daemon, '/dashboard.json': daemon } },
   build: { target: 'es2022' },
   server: { fs: { allow: ['../docs'] } }, // tests read the OpenAPI document
   test: {

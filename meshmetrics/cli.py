@@ -213,6 +213,7 @@ class Demo(BaseModel):
     )
     rate: float = Field(default=5.0, gt=0, le=1000, description="runs begun a second")
     seed: int = Field(default=1, description="the same seed makes the same projects and past")
+    days: int = Field(default=30, ge=1, le=365, description="days of runs before the demo starts")
     headless: CliToggleFlag[bool] = Field(default=False, description="lines instead of a screen")
     json_: CliToggleFlag[bool] = Field(
         default=False, alias="json", description="headless, ending with one line of JSON"
@@ -231,6 +232,7 @@ class Demo(BaseModel):
             seconds=self.seconds,
             rate=self.rate,
             seed=self.seed,
+            days=self.days,
             headless=self.headless,
             json=self.json_,
         )

@@ -12,9 +12,19 @@ from meshmetrics.counting.store import CountingStore
 from meshmetrics.daemon.lease import LeaseStore
 from meshmetrics.database.store import Database
 from meshmetrics.devstack.postgres.server import EmbeddedPostgres
-from tests.support.databases import DatabaseClone, Servers, cloned, in_memory
+from tests.support.databases import NEWEST, DatabaseClone, Servers, cloned, in_memory
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put slow modules first: the quick ones then fill what is left of each worker's time."""
+    items.sort(key=lambda item: not _in_slow_module(item))
+
+
+def _in_slow_module(item: pytest.Item) -> bool:
+    module = item.getparent(pytest.Module)
+    return module is not None and any(mark.name == "slow" for mark in module.own_markers)
 
 
 @pytest.fixture(scope="session")
@@ -27,8 +37,8 @@ def servers() -> Iterator[Servers]:
 
 @pytest.fixture(scope="session")
 def postgres_version() -> int:
-    """Which Postgres a test runs on; suites that run on several say so in their conftest."""
-    return 18
+    """The newest; modules and suites that need every version override this."""
+    return NEWEST
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ AGAIN_SECONDS = 1.0
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel these tasks and wait until all have ended; what they raise is theirs to tell.
+    """Cancel these tasks and wait until all have ended; their errors are left to the caller.
 
-    A cancellation can be lost: where cleaning up raises something else in its stead (closing a
-    connection whose statement was cancelled can), a loop that survives errors goes on, and whoever
-    waits for its end waits for ever. So it is cancelled again until it has ended.
+    A cancellation can be lost: if cleaning up raises another error (closing a connection whose
+    statement was cancelled can), a loop that survives errors goes on and never ends. So each task
+    is cancelled again until it has ended.
     """
     pending = set(tasks)
     while pending:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pytest
 from aiohttp import web
 from cryptography.fernet import Fernet
 from realtime import AsyncRealtimeClient
@@ -22,6 +23,8 @@ from tests.alerts.receiver import Receiver, receiving
 from tests.daemon.conftest import JWT_SECRET, World, realtime, world
 from tests.daemon.process import environment, process
 from tests.support import Project, eventually, finish_run, insert_run
+
+pytestmark = pytest.mark.slow
 
 __all__ = ["realtime", "world"]
 

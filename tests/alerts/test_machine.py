@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import Evaluate, make_channel, make_rule
 from tests.alerts.plain import Alert, Rule, Run, columns
 from tests.support import insert_run, make_project, make_workflow
+
+pytestmark = pytest.mark.slow
 
 # A burst of runs with one outcome, time that goes by, or the n-th run's outcome turned round.
 BURST = st.tuples(st.just("runs"), st.integers(1, 12), st.booleans())

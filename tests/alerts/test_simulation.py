@@ -18,6 +18,8 @@ from tests.alerts.conftest import Evaluate, make_rule
 from tests.alerts.plain import BEGINNING, Alert, Rule, Run, columns
 from tests.support import Project, make_workflow
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS = 30
 

@@ -28,18 +28,11 @@ from meshmetrics.counting.store import CountingStore
 from meshmetrics.devstack.realtime.tokens import mint
 from meshmetrics.runtime.telemetry import Telemetry
 from tests.support import Project, Workflow, insert_run, make_project, make_workflow
-from tests.support.databases import VERSIONS, DatabaseClone
+from tests.support.databases import DatabaseClone
 
 SECRET = "the secret of the project that the tests are about"
 API_LOGIN = "meshmetrics_test_api"
 SEAL = Seal(Fernet.generate_key().decode())
-
-
-@pytest.fixture(scope="session", params=VERSIONS, ids="postgres{}".format)
-def postgres_version(request: pytest.FixtureRequest) -> int:
-    """Every version; what takes long and has little to do with Postgres says 18 in its module."""
-    version: int = request.param
-    return version
 
 
 def token(user_id: UUID, **claims: Any) -> str:

@@ -13,6 +13,14 @@ import pytest
 from meshmetrics.counting.store import CountingStore
 from tests.api.conftest import Counted, signed
 from tests.support import Project, Workflow, insert_run
+from tests.support.databases import EVERY_VERSION
+
+
+@pytest.fixture(scope="session", params=EVERY_VERSION)
+def postgres_version(request: pytest.FixtureRequest) -> int:
+    """Each: answers follow from the database's constraint errors."""
+    version: int = request.param
+    return version
 
 
 @pytest.fixture

@@ -17,6 +17,15 @@ from meshmetrics.api.http.problems import Problem
 from meshmetrics.runtime.telemetry import Telemetry
 from tests.api.conftest import Service, signed
 from tests.support import Project
+from tests.support.databases import EVERY_VERSION
+
+
+@pytest.fixture(scope="session", params=EVERY_VERSION)
+def postgres_version(request: pytest.FixtureRequest) -> int:
+    """Each: answers follow from the database's timeouts."""
+    version: int = request.param
+    return version
+
 
 SUMMARY = "/api/metrics/workflows/summary"
 

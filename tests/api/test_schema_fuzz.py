@@ -38,11 +38,7 @@ from tests.api.test_openapi import COMMITTED
 from tests.support import Project, finish_run, insert_run, make_project, make_workflow
 from tests.support.databases import Servers, cloned
 
-
-@pytest.fixture(scope="session")
-def postgres_version() -> int:
-    """The newest only: the fuzzing takes long, and what it finds is in our code."""
-    return 18
+pytestmark = pytest.mark.slow
 
 
 class AnyUrl(Guard):

@@ -19,7 +19,14 @@ from meshmetrics.api.http.tenant_check import (
 from tests.api.conftest import Service, api_login
 from tests.daemon.conftest import LOSE_PUBLIC
 from tests.support import Workflow
-from tests.support.databases import DatabaseClone
+from tests.support.databases import EVERY_VERSION, DatabaseClone
+
+
+@pytest.fixture(scope="session", params=EVERY_VERSION)
+def postgres_version(request: pytest.FixtureRequest) -> int:
+    """Each: row-level security decides."""
+    version: int = request.param
+    return version
 
 
 class Clocked:

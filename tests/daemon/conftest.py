@@ -20,7 +20,7 @@ from meshmetrics.devstack.realtime import RealtimeServer, Timing, mint
 from meshmetrics.settings.fields import Settings
 from tests.sql.plain import assert_counted
 from tests.support import Workflow, eventually, make_project, make_workflow
-from tests.support.databases import VERSIONS, DatabaseClone
+from tests.support.databases import DatabaseClone
 
 JWT_SECRET = "a-secret-of-at-least-thirty-two-characters"
 KEY = mint(JWT_SECRET, role="service_role")
@@ -40,13 +40,6 @@ QUICK = {
     "silent_after": 0.6,
 }
 """Everything that takes seconds in production takes fractions of one."""
-
-
-@pytest.fixture(scope="session", params=VERSIONS, ids="postgres{}".format)
-def postgres_version(request: pytest.FixtureRequest) -> int:
-    """Every version; what takes long and has little to do with Postgres says 18 in its module."""
-    version: int = request.param
-    return version
 
 
 BY_EVENTS: dict[str, Any] = {"sweep_min": 60, "sweep_max": 60, "sweep_quick": 0}

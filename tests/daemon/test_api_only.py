@@ -18,6 +18,8 @@ from tests.daemon.process import environment, process
 from tests.daemon.test_process import ROOT, get
 from tests.support import eventually, finish_run, insert_run
 
+pytestmark = pytest.mark.slow
+
 SUMMARY = "/api/metrics/workflows/summary?range=1h"
 
 

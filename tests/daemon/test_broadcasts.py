@@ -15,6 +15,8 @@ from tests.daemon.conftest import BY_EVENTS, JWT_SECRET, World
 from tests.support import Project, Workflow, eventually, finish_run, insert_run, make_project
 from tests.support import make_workflow as new_workflow
 
+pytestmark = pytest.mark.slow
+
 
 class Dashboard:
     """A subscriber of one project that follows the contract of the channel."""

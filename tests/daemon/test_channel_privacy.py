@@ -15,6 +15,15 @@ from meshmetrics.devstack.realtime import mint
 from tests.daemon.conftest import JWT_SECRET, World
 from tests.daemon.test_broadcasts import end_runs, project, watching
 from tests.support import Project, eventually, make_project
+from tests.support.databases import EVERY_VERSION
+
+
+@pytest.fixture(scope="session", params=EVERY_VERSION)
+def postgres_version(request: pytest.FixtureRequest) -> int:
+    """Each: row-level security decides."""
+    version: int = request.param
+    return version
+
 
 __all__ = ["project"]
 

@@ -20,6 +20,16 @@ from meshmetrics.database.store import Database
 from meshmetrics.runtime.service import Service
 from meshmetrics.runtime.telemetry import Telemetry
 from tests.support import eventually
+from tests.support.databases import EVERY_VERSION
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="session", params=EVERY_VERSION)
+def postgres_version(request: pytest.FixtureRequest) -> int:
+    """Each: the lease and its sessions are the database's."""
+    version: int = request.param
+    return version
 
 
 class Work(Service):

@@ -12,6 +12,8 @@ from tests.daemon.conftest import BY_EVENTS, World
 from tests.support import eventually, finish_run, insert_run
 from tests.support.pgbouncer import pgbouncer
 
+pytestmark = pytest.mark.slow
+
 
 async def hammer(dsn: str) -> None:
     connection = await asyncpg.connect(dsn, statement_cache_size=0)

@@ -21,12 +21,7 @@ from tests.daemon.process import Process, environment, process
 from tests.support import eventually, finish_run, insert_run
 from tests.support.databases import DatabaseClone
 
-
-@pytest.fixture(scope="session")
-def postgres_version() -> int:
-    """The newest only: starting and stopping a process is the same on each."""
-    return 18
-
+pytestmark = pytest.mark.slow
 
 ROOT = str(Path(__file__).parents[2])
 

@@ -35,11 +35,7 @@ from tests.support import (
 )
 from tests.support.databases import DatabaseClone
 
-
-@pytest.fixture(scope="session")
-def postgres_version() -> int:
-    """The newest only: most of it waits for faults of the stream."""
-    return 18
+pytestmark = pytest.mark.slow
 
 
 async def end_a_run(world: World, status: str = "succeeded") -> None:

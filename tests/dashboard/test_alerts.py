@@ -6,6 +6,7 @@ import json
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import pytest
 from aiohttp import web
 from playwright.async_api import Browser, expect
 
@@ -22,6 +23,8 @@ from tests.dashboard.alerting import (
 )
 from tests.dashboard.conftest import Site, visitor
 from tests.support import eventually
+
+pytestmark = pytest.mark.slow
 
 __all__ = ["receiver", "site"]
 

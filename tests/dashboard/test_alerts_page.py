@@ -24,6 +24,8 @@ from tests.dashboard.conftest import Site, Visitor, visitor
 from tests.dashboard.test_page import screenshot, violations
 from tests.support import eventually
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["receiver", "site"]
 
 VIEWS = ["incidents", "rules", "silences", "channels", "deliveries"]

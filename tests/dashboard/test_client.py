@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 NPM = Path(__file__).resolve().parents[2] / ".ci" / "npm"
 
 

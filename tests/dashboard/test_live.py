@@ -12,6 +12,8 @@ from playwright.async_api import Browser, expect
 from tests.dashboard.conftest import Site, Tenant, visitor
 from tests.support import eventually, finish_run, insert_run
 
+pytestmark = pytest.mark.slow
+
 SECOND = 1000
 
 

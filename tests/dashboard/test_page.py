@@ -13,6 +13,8 @@ from meshmetrics.devstack.engine.engine import Engine
 from tests.dashboard.conftest import AXE, Site, Visitor, visitor
 from tests.support import finish_run, insert_run, make_workflow
 
+pytestmark = pytest.mark.slow
+
 IMAGES = AXE.parents[3] / "docs" / "images"
 
 

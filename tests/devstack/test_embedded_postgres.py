@@ -22,6 +22,8 @@ from tests.conftest import Connect
 from tests.support import eventually
 from tests.support.databases import in_memory
 
+pytestmark = pytest.mark.slow
+
 OWNER = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started us may ignore it

@@ -21,6 +21,8 @@ from meshmetrics.devstack.postgres.server import EmbeddedPostgres
 from meshmetrics.devstack.schema import create_source
 from tests.support import acting_as, eventually
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 

@@ -11,6 +11,8 @@ from tests.daemon.conftest import World
 from tests.faults.conftest import counted_by, exact, scaled
 from tests.support import Workflow, eventually
 
+pytestmark = pytest.mark.slow
+
 RUNS = scaled(1_000_000, 10_000_000)
 SECONDS = scaled(90, 1800)
 

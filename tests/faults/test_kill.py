@@ -16,6 +16,8 @@ from tests.faults.load import engine
 from tests.faults.zygote import Daemon, Zygote
 from tests.support import Workflow, eventually
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = scaled(20, 200)
 
 

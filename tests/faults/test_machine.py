@@ -50,6 +50,8 @@ from tests.sql.plain import (
 from tests.support import Workflow, finish_run, insert_run, make_project, make_workflow
 from tests.support.databases import Servers, cloned
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 
 EXAMPLES = scaled(25, 1000)

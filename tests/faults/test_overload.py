@@ -15,6 +15,8 @@ from tests.faults.conftest import exact, live, make_realtime, scaled
 from tests.support import Workflow
 from tests.support.databases import DatabaseClone
 
+pytestmark = pytest.mark.slow
+
 RUNS_PER_SECOND = 2000
 SECONDS = scaled(4, 60)
 EVENTS_PER_SECOND = 100

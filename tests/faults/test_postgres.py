@@ -20,6 +20,8 @@ from tests.faults.load import engine
 from tests.support import Workflow, eventually, make_project, make_workflow
 from tests.support.databases import WORKER_LOGIN, DatabaseClone
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def own_world(own_postgres: EmbeddedPostgres) -> AsyncIterator[World]:

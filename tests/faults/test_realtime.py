@@ -17,6 +17,8 @@ from tests.faults.conftest import SEED, counted_by, exact, live, scaled
 from tests.faults.load import engine
 from tests.support import Workflow, eventually
 
+pytestmark = pytest.mark.slow
+
 LASTS = scaled(1.5, 60.0)
 """Seconds for which a fault lasts."""
 

@@ -15,6 +15,8 @@ from tests.faults.conftest import SEED, exact, scaled
 from tests.faults.load import engine
 from tests.support import Workflow, eventually, finish_run, insert_run
 
+pytestmark = pytest.mark.slow
+
 BLIND = (
     "do $$ begin create role blind; exception when duplicate_object then null; end $$;"
     "alter function meshmetrics.oldest_transaction owner to blind;"

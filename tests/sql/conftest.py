@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.databases import VERSIONS
+from tests.support.databases import EVERY_VERSION
 
 
-@pytest.fixture(scope="session", params=VERSIONS, ids="postgres{}".format)
+@pytest.fixture(scope="session", params=EVERY_VERSION)
 def postgres_version(request: pytest.FixtureRequest) -> int:
     version: int = request.param
     return version

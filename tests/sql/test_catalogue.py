@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 GOLDEN = Path(__file__).with_name("privileges.golden.txt")
 
@@ -181,6 +182,7 @@ async def test_only_the_functions_listed_here_run_as_their_owner(
     assert {f["proname"] for f in functions if f["prosecdef"]} == DEFINERS
 
 
+@pytest.mark.generates
 async def test_the_privileges_are_the_ones_of_the_golden_file(owner: asyncpg.Connection) -> None:
     """MESHMETRICS_TEST_WRITE_GOLDEN=1 writes it anew: read the difference before committing it."""
     lines = [row["line"] for row in await owner.fetch(PRIVILEGES)]

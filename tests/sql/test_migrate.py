@@ -228,6 +228,7 @@ async def test_an_older_meshmetrics_leaves_a_newer_ones_functions_alone(
     assert "-- newer" in body
 
 
+@pytest.mark.generates
 def test_the_release_grows_whenever_what_is_replayed_changes() -> None:
     """MESHMETRICS_TEST_WRITE_GOLDEN=1 raises it."""
     schema = packaged_schema()

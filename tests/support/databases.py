@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
 import asyncpg
+import pytest
 
 from meshmetrics.database.migrate import migrate
 from meshmetrics.devstack.postgres.binaries import IN_WHEEL, installed_in_system
@@ -26,6 +27,17 @@ SYSTEM_VERSIONS = [version for version in installed_in_system() if version >= 15
 VERSIONS = sorted({*IN_WHEEL, *SYSTEM_VERSIONS}, reverse=True)
 """The Postgres versions to test on: those Supabase hosts (15, 17) and the newest. 17 and 18 come in
 wheels; 15 comes from Debian 12, and where it is missing the tests fail and name the package."""
+
+NEWEST = VERSIONS[0]
+"""Where a test runs that does not say otherwise."""
+EVERY_VERSION = [
+    pytest.param(
+        version, id=f"postgres{version}", marks=[] if version == NEWEST else pytest.mark.slow
+    )
+    for version in VERSIONS
+]
+"""The parameters of a `postgres_version` fixture, for a module or suite whose result may depend on
+the version. What only calls functions that tests/sql proves on each version needs the newest."""
 
 WORKER_LOGIN = "meshmetrics_test_worker"
 HOSTED_LOGIN = "meshmetrics_test_hosted"

@@ -22,11 +22,11 @@ RULE_SAYS = "3 failures in a row open an incident, 5 successes close it"
 
 
 class AlertsFailedError(RuntimeError):
-    """The daemon did not take the rule or the webhook."""
+    """The daemon refused the rule or the webhook."""
 
 
 async def make_rule(api: str, token: str, project_id: UUID, slug: str, receiver: Receiver) -> None:
-    """A rule on that workflow, and a channel to the receiver, which is told the channel's secret.
+    """A rule on that workflow, and a channel to the receiver, which gets the channel's secret.
     Raises AlertsFailedError."""
     headers = {"Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(base_url=f"{api}/api/alerts", headers=headers) as http:
@@ -50,6 +50,6 @@ async def _post(http: httpx.AsyncClient, path: str, body: dict[str, Any]) -> dic
     except httpx.HTTPError as error:
         raise AlertsFailedError(f"the daemon's API does not answer: {error}") from None
     if answer.status_code != 201:
-        raise AlertsFailedError(f"the daemon did not take {path}: {answer.text}")
+        raise AlertsFailedError(f"the daemon refused {path}: {answer.text}")
     made: dict[str, Any] = answer.json()
     return made

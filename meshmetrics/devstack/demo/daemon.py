@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,17 +14,19 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from meshmetrics.devstack.processes import end_with_owner
+
 SECONDS_TO_START = 30
 SECONDS_TO_STOP = 6
 
 
 class DaemonFailedError(RuntimeError):
-    """The daemon ended by itself; the message ends with what it logged last."""
+    """The daemon ended or never answered; the message has its last log lines."""
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonFigures:
-    """What the daemon says of itself at `/metrics`."""
+    """The daemon's own figures, from `/metrics`."""
 
     stream_up: bool = False
     stream_left: bool = False
@@ -75,7 +75,7 @@ class DaemonProcess:
                 stderr=log,
                 # A Ctrl-C in the terminal is for the demo, which stops its parts in order.
                 start_new_session=True,
-                preexec_fn=_end_with_owner if sys.platform == "linux" else None,
+                preexec_fn=end_with_owner,
             )
         try:
             async with asyncio.timeout(SECONDS_TO_START):
@@ -83,12 +83,17 @@ class DaemonProcess:
                     self.check()
                     await asyncio.sleep(0.05)
         except TimeoutError:
-            raise self._failed("does not answer") from None
+            raise self.failed("does not answer") from None
 
     def check(self) -> None:
         """Raises DaemonFailedError if it ended."""
         if not self.running:
-            raise self._failed("ended")
+            raise self.failed("ended")
+
+    def failed(self, what: str) -> DaemonFailedError:
+        """The error that says `what` happened, with the last lines of the log."""
+        said = self.log.read_text(errors="replace").splitlines()[-8:]
+        return DaemonFailedError("\n".join([f"the daemon {what}; its last log lines:", *said]))
 
     async def figures(self) -> DaemonFigures | None:
         """Its metrics; None if it does not answer."""
@@ -110,9 +115,17 @@ class DaemonProcess:
             sweep_pause=values.get(("sweep_pause_seconds",), 0.0),
         )
 
+    async def restart(self) -> None:
+        """Stop it if it runs, and start it with the code as it is now. Raises DaemonFailedError."""
+        await self._end()
+        await self.start()
+
     async def stop(self) -> None:
         """SIGTERM, and wait while it drains; kill it if it does not end."""
         await self._http.aclose()
+        await self._end()
+
+    async def _end(self) -> None:
         if self._process is None:
             return
         self._process.terminate()
@@ -128,13 +141,3 @@ class DaemonProcess:
                 self.port = json.loads(line)["port"]
                 return True
         return False
-
-    def _failed(self, what: str) -> DaemonFailedError:
-        said = self.log.read_text(errors="replace").splitlines()[-8:]
-        return DaemonFailedError("\n".join([f"the daemon {what}; it said last:", *said]))
-
-
-def _end_with_owner() -> None:
-    """In the daemon's process, before it is one: SIGTERM when whoever started it is gone, even by
-    `kill -9`. Linux has this (PR_SET_PDEATHSIG); elsewhere only a killed demo leaves a daemon."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)

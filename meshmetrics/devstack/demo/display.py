@@ -1,4 +1,4 @@
-"""Where the demo shows what it does: a screen on a terminal, lines elsewhere."""
+"""The demo's output: a full screen on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LINES_EVERY = 5.0
 
 
 class Display(Protocol):
-    """`step` while starting, `show` while running, `close` before the last word."""
+    """`step` while starting, `show` while running, `close` before the last line."""
 
     interval: float
-    """Seconds between two calls of `show` that are worth it."""
+    """Seconds between two calls of `show`."""
     keys: bool
-    """Whether single keys are taken."""
+    """Whether it reads single keys."""
 
     def step(self, text: str) -> None: ...
     def show(self, view: View) -> None: ...
@@ -31,7 +31,7 @@ class Display(Protocol):
 
 
 class ScreenDisplay:
-    """The whole terminal, given back in the end as it was."""
+    """The whole terminal, restored at the end."""
 
     interval = 0.25
     keys = True
@@ -75,7 +75,7 @@ class ScreenDisplay:
 
 
 class LinesDisplay:
-    """A line now and then."""
+    """A line every few seconds."""
 
     interval = 0.5
     keys = False
@@ -83,7 +83,7 @@ class LinesDisplay:
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._due: float | None = None
-        self._told = 0
+        self._reported = 0
         self._note = ""
 
     def step(self, text: str) -> None:
@@ -98,11 +98,11 @@ class LinesDisplay:
         if self._due is None:
             self._introduce(view)
             self._due = view.elapsed + LINES_EVERY
-        self._tell(view)
+        self._report(view)
         if view.elapsed < self._due:
             return
         self._due += LINES_EVERY
-        left = "left" if view.daemon.stream_left else "down"
+        left = "unsubscribed" if view.daemon.stream_left else "down"
         stream = "up" if view.realtime_up and view.daemon.stream_up else left
         self._say(
             f"{view.elapsed:4.0f} s  finished {view.finished:,}  counted {view.counted:,}"
@@ -116,24 +116,24 @@ class LinesDisplay:
         pass
 
     def _introduce(self, view: View) -> None:
-        self._say(f"look: {view.places.daemon}/ in a browser: the dashboard")
-        self._say(f"look: curl {view.places.daemon}/readyz (or /healthz, /metrics)")
-        self._say(f"look: psql {view.places.postgres}")
-        self._say(f"look: tail -f {view.places.log}")
+        self._say(f"dashboard: {view.places.daemon}/")
+        self._say(f"health: curl {view.places.daemon}/readyz (or /healthz, /metrics)")
+        self._say(f"database: psql {view.places.postgres}")
+        self._say(f"daemon log: tail -f {view.places.log}")
         if view.alerting is not None:
-            self._say(f"look: tail -f {view.places.webhooks}")
+            self._say(f"webhook log: tail -f {view.places.webhooks}")
             self._say(
                 f"alert: {view.alerting.workflow} breaks in {seconds(view.alerting.turns_in)};"
                 f" {view.alerting.rule}"
             )
         for project in view.projects:
-            self._say(f"look: {view.places.realtime} private channel {project.topic}")
+            self._say(f"channel: {project.topic} (private) at {view.places.realtime}")
 
-    def _tell(self, view: View) -> None:
-        """The notices that came since the last time."""
+    def _report(self, view: View) -> None:
+        """Print the notices since the last call."""
         if view.alerting is not None:
-            fresh = view.alerting.count - self._told
-            self._told = view.alerting.count
+            fresh = view.alerting.count - self._reported
+            self._reported = view.alerting.count
             for received in view.alerting.received[-fresh:] if fresh else ():
                 self._say(f"webhook: {received.line}")
 

@@ -18,7 +18,7 @@ from meshmetrics.devstack.demo.daemon import DaemonFailedError
 from meshmetrics.devstack.demo.display import Display, LinesDisplay, ScreenDisplay
 from meshmetrics.devstack.demo.keys import keys
 from meshmetrics.devstack.demo.running import Result, Running
-from meshmetrics.devstack.demo.stack import Stack, stack
+from meshmetrics.devstack.demo.stack import DAYS, Stack, stack
 from meshmetrics.devstack.postgres.binaries import PostgresNotFoundError
 from meshmetrics.devstack.postgres.server import PostgresFailedError
 from meshmetrics.devstack.tasks import end
@@ -32,11 +32,13 @@ STREAM_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`seconds`: how long the engine runs; None: until told to stop. `rate`: runs a second."""
+    """`seconds`: how long the engine runs; None: until Ctrl-C. `rate`: runs a second.
+    `days`: days of runs before the demo starts."""
 
     seconds: float | None = None
     rate: float = 5.0
     seed: int = 1
+    days: int = DAYS
     headless: bool = False
     json: bool = False
 
@@ -46,7 +48,7 @@ class DemoFailedError(Exception):
 
 
 class _Stopped(Exception):  # noqa: N818 (nothing went wrong)
-    """We were told to stop while starting."""
+    """Stopped while starting."""
 
 
 def main(options: Options, display: Display | None = None) -> int:
@@ -75,11 +77,11 @@ async def _demo(options: Options, display: Display) -> Result | None:
     """None if it was stopped before it began."""
     stop, hurry = asyncio.Event(), asyncio.Event()
 
-    def ask_to_stop() -> None:
+    def request_stop() -> None:
         (hurry if stop.is_set() else stop).set()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, ask_to_stop)
+        asyncio.get_running_loop().add_signal_handler(number, request_stop)
 
     def step(text: str) -> None:
         if stop.is_set():
@@ -87,7 +89,7 @@ async def _demo(options: Options, display: Display) -> Result | None:
         display.step(text)
 
     try:
-        async with stack(options.seed, step) as it:
+        async with stack(options.seed, step, days=options.days) as it:
             _log_to_file(it)
             running = Running(it, seed=options.seed, rate=options.rate)
             async with _alongside(*(watcher.run() for watcher in running.watchers)):
@@ -112,8 +114,8 @@ async def _demo(options: Options, display: Display) -> Result | None:
 
 
 async def _count_the_past(running: Running, step: Callable[[str], None]) -> None:
-    """Wait for the back-fill, and then for the stream."""
-    step(f"Counting {running.past:,} runs of the past")
+    """Wait for the back-fill, then for the stream."""
+    step(f"Back-filling {running.past:,} runs")
     with suppress(TimeoutError):
         async with asyncio.timeout(COUNTED_SECONDS):
             while await running.stack.counted() < running.past:
@@ -122,20 +124,20 @@ async def _count_the_past(running: Running, step: Callable[[str], None]) -> None
     step("Waiting for the stream of changes")
     with suppress(TimeoutError):
         async with asyncio.timeout(STREAM_SECONDS):
-            await running.ask()
+            await running.refresh()
             while not (running.daemon.stream_up and all(w.joined for w in running.watchers)):
                 running.stack.daemon.check()
                 await asyncio.sleep(0.1)
-                await running.ask()
+                await running.refresh()
 
 
 async def _run(running: Running, options: Options, stop: asyncio.Event, display: Display) -> None:
-    """Run the engine and show what happens, for as long as was asked for or until `stop`."""
+    """Run the engine and show what happens, for `options.seconds` or until `stop`."""
     engine_stop = asyncio.Event()
     engine = asyncio.create_task(running.run_engine(engine_stop))
     pressed: asyncio.Queue[str] = asyncio.Queue()
 
-    async def obey() -> None:
+    async def handle_keys() -> None:
         while (key := (await pressed.get()).lower()) != "q":
             if key == "r":
                 await running.toggle_realtime()
@@ -143,7 +145,9 @@ async def _run(running: Running, options: Options, stop: asyncio.Event, display:
 
     try:
         with keys(pressed.put_nowait) if display.keys else nullcontext(False) as keyboard:
-            async with _alongside(obey(), running.keep_asking(), running.keep_auditing()):
+            async with _alongside(
+                handle_keys(), running.keep_refreshing(), running.keep_auditing()
+            ):
                 while not stop.is_set() and not engine.done():
                     if options.seconds is not None and running.elapsed >= options.seconds:
                         break
@@ -160,7 +164,7 @@ async def _run(running: Running, options: Options, stop: asyncio.Event, display:
 
 @asynccontextmanager
 async def _alongside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Do this work while in the context. Raises in the end what any of it raised."""
+    """Run this work inside the context. Raises what any of it raised when the context ends."""
     tasks = [asyncio.create_task(one) for one in work]
     try:
         yield
@@ -180,7 +184,7 @@ def _display(options: Options) -> Display:
 
 
 def _log_to_file(it: Stack) -> None:
-    """What our own libraries log is for a file: on the screen it would be in the way."""
+    """Log to a file: log lines would garble the screen."""
     logs.configure(level="warning", style="json", stream=(it.directory / "demo.log").open("w"))
 
 

@@ -1,8 +1,7 @@
 """A receiver of webhooks on this machine, as a tenant would write one.
 
-It checks signatures, drops repeats and keeps a log. The daemon's guard refuses loopback addresses;
-`settings` are what an operator has to say to have it reach one all the same: the demo says them to
-its own daemon, for this one address and port.
+It checks signatures, drops repeats and keeps a log. The daemon refuses to send to loopback
+addresses; `settings` allow it this one address and port.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ SIGNS = {"opened": "✕", "resolved": "●"}
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One notice that came."""
+    """A notice that arrived."""
 
     at: datetime
     """Local time of its arrival."""
@@ -40,7 +39,7 @@ class Received:
     @property
     def line(self) -> str:
         """As the log and the screen have it."""
-        said = self.text if self.genuine else "a signature that is not the daemon's"
+        said = self.text if self.genuine else "a wrong signature"
         return f"{self.at:%H:%M:%S} {SIGNS.get(self.kind, '○')} {self.kind:<8}  {said}"
 
 
@@ -51,9 +50,9 @@ class Receiver:
         """`log`: the file that every notice is a line of."""
         self.log = log
         self.received: list[Received] = []
-        """The last ones, the newest last."""
+        """The latest notices, newest last."""
         self.count = 0
-        """How many came altogether."""
+        """All notices received."""
         self.secret = ""
         """The channel's: `whsec_…`."""
         self.port = 0
@@ -94,27 +93,27 @@ class Receiver:
         genuine = signed(self.secret, request.headers, body)
         message = request.headers.get("webhook-id", "")
         if genuine and message in self._seen:  # delivered at least once: repeats are dropped
-            return web.Response(text="I had that one")
+            return web.Response(text="duplicate")
         self._seen.add(message)
         for notice in json.loads(body)["data"]["notices"]:
-            found = Received(datetime.now().astimezone(), notice["kind"], told(notice), genuine)
+            found = Received(datetime.now().astimezone(), notice["kind"], describe(notice), genuine)
             self.received = [*self.received, found][-KEPT:]
             self.count += 1
             with self.log.open("a") as log:
                 log.write(found.line + "\n")
-        return web.Response(text="thanks")
+        return web.Response(text="ok")
 
 
 def signed(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
     """Whether the holder of the secret signed this, as Standard Webhooks has it."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     content = f"{headers.get('webhook-id')}.{headers.get('webhook-timestamp')}.".encode() + body
-    wanted = "v1," + base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()
-    given = headers.get("webhook-signature", "").split()
-    return any(hmac.compare_digest(wanted, signature) for signature in given)
+    expected = "v1," + base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()
+    signatures = headers.get("webhook-signature", "").split()
+    return any(hmac.compare_digest(expected, signature) for signature in signatures)
 
 
-def told(notice: Mapping[str, Any]) -> str:
+def describe(notice: Mapping[str, Any]) -> str:
     """A notice in a few words."""
     rule, workflow = notice["rule"], notice.get("workflow") or {}
     where = workflow.get("name") or workflow.get("slug") or rule["name"]

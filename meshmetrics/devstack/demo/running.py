@@ -1,4 +1,4 @@
-"""The demo while it runs: the engine, the watching members, and what is known of them."""
+"""The demo while it runs: the engine, the members who watch, and the figures of both."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -19,10 +20,10 @@ from meshmetrics.devstack.demo.stack import Stack
 from meshmetrics.devstack.demo.stats import Latencies
 from meshmetrics.devstack.demo.view import Alerting, Places, View
 from meshmetrics.devstack.demo.watch import Watcher
-from meshmetrics.devstack.engine.engine import Ended, Engine
+from meshmetrics.devstack.engine.engine import BREAK_PERIOD, Ended, Engine
 from meshmetrics.devstack.realtime import mint
 
-ASK_SECONDS = 1.0
+REFRESH_SECONDS = 1.0
 AUDIT_SECONDS = 10.0
 SETTLE_SECONDS = 40.0
 """How long counting may take to catch up with a stopped engine: more than the longest pause
@@ -36,7 +37,7 @@ DELAY_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What it came to."""
+    """The final figures."""
 
     finished: int
     left_open: int
@@ -61,9 +62,17 @@ class Result:
 class Running:
     """One demo. The counts are of runs that the engine ended, without its past."""
 
-    def __init__(self, stack: Stack, *, seed: int, rate: float) -> None:
+    def __init__(
+        self, stack: Stack, *, seed: int, rate: float, break_period: timedelta = BREAK_PERIOD
+    ) -> None:
         self.stack = stack
-        self.engine = Engine(stack.postgres.dsn(), seed=seed, rate=rate, on_ended=self._ended)
+        self.engine = Engine(
+            stack.postgres.dsn(),
+            seed=seed,
+            rate=rate,
+            break_period=break_period,
+            on_ended=self._ended,
+        )
         self.past = sum(totals.runs for totals in stack.before.values())
         self.realtime_up = True
         self._latencies = Latencies(stack.before)
@@ -73,7 +82,7 @@ class Running:
                 url=stack.realtime.url,
                 jwt_secret=stack.jwt_secret,
                 dsn=stack.api_dsn,
-                told=self._latencies.told,
+                on_totals=self._latencies.observe,
             )
             for project in self.engine.projects
         ]
@@ -125,18 +134,18 @@ class Running:
         self._began = self._clock()
         await self.engine.run(stop)
 
-    async def keep_asking(self) -> None:
-        """Ask the daemon how it does, until cancelled."""
+    async def keep_refreshing(self) -> None:
+        """Refresh the daemon's figures every second, until cancelled."""
         while True:
-            await self.ask()
-            await asyncio.sleep(ASK_SECONDS)
+            await self.refresh()
+            await asyncio.sleep(REFRESH_SECONDS)
 
     async def count(self) -> None:
-        """Look at the counters."""
+        """Read the counters."""
         self.counted = await self.stack.counted() - self.past
 
-    async def ask(self) -> None:
-        """Ask the daemon how it does."""
+    async def refresh(self) -> None:
+        """Read the daemon's metrics."""
         figures = await self.stack.daemon.figures()
         if figures is not None:
             if figures.sweeps != self.daemon.sweeps:
@@ -144,7 +153,7 @@ class Running:
             self.daemon = figures
 
     async def keep_auditing(self) -> None:
-        """Audit now and then, until cancelled."""
+        """Audit every ten seconds, until cancelled."""
         while True:
             wrong = [d for d in await self._audit() if not d.pending]
             self._audited = (self._clock(), len(wrong))
@@ -161,7 +170,7 @@ class Running:
 
     async def settle(self, give_up: asyncio.Event, waiting: Callable[[int], None]) -> None:
         """With the engine stopped: wait until nothing is pending and all of it was broadcast, for
-        three quarters of a minute at most. `waiting` is told how many runs are pending."""
+        three quarters of a minute at most. `waiting` is called with the number of pending runs."""
         try:
             async with asyncio.timeout(SETTLE_SECONDS):
                 while pending := sum(d.pending for d in await self._audit()):
@@ -205,7 +214,7 @@ class Running:
         )
 
     def view(self, *, keys: bool = False, note: str = "") -> View:
-        """What there is to show now."""
+        """What the display shows now."""
         now, stack = self._clock(), self.stack
         self._pace.append((now, self._at_an_end))
         while now - self._pace[0][0] > RATE_SECONDS:
@@ -247,7 +256,7 @@ class Running:
         )
 
     async def _audit(self) -> list[Difference]:
-        """As the daemon's role may do it: what differs, but for what is set aside."""
+        """What differs, without runs that are set aside, read as the daemon's role."""
         async with asyncpg.create_pool(self.stack.daemon_dsn, min_size=0, max_size=1) as pool:
             differences = await AuditStore(Database(pool)).audit()
         return [d for d in differences if d.kind != "set_aside"]

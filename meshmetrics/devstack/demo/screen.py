@@ -18,7 +18,7 @@ SIDE_BY_SIDE = 156
 """Columns from which the projects stand side by side."""
 LABEL = 9
 PLACES = 2
-"""How many places to look at come before older notices."""
+"""How many addresses come before older notices."""
 NOTICES = 3
 
 
@@ -84,7 +84,7 @@ def _figures(view: View) -> list[Text]:
     elif daemon.stream_up:
         stream = ("● up", "green")
     elif daemon.stream_left:
-        stream = ("◐ left to the sweeps", "yellow")
+        stream = ("◐ unsubscribed, sweeps count", "yellow")
     else:
         stream = ("○ down", "bold red")
     sweep = "" if view.since_sweep is None else f" (full {seconds(view.since_sweep)} ago)"
@@ -123,11 +123,11 @@ def _figures(view: View) -> list[Text]:
 
 
 def _alerts(view: View) -> tuple[list[Text], list[Text]]:
-    """What the webhook told last, and what there is to say besides where there is room."""
+    """The last webhook, and the lines to add where there is room."""
     it = view.alerting
     if it is None:
         return [], []
-    verb = "mends" if it.broken else "breaks"
+    verb = "recovers" if it.broken else "breaks"
     turn = f"{it.workflow} {verb} in {seconds(it.turns_in)}"
     if not it.received:
         return [_labelled("webhook", ("none yet", "bold"), f": {turn}")], [
@@ -144,7 +144,7 @@ def _places(view: View) -> list[Text]:
     """The most useful first."""
     places = view.places
     return [
-        _labelled("look", (places.daemon, "bold"), "  the dashboard, in a browser"),
+        _labelled("open", (places.daemon, "bold"), "  the dashboard, in a browser"),
         _labelled("", f"curl {places.daemon}/readyz", ("  or /healthz, /metrics", "dim")),
         _labelled("", f"psql {places.postgres}"),
         _labelled("", f"tail -f {places.log}"),
@@ -162,7 +162,7 @@ def _keys(view: View) -> list[Text]:
     if not view.keys:
         return [_line("Ctrl-C stops everything", style="dim")]
     verb = "stops" if view.realtime_up else "starts"
-    what = "Realtime: sweeps take over" if view.realtime_up else "Realtime: the stream heals"
+    what = "Realtime; sweeps take over" if view.realtime_up else "Realtime; the stream recovers"
     return [_line(("r", "bold"), f" {verb} {what}   ", ("q", "bold"), " stops everything")]
 
 

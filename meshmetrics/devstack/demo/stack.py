@@ -1,4 +1,4 @@
-"""All that the demo runs: Postgres with a past, Realtime, and the daemon."""
+"""Everything the demo runs: Postgres with a history of runs, Realtime, and the daemon."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from meshmetrics.devstack.schema import create_source
 DAYS = 30
 DAEMON_LOGIN = "meshmetrics_demo"
 API_LOGIN = "authenticator"
-"""Whom the API logs in as, before it takes a user's role."""
+"""The API logs in as this role, then switches to the user's role."""
 TEN_YEARS = 10 * 365 * 86_400
 ABANDONED_AFTER = 3
-"""Seconds, not ten minutes: a run whose step failed is soon seen to be abandoned."""
+"""Seconds, not ten minutes: a run whose step failed soon counts as abandoned."""
 BACKOFF_CAP = 5
-"""Seconds, not the daemon's half minute: whoever stops Realtime here wants to see it heal."""
+"""Seconds, not the daemon's half minute: recovery from a stopped Realtime is quick to see."""
 GROUP_WAIT = 2
-"""Seconds, not half a minute: whoever watches wants to see each notice."""
+"""Seconds, not half a minute: each notice shows up at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,29 +71,31 @@ class Stack:
 
 
 @asynccontextmanager
-async def stack(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stack]:
+async def stack(
+    seed: int, step: Callable[[str], None], *, days: int = DAYS, daemon_port: int = 0
+) -> AsyncIterator[Stack]:
     """Start everything, with the past that the engine makes of `seed`; stop it in reverse order.
 
-    `say` is told what is being done, before it is; what it raises ends the start. Raises
-    PostgresNotFoundError, PostgresFailedError, DaemonFailedError.
+    `step` is called with the name of each step before it begins; if it raises, the start ends.
+    Raises PostgresNotFoundError, PostgresFailedError, DaemonFailedError.
     """
     async with AsyncExitStack() as stopping:
         directory = Path(tempfile.mkdtemp(prefix="meshmetrics-demo-"))
         stopping.callback(shutil.rmtree, directory, ignore_errors=True)
-        say("Starting Postgres")
+        step("Starting Postgres")
         postgres = await stopping.enter_async_context(EmbeddedPostgres())
         owner = await asyncpg.connect(postgres.dsn())
         stopping.callback(owner.terminate)
-        say("Making MeshHook's tables")
+        step("Making MeshHook's tables")
         await create_source(owner)
-        say(f"Making two projects and {DAYS} days of runs")
-        await Engine(postgres.dsn(), seed=seed).populate(DAYS)
-        say("Installing meshmetrics into the database")
+        step(f"Making two projects and {days} days of runs")
+        await Engine(postgres.dsn(), seed=seed).populate(days)
+        step("Installing meshmetrics into the database")
         await migrate(postgres.dsn())
         await owner.execute(
             f"create role {DAEMON_LOGIN} login in role meshmetrics_worker, authenticated"
         )
-        say("Starting Realtime and the daemon")
+        step("Starting Realtime and the daemon")
         secret = secrets.token_urlsafe(32)
         # A port that is still free when the server was stopped and is started again.
         realtime = RealtimeServer(
@@ -118,7 +120,7 @@ async def stack(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stack]:
                 "SUPABASE_PUBLISHABLE_KEY": mint(secret, "anon", expires_in=TEN_YEARS),
                 "DATABASE_URL": postgres.dsn(user=DAEMON_LOGIN),
                 "MESHMETRICS_MIGRATE": "false",
-                "MESHMETRICS_HTTP_PORT": "0",
+                "MESHMETRICS_HTTP_PORT": str(daemon_port),
                 "MESHMETRICS_LOG_FORMAT": "json",
                 "MESHMETRICS_ABANDONED_AFTER": str(ABANDONED_AFTER),
                 "MESHMETRICS_BACKOFF_CAP": str(BACKOFF_CAP),

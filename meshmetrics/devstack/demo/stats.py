@@ -65,7 +65,7 @@ class Latencies:
     """
 
     def __init__(self, before: Mapping[UUID, Totals]) -> None:
-        """`before`: what was there before the first of these runs."""
+        """`before`: the totals before the first of these runs."""
         self._samples: deque[tuple[float, float]] = deque(maxlen=KEPT_SAMPLES)
         self._before = before
         self._lines: dict[tuple[UUID, str], _Line] = {}
@@ -75,22 +75,22 @@ class Latencies:
         if status in ("succeeded", "canceled"):
             line = self._line(workflow_id, status)
             line.ended += 1
-            if line.ended <= line.told:  # the broadcast was quicker than the engine's own answer
+            if line.ended <= line.seen:  # the broadcast was quicker than the engine's own answer
                 self._samples.append((at, 0.0))
             else:
                 line.waiting.append(at)
 
-    def told(self, workflow_id: UUID, totals: Totals, at: float | None) -> None:
-        """A broadcast that arrived at `at` gave these totals. None: they were read otherwise, and
-        the runs in them are no sample."""
+    def observe(self, workflow_id: UUID, totals: Totals, at: float | None) -> None:
+        """A broadcast with these totals arrived at `at`. None: the totals were fetched, and their
+        runs are not sampled."""
         before = self._before.get(workflow_id, Totals())
         for status, count in (
             ("succeeded", totals.success - before.success),
             ("canceled", totals.canceled - before.canceled),
         ):
             line = self._line(workflow_id, status)
-            while line.told < count:
-                line.told += 1
+            while line.seen < count:
+                line.seen += 1
                 if line.waiting:
                     committed = line.waiting.popleft()
                     if at is not None:
@@ -111,4 +111,4 @@ class _Line:
 
     waiting: deque[float]
     ended: int = 0
-    told: int = 0
+    seen: int = 0

@@ -41,22 +41,22 @@ class Places:
     daemon: str
     log: str
     webhooks: str = ""
-    """What the receiver of webhooks got, a line each."""
+    """The log of received webhooks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alerting:
-    """A workflow that breaks and mends, the rule on it, and what its webhook told."""
+    """A workflow that breaks and recovers, its rule, and the notices its webhook got."""
 
     workflow: str
     rule: str
     broken: bool
     turns_in: float
-    """Seconds until it breaks or mends."""
+    """Seconds until it breaks or recovers."""
     received: tuple[Received, ...] = ()
-    """The last notices that came, the newest last."""
+    """The latest notices, newest last."""
     count: int = 0
-    """How many came altogether."""
+    """All notices received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,11 @@ class View:
     realtime_up: bool = True
     daemon: DaemonFigures = field(default_factory=DaemonFigures)
     since_sweep: float | None = None
-    """Since the last full one: those that look at the last moment only are too many to tell."""
+    """Since the last full sweep; quick sweeps run too often to show."""
     drift: int | None = None
     """What the last audit found wrong; None before the first."""
     since_audit: float = 0.0
     alerting: Alerting | None = None
     keys: bool = False
     note: str = ""
-    """What is being done, where it is not the usual."""
+    """What the demo waits for, if anything."""

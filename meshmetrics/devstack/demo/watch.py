@@ -27,7 +27,7 @@ PATIENCE = 10.0
 PAUSE = 1.0
 """Seconds between attempts to join; before each the rates are read anew."""
 
-Told = Callable[[UUID, Totals, float | None], None]
+OnTotals = Callable[[UUID, Totals, float | None], None]
 
 
 class Watcher:
@@ -39,17 +39,17 @@ class Watcher:
     """
 
     def __init__(
-        self, project: SimulatedProject, *, url: str, jwt_secret: str, dsn: str, told: Told
+        self, project: SimulatedProject, *, url: str, jwt_secret: str, dsn: str, on_totals: OnTotals
     ) -> None:
-        """`dsn`: of the API's login role. `told` gets every total, with the arrival (of the
-        loop's clock) of the broadcast that brought it, or None if it was fetched."""
+        """`dsn`: of the API's login role. `on_totals` gets every total, with the
+        arrival (by the loop's clock) of its broadcast, or None if the total was fetched."""
         self.project = project
         self.topic = f"metrics:{project.id}"
         self.rates = ProjectRates()
         self.joined = False
         self.broadcasts = 0
         """Messages received."""
-        self.told = told
+        self._on_totals = on_totals
         self._url = url
         self._secret = jwt_secret
         self._dsn = dsn
@@ -121,7 +121,7 @@ class Watcher:
     async def _take(self, at: float, message: dict[str, Any]) -> None:
         self.broadcasts += 1
         for item in message["workflows"]:
-            self.told(UUID(item["workflow_id"]), totals_of(item), at)
+            self._on_totals(UUID(item["workflow_id"]), totals_of(item), at)
         if not self.rates.apply(message):
             await self._fetch()
 
@@ -132,7 +132,7 @@ class Watcher:
         finally:
             await connection.close()
         for workflow_id, version in self.rates.versions.items():
-            self.told(workflow_id, version.totals, None)
+            self._on_totals(workflow_id, version.totals, None)
 
 
 async def _close(client: AsyncRealtimeClient, channel: AsyncRealtimeChannel) -> None:

@@ -41,9 +41,10 @@ BACK_OFF = (0.05, 0.1, 0.2, 0.4)
 """Seconds between the attempts at a step: a tenth of the real executor's."""
 RESUMED = 0.3
 """The share of failed runs that are resumed."""
+BREAK_PERIOD = timedelta(minutes=3)
 BROKEN_FROM, BROKEN_TO = 0.1, 0.5
-"""The part of each period in which the workflow that breaks is broken: early, so that whoever
-watches from the beginning soon sees it break, and then mend."""
+"""The part of each period in which the workflow that breaks is broken: early, so that
+it soon breaks and recovers."""
 
 
 AWAY = (
@@ -66,7 +67,7 @@ class Ended:
 
 
 class Engine:
-    """Makes projects with a past, then runs their workflows until told to stop.
+    """Makes projects with a past, then runs their workflows until stopped.
 
     The same seed makes the same projects, past and decisions; only their timing differs.
     """
@@ -77,7 +78,7 @@ class Engine:
         *,
         seed: int = 1,
         rate: float = 5.0,
-        break_period: timedelta = timedelta(minutes=3),
+        break_period: timedelta = BREAK_PERIOD,
         on_ended: Callable[[Ended], None] | None = None,
     ) -> None:
         """`rate`: runs begun a second. `break_period`: how long the workflow that breaks takes
@@ -220,7 +221,7 @@ class Engine:
                 *(run_id, status),
             )
             self._note_ended(run_id, workflow_id, status)
-            # Nobody resumes what would fail again.
+            # Resuming it would only fail again.
             hopeless = workflow.breaks and self.broken
             if status != "failed" or random.random() > RESUMED or hopeless:
                 return
@@ -244,7 +245,7 @@ class Engine:
 
     @property
     def turns_in(self) -> float:
-        """Seconds until it breaks, or while it is broken until it mends."""
+        """Seconds until it breaks, or while it is broken until it recovers."""
         phase = self._phase
         turn = BROKEN_TO if self.broken else BROKEN_FROM if phase < BROKEN_FROM else 1 + BROKEN_FROM
         return (turn - phase) * self._break_period
@@ -275,8 +276,8 @@ class Engine:
         )
 
     async def _write(self, pool: asyncpg.Pool, sql: str, *arguments: object) -> None:
-        """One statement, one transaction; again when the database was away, unless we are told
-        to stop. Each is such that having been done twice is the same as once."""
+        """One statement, one transaction; retried while the database is away, unless the
+        engine stops. Each is idempotent."""
         while True:
             try:
                 await pool.execute(sql, *arguments)
@@ -288,7 +289,7 @@ class Engine:
                 return
 
     async def _pause(self, seconds: float) -> None:
-        """Wait that long, or until the engine is told to stop."""
+        """Wait that long, or until the engine stops."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return

@@ -37,7 +37,7 @@ class SimulatedWorkflow:
     """How long a run takes in its history. Live ones are short, whatever this says."""
     rhythm: Rhythm = ALWAYS
     breaks: bool = False
-    """Whether it breaks and mends itself every few minutes when it runs live."""
+    """Whether it breaks and recovers every few minutes when it runs live."""
     new_version_days_ago: int | None = None
     """When its second version was published; before that the first one ran."""
 

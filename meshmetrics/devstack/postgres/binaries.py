@@ -20,7 +20,7 @@ IN_SYSTEM = ("/usr/lib/postgresql/{version}/bin", "/usr/pgsql-{version}/bin")
 
 
 class PostgresNotFoundError(RuntimeError):
-    """No Postgres of the wanted version is installed; the message says how to get one."""
+    """No Postgres of that version is installed; the message says how to get one."""
 
 
 def find_binaries(version: int) -> Path:

@@ -23,9 +23,9 @@ SECONDS_TO_STOP = 30
 
 
 def keep(command: list[str], log: str, identity: dict[str, Any], remove: str | None) -> int:
-    """Run Postgres until told to stop or left alone; return its exit status.
+    """Run Postgres until its owner stops it or dies; return its exit status.
 
-    `remove` is the directory to delete when the owner has gone without a word.
+    `remove` is the directory to delete when the owner dies without stopping it.
     """
     with Path(log).open("ab") as output:
         server = subprocess.Popen(  # noqa: S603 (our own command line)

@@ -54,7 +54,7 @@ class PostgresFailedError(RuntimeError):
 class EmbeddedPostgres:
     """An async context manager around one Postgres server on a free port of 127.0.0.1.
 
-    Whoever can connect on this machine may be any user (`trust`): it is for development. It
+    Every process on this machine can connect as any user (`trust`): it is for development. It
     stops when the context ends, and also when the owning process dies, however it dies.
     """
 
@@ -248,7 +248,7 @@ def free_port() -> int:
     """A port of 127.0.0.1 that nothing listens on, below those that the kernel hands out.
 
     A server that is stopped and started again wants its port back; one from the kernel's own
-    range may have become the near end of somebody's connection meanwhile.
+    range may have become the near end of another connection meanwhile.
     """
     while True:
         port = random.randrange(15_000, 32_000)

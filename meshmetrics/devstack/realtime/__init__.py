@@ -5,7 +5,7 @@ anybody's data: production runs against the real Supabase. It behaves as the rea
 to, its limits and losses included, for what meshmetrics and the official clients use of it:
 websocket protocol 1.0.0 and 2.0.0, postgres_changes by logical decoding with filters, `select` and
 row-level security, broadcasts over websocket, HTTP and `realtime.send`, private channels decided by
-policies, presence. And it can be told to misbehave, see Faults.
+policies, presence. Faults makes it misbehave.
 """
 
 from meshmetrics.devstack.realtime.faults import Faults

@@ -41,16 +41,16 @@ async def share_out(
 ) -> list[tuple[RowChange, list[Share]]]:
     """For every change that anybody gets, in their order: the shares of the channels."""
     everyone = list(itertools.chain.from_iterable(subscribers.values()))
-    wanted = [c for c in changes if any(s.wants(c) for s in everyone)]
+    subscribed = [c for c in changes if any(s.wants(c) for s in everyone)]
     tables = {}
     for oid, group in itertools.groupby(
-        sorted(wanted, key=lambda c: c.relation.oid), key=lambda c: c.relation.oid
+        sorted(subscribed, key=lambda c: c.relation.oid), key=lambda c: c.relation.oid
     ):
         table = await _Table.look_up(connection, oid, list(group), everyone)
         if table is not None:
             tables[oid] = table
     result = []
-    for change in wanted:
+    for change in subscribed:
         table = tables.get(change.relation.oid)
         if table is None:
             continue

@@ -72,7 +72,7 @@ class Channel:
         if self.config.presence:
             self.send_event("presence_state", self._shared.presence.state(self))
 
-    def close(self, *, tell: bool = True) -> None:
+    def close(self, *, notify: bool = True) -> None:
         """Stop; the client hears `phx_close` with the ref of its join."""
         if not self._open:
             return
@@ -85,12 +85,12 @@ class Channel:
         if self._subscribing is not None:
             self._subscribing.cancel()
         self._connection.forget(self)
-        if tell:
+        if notify:
             self.send_event("phx_close", "{}", ref=self._join_ref)
 
     def fail(self) -> None:
         """End as when the channel's process crashed: the client hears `phx_error`."""
-        self.close(tell=False)
+        self.close(notify=False)
         self.send_event("phx_error", "{}", ref=self._join_ref)
 
     def throw_out(self, message: str) -> None:
@@ -140,9 +140,9 @@ class Channel:
         self.receive(encode(self.version, self.topic, event, payload, ref, self._join_ref))
 
     def system(self, extension: str, status: str, message: str) -> None:
-        """Tell the client how an extension (`postgres_changes`, `system`) is doing."""
-        told = {"message": message, "status": status, "extension": extension}
-        self.send_event("system", dumps({**told, "channel": self.name}))
+        """Send the client the state of an extension (`postgres_changes`, `system`)."""
+        state = {"message": message, "status": status, "extension": extension}
+        self.send_event("system", dumps({**state, "channel": self.name}))
 
     async def _writable(self) -> bool:
         if self._may_write is None:

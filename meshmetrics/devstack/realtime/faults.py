@@ -1,4 +1,4 @@
-"""How the server is told to misbehave. Every field may be changed while it runs."""
+"""How the server misbehaves. Every field may be changed while it runs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The poller: reads committed changes off a replication slot of its own and hands them out.
 
-It starts with the first subscription and loses what the real one loses, without a word: what was
+It starts with the first subscription and silently loses what the real one loses: what was
 committed while Postgres was away, everything above the rate, everything in a huge transaction. When
 Postgres was away for too long, the subscriptions of that time are never served again; a new
 subscription starts a new poller.
@@ -51,7 +51,7 @@ class Feed:
         self, subscriber: Subscriber, subscriptions: tuple[Subscription, ...]
     ) -> None:
         """Serve `subscriber` from now on, instead of what it had. Returns when the slot is there,
-        or could not be made: that is not told, just as on the real server."""
+        or could not be made: as on the real server, no error is sent."""
         poller = self._poller
         cold = poller is None or poller.done
         if poller is None or poller.done:
@@ -127,8 +127,8 @@ class _Poller:
         feed = self._feed
         while True:
             now = time.monotonic()
-            wanted = bool(self.subscribers)
-            if wanted:
+            subscribed = bool(self.subscribers)
+            if subscribed:
                 self._idle_since = now
             elif now - self._idle_since > feed.timing.linger:
                 return
@@ -136,15 +136,15 @@ class _Poller:
                 _READ, slot, feed.limits.changes_per_poll * _MESSAGES_PER_CHANGE, PUBLICATION
             )
             count = await self._hand_out([row[0] for row in rows])
-            # With nobody to tell the real one's query gives no rows, which it takes for idleness.
-            if count < feed.limits.changes_per_poll or not wanted:
+            # Without subscribers the real one's query gives no rows, which it takes for idleness.
+            if count < feed.limits.changes_per_poll or not subscribed:
                 await asyncio.sleep(feed.timing.poll)
             else:
                 least = count / feed.limits.changes_per_second
                 await asyncio.sleep(max(0.0, least - (time.monotonic() - now)))
 
     async def _hand_out(self, messages: list[bytes]) -> int:
-        """Deliver what the messages tell; how many changes they held."""
+        """Deliver the changes in these messages; return how many there were."""
         feed = self._feed
         if feed.rate.exceeded() or len(messages) > feed.limits.rows_per_transaction:
             return len(messages) // _MESSAGES_PER_CHANGE

@@ -37,7 +37,7 @@ class Frame:
 class Broadcast:
     """A user's event on its way to subscribers: `body` is JSON text, or bytes that are none.
 
-    `binary` tells that version 2 receivers get it as a binary frame; `meta` is what the server
+    `binary`: version 2 receivers get it as a binary frame; `meta` is what the server
     adds about it (the id of a row of realtime.messages).
     """
 

@@ -10,7 +10,7 @@ from meshmetrics.devstack.realtime.limits import Limits, RateCounter
 
 
 class Member(Protocol):
-    """A channel that somebody joined."""
+    """A joined channel."""
 
     topic: str
     private: bool
@@ -67,7 +67,7 @@ class Hub:
             if self.rate.exceeded():
                 member.throw_out("Too many messages per second")
 
-    def tell(self, topic: str, private: bool, event: str, payload: str) -> None:
+    def send(self, topic: str, private: bool, event: str, payload: str) -> None:
         """Give all members the server's own `event`; `payload` is JSON text."""
         for member in self.members(topic, private):
             member.receive(encode(member.version, topic, event, payload, None, None))

@@ -16,7 +16,7 @@ class Limits:
     users: int = 200
     """Connections with at least one joined channel."""
     events_per_second: float = 100
-    """Of broadcasts and of changes, each counted by itself; a change counts once for every
+    """Of broadcasts and of changes, counted separately; a change counts once for every
     subscription it matches, a broadcast once when sent and once for every receiver."""
     joins_per_second: float = 100
     average_over: float = 60

@@ -1,6 +1,6 @@
 """Broadcasts from the database: what `realtime.send` puts into realtime.messages.
 
-The real server streams that table's inserts from the log. This one is told of them by NOTIFY, from
+The real server streams that table's inserts from the log. This one gets them by NOTIFY, from
 a trigger it makes itself, which is as prompt and as lossy: what is committed while it is not
 listening is never sent.
 """
@@ -43,7 +43,7 @@ from realtime.messages where id = $1::uuid and extension = 'broadcast'
 
 
 class Messages:
-    """Listens while it runs, and comes back by itself when Postgres was away."""
+    """Listens while it runs, and reconnects after Postgres was away."""
 
     def __init__(self, database: Database, hub: Hub, timing: Timing) -> None:
         self._database = database

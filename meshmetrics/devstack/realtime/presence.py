@@ -1,4 +1,4 @@
-"""Presence: who is in a topic, told as a state to those who join and as differences to all."""
+"""Presence: who is in a topic, sent as a state to those who join and as differences to all."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Presence:
         self, member: Member, joins: list[tuple[str, Meta]], leaves: list[tuple[str, Meta]]
     ) -> None:
         payload = dumps({"joins": _grouped(joins), "leaves": _grouped(leaves)})
-        self._hub.tell(member.topic, member.private, "presence_diff", payload)
+        self._hub.send(member.topic, member.private, "presence_diff", payload)
 
 
 def _grouped(tracked: list[tuple[str, Meta]]) -> dict[str, dict[str, list[Meta]]]:

@@ -29,7 +29,7 @@ def refusal(change: RowChange, facts: TableFacts, role: str) -> str | None:
 
 
 def refused(change: RowChange, error: str, ids: Iterable[int]) -> str:
-    """The payload that tells of a change nothing is shown of."""
+    """The payload of a change without its row."""
     old = ',"old_record":{}' if change.action == "UPDATE" else ""
     return (
         f'{{"data":{{"table":{dumps(change.relation.table)},"type":"{change.action}",'

@@ -1,4 +1,4 @@
-"""The server itself: starts, stops, takes connections, and misbehaves where it is told to."""
+"""The server itself: starts, stops, takes connections, and misbehaves on demand."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class RealtimeServer:
         await self._end()
 
     async def kill(self) -> None:
-        """Cut every connection without a word and stop listening: clients see 1006."""
+        """Cut every connection without a close frame and stop listening: clients see 1006."""
         await self.disconnect()
         await self._end()
 

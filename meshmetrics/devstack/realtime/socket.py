@@ -55,7 +55,7 @@ class Socket:
             with contextlib.suppress(asyncio.CancelledError):
                 await writer
             for channel in list(self.channels.values()):
-                channel.close(tell=False)
+                channel.close(notify=False)
             self._shared.users.discard(self)
 
     def send(self, frame: str | bytes) -> None:
@@ -68,7 +68,7 @@ class Socket:
             self.abort()
 
     def abort(self) -> None:
-        """Cut the connection without a word: the client sees 1006."""
+        """Cut the connection without a close frame: the client sees 1006."""
         self._transport.abort()
 
     async def close(self, code: int) -> None:

@@ -95,48 +95,48 @@ def _read(entry: Entry, role: str, claims: str) -> Subscription:
     )
 
 
-async def _check(connection: Connection, wanted: Subscription) -> None:
-    tables = await published_tables(connection, wanted.schema, wanted.table)
+async def _check(connection: Connection, subscription: Subscription) -> None:
+    tables = await published_tables(connection, subscription.schema, subscription.table)
     if not tables:
         raise SubscriptionError(
             "Unable to subscribe to changes with given parameters. Please check Realtime is "
-            f"enabled for the given connect parameters: {_parameters(wanted)}"
+            f"enabled for the given connect parameters: {_parameters(subscription)}"
         )
     try:
         for oid in tables:
             await _check_columns(
-                connection, wanted, await table_facts(connection, oid, [wanted.role])
+                connection, subscription, await table_facts(connection, oid, [subscription.role])
             )
     except (asyncpg.DataError, asyncpg.SyntaxOrAccessError, asyncpg.RaiseError) as error:
         raise SubscriptionError(
             "Unable to subscribe to changes with given parameters. An exception happened so "
-            f"please check your connect parameters: {_parameters(wanted)}. "
+            f"please check your connect parameters: {_parameters(subscription)}. "
             f"Exception: ERROR {error.sqlstate} ({_condition_name(error)}) {error}"
         ) from error
 
 
 async def _check_columns(
-    connection: Connection, wanted: Subscription, facts: TableFacts | None
+    connection: Connection, subscription: Subscription, facts: TableFacts | None
 ) -> None:
-    readable = {c.name: c for c in facts.columns if wanted.role in c.readers} if facts else {}
-    for condition in wanted.filters:
+    readable = {c.name: c for c in facts.columns if subscription.role in c.readers} if facts else {}
+    for condition in subscription.filters:
         column = readable.get(condition.column)
         if column is None:
             raise asyncpg.RaiseError(f"invalid column for filter {condition.column}")
         await connection.fetch(condition.check(column.sql_type), condition.value)
-    for name in wanted.select or ():
+    for name in subscription.select or ():
         if name not in readable:
             raise asyncpg.RaiseError(f"invalid column for select {name}")
 
 
-def _parameters(wanted: Subscription) -> str:
-    filters = ", ".join(map(str, wanted.filters))
+def _parameters(subscription: Subscription) -> str:
+    filters = ", ".join(map(str, subscription.filters))
     select = "nil"
-    if wanted.select is not None:
-        select = "[" + ", ".join(f'"{name}"' for name in sorted(wanted.select)) + "]"
+    if subscription.select is not None:
+        select = "[" + ", ".join(f'"{name}"' for name in sorted(subscription.select)) + "]"
     return (
-        f"[event: {wanted.event}, schema: {wanted.schema}, table: {wanted.table}, "
-        f"filters: [{filters}], select: {select}]"
+        f"[event: {subscription.event}, schema: {subscription.schema}, "
+        f"table: {subscription.table}, filters: [{filters}], select: {select}]"
     )
 
 

@@ -1,7 +1,7 @@
 """Which changed rows a subscriber gets to see: Postgres decides, here is how it is asked.
 
 Rows are judged as they are at this moment, by primary key, like on the real server: a row that is
-gone again is visible to nobody where row-level security is on.
+gone again is invisible where row-level security is on.
 """
 
 from __future__ import annotations
@@ -63,25 +63,27 @@ async def visible_keys(
 ) -> set[Key]:
     """Which of the rows with these primary keys `role` with `claims` (JSON) may select.
 
-    A policy that fails on these claims shows nothing, and harms nobody else.
+    A policy that fails on these claims shows nothing and affects no other subscriber.
     """
     names = [quoted(column.name) for column in facts.key]
     types = [column.sql_type for column in facts.key]
     ordered = sorted(keys, key=repr)
-    wanted: Sequence[list[str | None]] = [[key[i] for key in ordered] for i in range(len(names))]
+    candidates: Sequence[list[str | None]] = [
+        [key[i] for key in ordered] for i in range(len(names))
+    ]
     arrays = ", ".join(f"${i + 1}::text[]" for i in range(len(names)))
     labels = ", ".join(f"k{i}" for i in range(len(names)))
     casts = ", ".join(f"k{i}::{kind}" for i, kind in enumerate(types))
     query = (
         f"select {', '.join(f'{name}::text' for name in names)} from {facts.sql_name} "  # noqa: S608
         f"where ({', '.join(names)}) in "
-        f"(select {casts} from unnest({arrays}) as wanted({labels}))"
+        f"(select {casts} from unnest({arrays}) as candidates({labels}))"
     )
     transaction = connection.transaction()
     await transaction.start()
     try:
         await connection.execute(TAKE_ROLE, role, claims)
-        return {tuple(row) for row in await connection.fetch(query, *wanted)}
+        return {tuple(row) for row in await connection.fetch(query, *candidates)}
     except (asyncpg.DataError, asyncpg.SyntaxOrAccessError, asyncpg.RaiseError):
         return set()
     finally:

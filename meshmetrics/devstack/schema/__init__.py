@@ -1,4 +1,4 @@
-"""The database that meshmetrics looks at, made from nothing: Supabase's parts and MeshHook's."""
+"""The database that meshmetrics reads, created from scratch: Supabase's parts and MeshHook's."""
 
 from pathlib import Path
 

@@ -4,9 +4,9 @@
 
 do $$
 declare
-  wanted record;
+  needed record;
 begin
-  for wanted in
+  for needed in
     select * from (values
       ('anon', 'nologin noinherit'),
       ('authenticated', 'nologin noinherit'),
@@ -15,8 +15,8 @@ begin
       ('supabase_realtime_admin', 'nologin noinherit')
     ) as roles (name, options)
   loop
-    if not exists (select from pg_catalog.pg_roles where rolname = wanted.name) then
-      execute pg_catalog.format('create role %I %s', wanted.name, wanted.options);
+    if not exists (select from pg_catalog.pg_roles where rolname = needed.name) then
+      execute pg_catalog.format('create role %I %s', needed.name, needed.options);
     end if;
   end loop;
 end
@@ -124,7 +124,7 @@ alter table realtime.messages_default owner to supabase_realtime_admin;
 alter function realtime.topic() owner to supabase_realtime_admin;
 alter function realtime.send(jsonb, text, text, boolean) owner to supabase_realtime_admin;
 
--- What postgres_changes sends (empty until somebody adds a table), and what realtime.send does.
+-- What postgres_changes sends (empty until a table is added), and what realtime.send does.
 
 create publication supabase_realtime with (publish = 'insert, update, delete, truncate');
 create publication supabase_realtime_messages_publication

@@ -143,7 +143,7 @@ def test_what_is_wrong_shows_without_colours() -> None:
     down = replace(LARGE, daemon=replace(LARGE.daemon, stream_up=False))
     assert "○ down" in "\n".join(drawn(down, 80, 24))
     left = replace(down, daemon=replace(down.daemon, stream_left=True))
-    assert "◐ left to the sweeps" in "\n".join(drawn(left, 80, 24))
+    assert "◐ unsubscribed, sweeps count" in "\n".join(drawn(left, 80, 24))
     stopped = "\n".join(drawn(replace(LARGE, realtime_up=False), 80, 24))
     assert "○ stopped" in stopped
     assert "r starts Realtime" in stopped
@@ -155,7 +155,7 @@ def test_lines_are_for_where_no_screen_is() -> None:
     for elapsed in (0.0, 4.9, 5.1, 9.0, 10.0):
         display.show(replace(LARGE, elapsed=elapsed))
     lines = out.getvalue().splitlines()
-    assert [line for line in lines if line.startswith("look: psql postgresql://")]
+    assert [line for line in lines if line.startswith("database: psql postgresql://")]
     assert [line.split()[0] for line in lines if "finished" in line] == ["5", "10"]
     assert "\x1b" not in out.getvalue()
 

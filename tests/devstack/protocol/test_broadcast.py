@@ -12,6 +12,8 @@ from tests.devstack.protocol.conftest import Connect
 from tests.devstack.protocol.target import Target
 from tests.devstack.protocol.wire import Wire
 
+pytestmark = pytest.mark.slow
+
 
 def message(payload: Any, event: str = "hi") -> dict[str, Any]:
     return {"type": "broadcast", "event": event, "payload": payload}

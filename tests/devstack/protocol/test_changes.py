@@ -14,6 +14,8 @@ from tests.devstack.protocol.target import Target
 from tests.devstack.protocol.wire import Wire
 from tests.support import eventually
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = [
     {"name": "id", "type": "int8"},
     {"name": "tenant", "type": "text"},

@@ -12,6 +12,8 @@ from websockets.exceptions import InvalidStatus
 from tests.devstack.protocol.target import Target, serving
 from tests.devstack.protocol.wire import Wire, wire
 
+pytestmark = pytest.mark.slow
+
 
 async def refusal(url: str, **options: Any) -> tuple[int, bytes]:
     """Status and body of a refused connection."""

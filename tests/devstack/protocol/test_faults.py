@@ -16,7 +16,7 @@ from tests.devstack.protocol.test_changes import entry, insert, until_polled
 from tests.devstack.protocol.test_http import batch
 from tests.devstack.protocol.wire import Wire, trouble, wire
 
-pytestmark = pytest.mark.local_server
+pytestmark = [pytest.mark.local_server, pytest.mark.slow]
 
 TOPIC = "realtime:f"
 

@@ -14,6 +14,8 @@ from tests.devstack.protocol.target import Target
 from tests.devstack.protocol.test_broadcast import message
 from tests.devstack.protocol.test_private import PRIVATE
 
+pytestmark = pytest.mark.slow
+
 BLANK = {"errors": {"messages": ["can't be blank"]}}
 
 

@@ -13,6 +13,8 @@ from tests.devstack.protocol.javascript import JavaScript, install, javascript
 from tests.devstack.protocol.target import Target, serving
 from tests.devstack.protocol.test_changes import entry, insert
 
+pytestmark = pytest.mark.slow
+
 PRIVATE: dict[str, Any] = {"private": True, "broadcast": {"self": True, "ack": True}}
 
 

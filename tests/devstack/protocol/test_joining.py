@@ -9,6 +9,8 @@ import pytest
 from tests.devstack.protocol.conftest import Connect
 from tests.devstack.protocol.target import Target
 
+pytestmark = pytest.mark.slow
+
 NOTHING: dict[str, Any] = {"postgres_changes": []}
 OK = {"status": "ok", "response": {}}
 UNMATCHED = {"status": "error", "response": {"reason": "unmatched topic"}}

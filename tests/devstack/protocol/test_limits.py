@@ -22,7 +22,7 @@ from tests.devstack.protocol.test_changes import entry, insert, until_polled
 from tests.devstack.protocol.test_http import batch
 from tests.devstack.protocol.wire import trouble, wire
 
-pytestmark = pytest.mark.local_server
+pytestmark = [pytest.mark.local_server, pytest.mark.slow]
 
 Serve = Callable[..., Awaitable[Target]]
 

@@ -19,7 +19,7 @@ from tests.devstack.protocol.test_changes import entry, insert
 from tests.devstack.protocol.wire import Wire, wire
 from tests.support import eventually
 
-pytestmark = pytest.mark.local_server
+pytestmark = [pytest.mark.local_server, pytest.mark.slow]
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")

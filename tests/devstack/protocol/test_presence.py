@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.devstack.protocol.conftest import Connect
 from tests.devstack.protocol.wire import Wire
+
+pytestmark = pytest.mark.slow
 
 
 async def join(client: Wire, topic: str, key: str) -> str:

@@ -11,6 +11,8 @@ from tests.devstack.protocol.target import Target
 from tests.devstack.protocol.test_broadcast import message
 from tests.devstack.protocol.wire import trouble
 
+pytestmark = pytest.mark.slow
+
 PRIVATE: dict[str, Any] = {"private": True, "broadcast": {"ack": True, "self": True}}
 
 

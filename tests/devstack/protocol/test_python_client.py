@@ -20,6 +20,8 @@ from tests.devstack.protocol.target import Target, serving
 from tests.devstack.protocol.test_changes import insert
 from tests.devstack.protocol.wire import PATIENCE
 
+pytestmark = pytest.mark.slow
+
 States = RealtimeSubscribeStates
 Events = RealtimePostgresChangesListenEvent
 Client = Callable[[str], Awaitable[AsyncClient]]

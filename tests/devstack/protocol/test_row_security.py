@@ -13,6 +13,8 @@ from tests.devstack.protocol.target import Target
 from tests.devstack.protocol.test_changes import entry, insert
 from tests.devstack.protocol.wire import Wire
 
+pytestmark = pytest.mark.slow
+
 
 class Watchers:
     """The four points of view on one table."""

@@ -12,6 +12,8 @@ from tests.devstack.protocol.target import Target
 from tests.devstack.protocol.test_changes import entry, insert
 from tests.devstack.protocol.wire import Wire, subscribed, trouble
 
+pytestmark = pytest.mark.slow
+
 CHECK = (
     "Unable to subscribe to changes with given parameters. Please check Realtime is enabled for"
     " the given connect parameters: [event: *, schema: public, table: {}, filters: [], select: nil]"

@@ -13,6 +13,8 @@ from tests.devstack.protocol.target import Target
 from tests.devstack.protocol.test_changes import entry, insert
 from tests.devstack.protocol.wire import trouble
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
