@@ -16,11 +16,19 @@ from meshmetrics.api.metrics import routes as metrics
 from meshmetrics.counting.store import CountingStore
 from tests.api.conftest import Counted, Service, signed
 from tests.support import Project, Workflow, insert_run, make_project, make_workflow
+from tests.support.databases import EVERY_VERSION
 
 SUMMARY = "/api/metrics/workflows/summary"
 HISTORY = "/api/metrics/workflows/history"
 EXPORT = "/api/metrics/workflows/export.csv"
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+@pytest.fixture(scope="session", params=EVERY_VERSION)
+def postgres_version(request: pytest.FixtureRequest) -> int:
+    """Each: what tenants read comes from SQL functions and row-level security."""
+    version: int = request.param
+    return version
 
 
 def counts(part: dict[str, Any]) -> tuple[int, int, int]:

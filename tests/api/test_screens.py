@@ -13,6 +13,14 @@ from meshmetrics.counting.store import CountingStore
 from tests.api.conftest import Counted, Service, signed
 from tests.sql.test_open_runs import event, old_run, settle
 from tests.support import Project, Workflow, insert_run, make_project, make_workflow
+from tests.support.databases import EVERY_VERSION
+
+
+@pytest.fixture(scope="session", params=EVERY_VERSION)
+def postgres_version(request: pytest.FixtureRequest) -> int:
+    """Each: what tenants read comes from SQL functions and row-level security."""
+    version: int = request.param
+    return version
 
 
 async def ask(client: httpx.AsyncClient, path: str, who: Project, **query: Any) -> Any:
