@@ -12,6 +12,7 @@ end;
 $$;
 
 revoke all on schema meshmetrics from public, anon, authenticated, service_role, meshmetrics_worker;
+revoke all on schema meshmetrics_parts from public, anon, authenticated, service_role, meshmetrics_worker;
 revoke all on all tables in schema meshmetrics from public, anon, authenticated, service_role, meshmetrics_worker;
 revoke all on all functions in schema meshmetrics from public, anon, authenticated, service_role, meshmetrics_worker;
 revoke all on
@@ -58,51 +59,35 @@ grant update (acknowledged_at, acknowledged_by, acknowledge_note)
 grant insert (project_id, channel_id, kind) on public.workflow_alert_deliveries to authenticated;
 grant update (replay_requested_at) on public.workflow_alert_deliveries to authenticated;
 
--- What tenants read through: as themselves, so that the policies decide (three exceptions: decision 12).
+-- What tenants read through: as themselves, so that the policies decide (three exceptions: decision 12). The
+-- parts of these functions are in a schema of their own, which Supabase's REST API does not expose.
+revoke all on all functions in schema meshmetrics_parts from public, anon, authenticated, service_role;
+grant usage on schema meshmetrics_parts to authenticated, service_role;
+grant execute on all functions in schema meshmetrics_parts to authenticated, service_role;
 revoke all on function
   public.workflow_alert_preview(jsonb, uuid, integer),
-  public.workflow_metrics_bucket(timestamptz, timestamptz, text),
-  public.workflow_metrics_edges(timestamptz, timestamptz, text, text),
-  public.workflow_metrics_kept(text),
-  public.workflow_metrics_members(uuid[], uuid[], text, text),
-  public.workflow_metrics_open(uuid[], uuid[], timestamptz, timestamptz),
-  public.workflow_metrics_period(timestamptz, timestamptz),
-  public.workflow_metrics_pieces(timestamptz[], timestamptz[]),
   public.workflow_metrics_recent(uuid[], uuid[], integer),
-  public.workflow_metrics_refuse(text, text, text),
   public.workflow_metrics_series(timestamptz, timestamptz, text, text, uuid[], uuid[], text),
   public.workflow_metrics_summary(
     timestamptz, timestamptz, uuid[], uuid[], text, text, text, boolean, bigint, text, boolean,
     integer, double precision, text, uuid
   ),
-  public.workflow_metrics_sums(timestamptz[], timestamptz[], uuid[], uuid[]),
   public.workflow_metrics_totals(timestamptz, timestamptz, uuid[], uuid[], text, text),
   public.workflow_metrics_unknown_statuses(),
   public.workflow_metrics_versions(uuid[], uuid[], text),
-  public.workflow_metrics_wilson(bigint, bigint),
   public.workflow_metrics_workflow(uuid, timestamptz, timestamptz, text)
 from public, anon, authenticated, service_role, meshmetrics_worker;
 grant execute on function
   public.workflow_alert_preview(jsonb, uuid, integer),
-  public.workflow_metrics_bucket(timestamptz, timestamptz, text),
-  public.workflow_metrics_edges(timestamptz, timestamptz, text, text),
-  public.workflow_metrics_kept(text),
-  public.workflow_metrics_members(uuid[], uuid[], text, text),
-  public.workflow_metrics_open(uuid[], uuid[], timestamptz, timestamptz),
-  public.workflow_metrics_period(timestamptz, timestamptz),
-  public.workflow_metrics_pieces(timestamptz[], timestamptz[]),
   public.workflow_metrics_recent(uuid[], uuid[], integer),
-  public.workflow_metrics_refuse(text, text, text),
   public.workflow_metrics_series(timestamptz, timestamptz, text, text, uuid[], uuid[], text),
   public.workflow_metrics_summary(
     timestamptz, timestamptz, uuid[], uuid[], text, text, text, boolean, bigint, text, boolean,
     integer, double precision, text, uuid
   ),
-  public.workflow_metrics_sums(timestamptz[], timestamptz[], uuid[], uuid[]),
   public.workflow_metrics_totals(timestamptz, timestamptz, uuid[], uuid[], text, text),
   public.workflow_metrics_unknown_statuses(),
   public.workflow_metrics_versions(uuid[], uuid[], text),
-  public.workflow_metrics_wilson(bigint, bigint),
   public.workflow_metrics_workflow(uuid, timestamptz, timestamptz, text)
 to authenticated, service_role;
 

@@ -20,7 +20,7 @@ from meshmetrics.database.session import configure
 ROLE = "meshmetrics_worker"
 POLICY = 'drop policy if exists "meshmetrics: members receive" on realtime.messages'
 PUBLICATION = "alter publication supabase_realtime drop table public.workflow_runs"
-OUR_SCHEMA = "drop schema if exists meshmetrics cascade"
+OUR_SCHEMA = "drop schema if exists meshmetrics, meshmetrics_parts cascade"
 
 _PUBLISHED_BY_US = (
     "select exists (select from pg_catalog.pg_publication_tables where pubname ="
@@ -73,7 +73,7 @@ def removals(schema: Schema, *, unpublish: bool) -> list[Removal]:
         Removal(drop_functions, "the functions in public", f"exists (select {ours})"),
         Removal(
             OUR_SCHEMA,
-            "the schema meshmetrics",
+            "the schemas meshmetrics and meshmetrics_parts",
             "pg_catalog.to_regnamespace('meshmetrics') is not null",
         ),
         # In one statement, because they reference each other.

@@ -31,7 +31,9 @@ NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 async def test_the_interval_is_wilsons(
     owner: asyncpg.Connection, good: int, runs: int, low: float, high: float
 ) -> None:
-    row = await owner.fetchrow("select * from public.workflow_metrics_wilson($1, $2)", good, runs)
+    row = await owner.fetchrow(
+        "select * from meshmetrics_parts.wilson_interval($1, $2)", good, runs
+    )
     assert row is not None
     assert (round(row["low"], 3), round(row["high"], 3)) == (low, high)
 

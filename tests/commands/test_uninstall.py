@@ -24,14 +24,15 @@ where c.relnamespace = to_regnamespace('meshmetrics')
    or c.relname ~ '^workflow_(run_|alert_|runs_updated_at)'
 union all
 select 'function ' || p.oid::regprocedure from pg_proc p
-where p.pronamespace = to_regnamespace('meshmetrics') or p.proname ~ '^workflow_(metrics|alert)_'
+where p.pronamespace in (to_regnamespace('meshmetrics'), to_regnamespace('meshmetrics_parts'))
+  or p.proname ~ '^workflow_(metrics|alert)_'
 union all
 select 'policy ' || polname from pg_policy where polname ~ 'meshmetrics|^members '
 union all
 select 'publication ' || prrelid::regclass from pg_publication_rel
 where prrelid = 'public.workflow_runs'::regclass
 union all
-select 'schema ' || nspname from pg_namespace where nspname = 'meshmetrics'
+select 'schema ' || nspname from pg_namespace where nspname ~ '^meshmetrics'
 """
 
 
@@ -51,7 +52,7 @@ async def test_nothing_of_ours_is_left_and_a_second_installation_is_exact(
         await CountingStore(Database(pool)).count_runs(runs)
 
     done = await uninstall.uninstall(dsn)
-    assert "removed the schema meshmetrics" in done
+    assert "removed the schemas meshmetrics and meshmetrics_parts" in done
     assert await owner.fetch(OURS) == before == []
     assert await owner.fetchval("select count(*) from workflow_runs") == 3
     again = await uninstall.uninstall(dsn)  # only the role, which other databases use

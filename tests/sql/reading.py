@@ -67,7 +67,14 @@ async def read(
 ) -> list[asyncpg.Record]:
     """Call a read function as that user."""
     async with acting_as(owner, user):
-        return await owner.fetch(f"select * from public.workflow_metrics_{call}", *arguments)
+        return await owner.fetch(f"select * from {read_function(call)}", *arguments)
+
+
+def read_function(call: str) -> str:
+    """A call of a function that tenants call, or (members, sums …) of one of their parts."""
+    public = ("recent", "series", "summary", "totals", "versions", "workflow")
+    name = call.partition("(")[0]
+    return ("public.workflow_metrics_" if name in public else "meshmetrics_parts.") + call
 
 
 def numbers(row: asyncpg.Record, prefix: str = "") -> Numbers:

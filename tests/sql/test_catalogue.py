@@ -95,7 +95,8 @@ select p.oid, p.oid::regprocedure::text as name, p.proname, p.prosecdef, p.proco
       and has_any_column_privilege('authenticated', t.tgrelid, 'insert, update')
   )) as tenants
 from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-where n.nspname = 'meshmetrics' or (n.nspname = 'public' and p.proname like 'workflow\\_%')
+where n.nspname in ('meshmetrics', 'meshmetrics_parts')
+  or (n.nspname = 'public' and p.proname like 'workflow\\_%')
 """
 
 PRIVILEGES = f"""
@@ -118,11 +119,12 @@ from (
   select 'function', p.oid::regprocedure::text, a.grantee, a.privilege_type, p.proowner
   from pg_proc p join pg_namespace n on n.oid = p.pronamespace,
        aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
-  where n.nspname = 'meshmetrics' or (n.nspname = 'public' and p.proname like 'workflow\\_%')
+  where n.nspname in ('meshmetrics', 'meshmetrics_parts')
+  or (n.nspname = 'public' and p.proname like 'workflow\\_%')
   union all
   select 'schema', n.nspname, a.grantee, a.privilege_type, n.nspowner
   from pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
-  where n.nspname = 'meshmetrics'
+  where n.nspname in ('meshmetrics', 'meshmetrics_parts')
 ) granted (kind, name, grantee, privilege_type, owner)
 where grantee <> owner
 group by kind, name, grantee

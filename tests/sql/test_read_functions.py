@@ -398,7 +398,7 @@ async def test_the_bounds_are_wilsons(
     owner: asyncpg.Connection, successes: int, trials: int
 ) -> None:
     row = await owner.fetchrow(
-        "select low, high from public.workflow_metrics_wilson($1, $2)", successes, trials
+        "select low, high from meshmetrics_parts.wilson_interval($1, $2)", successes, trials
     )
     assert row is not None
     bounds = tuple(map(float, wilson(successes, trials)))
@@ -407,7 +407,7 @@ async def test_the_bounds_are_wilsons(
 
 
 async def test_there_are_no_bounds_without_runs(owner: asyncpg.Connection) -> None:
-    row = await owner.fetchrow("select low, high from public.workflow_metrics_wilson(0, 0)")
+    row = await owner.fetchrow("select low, high from meshmetrics_parts.wilson_interval(0, 0)")
     assert row is not None
     assert tuple(row) == (None, None)
 

@@ -120,6 +120,6 @@ async def test_open_and_abandoned_runs_of_another_tenant_are_never_included(
         given = (other.id,) if "$3" in call else ()
         (totals,) = await read(owner, project.owner, call, *period, *given)
         assert found(totals) == (0, None, 0, 0)
-    named = "open(array[$3::uuid], array[$4::uuid], $1, $2)"
+    named = "open_counts(array[$3::uuid], array[$4::uuid], $1, $2)"
     assert await read(owner, project.owner, named, *period, other.id, theirs.id) == []
     assert len(await read(owner, other.owner, named, *period, other.id, theirs.id)) == 1

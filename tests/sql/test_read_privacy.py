@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from meshmetrics.counting.store import CountingStore
-from tests.sql.reading import Run, insert_and_count, numbers, read
+from tests.sql.reading import Run, insert_and_count, numbers, read, read_function
 from tests.support import (
     Project,
     Workflow,
@@ -94,7 +94,7 @@ async def test_nobody_reads_without_being_signed_in(
     owner: asyncpg.Connection, store: CountingStore, call: str
 ) -> None:
     _, workflow = await a_tenant(owner, store, 2)
-    asked = f"select * from public.workflow_metrics_{call_for(call, workflow)}"
+    asked = f"select * from {read_function(call_for(call, workflow))}"
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with acting_as(owner, None, role="anon"):
             await owner.fetch(asked)
@@ -110,7 +110,7 @@ async def test_buckets_are_read_by_index_and_runs_and_ledger_never(
     """Counted by Postgres itself, whatever the plan looks like: with tables that are still small
     or have no statistics it would rather read them whole."""
     mine, workflow = await a_tenant(owner, store, 8)
-    asked = f"select * from public.workflow_metrics_{call_for(call, workflow)}"
+    asked = f"select * from {read_function(call_for(call, workflow))}"
     # May not even be looked at.
     await owner.execute("revoke all on public.workflow_runs from authenticated")
     for _ in range(2):
@@ -215,7 +215,7 @@ async def test_what_is_named_twice_is_counted_once(
                 "summary($1, $2, $3, $4)",
             ):
                 failures = await owner.fetchval(
-                    f"select sum(failure_count) from public.workflow_metrics_{call}", *WEEK, *named
+                    f"select sum(failure_count) from {read_function(call)}", *WEEK, *named
                 )
                 assert failures == 8, call
 

@@ -28,7 +28,7 @@ declare
   began record;
   called text;
 begin
-  select * into bounds from public.workflow_metrics_wilson(successes, successes + failures);
+  select * into bounds from meshmetrics_parts.wilson_interval(successes, successes + failures);
   select * into before from meshmetrics.alert_count(
     ids, window_from - (as_of - window_from), window_from - interval '1 microsecond'
   );

@@ -47,13 +47,13 @@ as $$
     when (rule).comparison = 'below' then case
       when n.hits::double precision / n.trials >= (rule).threshold then 'ok'
       when (rule).method = 'plain' then 'rate'
-      when (select w.high from public.workflow_metrics_wilson(n.hits, n.trials) w) < (rule).threshold
+      when (select w.high from meshmetrics_parts.wilson_interval(n.hits, n.trials) w) < (rule).threshold
         then 'rate'
       else 'pending'
     end
     when n.hits::double precision / n.trials <= (rule).threshold then 'ok'
     when (rule).method = 'plain' then 'rate'
-    when (select w.low from public.workflow_metrics_wilson(n.hits, n.trials) w) > (rule).threshold
+    when (select w.low from meshmetrics_parts.wilson_interval(n.hits, n.trials) w) > (rule).threshold
       then 'rate'
     else 'pending'
   end

@@ -26,7 +26,7 @@ declare
   mine constant uuid[] := array(select public.user_project_ids());
 begin
   if most is null or most not between 1 and 100 then
-    perform public.workflow_metrics_refuse('most', most::text, '1 to 100');
+    perform meshmetrics_parts.refuse_parameter('most', most::text, '1 to 100');
   end if;
   return query
   with versions as materialized (

@@ -1,9 +1,9 @@
--- All the wanted workflows together, over time: their finished runs in each bucket of a period, in
+-- All selected workflows together, over time: their finished runs in each bucket of a period, in
 -- order, with the success rate (null for no runs) and its 95 % interval. The buckets add up to
 -- workflow_metrics_totals of the same period; the first and the last may be `partial`.
 --
--- bucket and zone: see workflow_metrics_bucket and workflow_metrics_edges; the column `bucket` is
--- what 'auto' came to. The other parameters are those of workflow_metrics_members.
+-- bucket and zone: see bucket and edges; the column `bucket` is
+-- what 'auto' came to. The other parameters are those of members.
 create or replace function public.workflow_metrics_series(
   from_at timestamptz,
   to_at timestamptz,
@@ -37,14 +37,14 @@ declare
   chosen text;
   version_ids uuid[];
 begin
-  select p.* into period from public.workflow_metrics_period(from_at, to_at) p;
-  chosen := public.workflow_metrics_bucket(period.starts_at, period.ends_at, bucket_wanted);
+  select p.* into period from meshmetrics_parts.period(from_at, to_at) p;
+  chosen := meshmetrics_parts.bucket(period.starts_at, period.ends_at, bucket_wanted);
   select e.* into edges
-  from public.workflow_metrics_edges(period.starts_at, period.ends_at, chosen, zone) e;
+  from meshmetrics_parts.edges(period.starts_at, period.ends_at, chosen, zone) e;
   if workflow_ids is not null or version_mode = 'newest' then
     version_ids := array(
       select m.workflow_id
-      from public.workflow_metrics_members(project_ids, workflow_ids, null, version_mode) m
+      from meshmetrics_parts.members(project_ids, workflow_ids, null, version_mode) m
     );
   end if;
   return query
@@ -53,8 +53,8 @@ begin
     s.success_count, s.failure_count, s.canceled_count,
     s.success_count::double precision / nullif(s.success_count + s.failure_count, 0),
     w.low, w.high
-  from public.workflow_metrics_sums(edges.first_at, edges.last_at, project_ids, version_ids) s
-  cross join lateral public.workflow_metrics_wilson(s.success_count, s.success_count + s.failure_count) w
+  from meshmetrics_parts.sums(edges.first_at, edges.last_at, project_ids, version_ids) s
+  cross join lateral meshmetrics_parts.wilson_interval(s.success_count, s.success_count + s.failure_count) w
   order by s.n;
 end;
 $$;

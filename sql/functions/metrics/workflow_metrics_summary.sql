@@ -1,4 +1,4 @@
--- A row for each of the wanted workflows, with or without runs: its finished runs in a period, the
+-- A row for each selected workflow, with or without runs: its finished runs in a period, the
 -- rates with their 95 % intervals, the period of the same length before, and the change against it.
 -- group_by 'workflow': its versions are added up; 'version': a row for each version. `matching` is
 -- how many rows pass the filters, `remaining` how many of them this page and all later ones have.
@@ -9,7 +9,7 @@
 -- one does not stand above a workflow that fails every third time.
 --
 -- Pages: give sort_number, sort_text and workflow_id of the last row as after_number, after_text,
--- after_id. The parameters not named are those of workflow_metrics_members, the columns not
+-- after_id. The parameters not named are those of members, the columns not
 -- explained those of workflow_metrics_totals; workflow_id, version and name are of the newest version.
 create or replace function public.workflow_metrics_summary(
   from_at timestamptz,
@@ -85,20 +85,20 @@ declare
   period record;
 begin
   if sort_by is null or sort_by <> all (columns) then
-    perform public.workflow_metrics_refuse('sort_by', sort_by, array_to_string(columns, ', '));
+    perform meshmetrics_parts.refuse_parameter('sort_by', sort_by, array_to_string(columns, ', '));
   end if;
   if group_by is null or group_by not in ('workflow', 'version') then
-    perform public.workflow_metrics_refuse('group_by', group_by, 'workflow or version');
+    perform meshmetrics_parts.refuse_parameter('group_by', group_by, 'workflow or version');
   end if;
   if max_rows is null or max_rows not between 1 and most then
-    perform public.workflow_metrics_refuse('max_rows', max_rows::text, '1 to ' || most);
+    perform meshmetrics_parts.refuse_parameter('max_rows', max_rows::text, '1 to ' || most);
   end if;
-  select p.* into period from public.workflow_metrics_period(from_at, to_at) p;
+  select p.* into period from meshmetrics_parts.period(from_at, to_at) p;
 
   return query
   with members as materialized (
     select m.*, case when group_by = 'version' then m.version end as apart
-    from public.workflow_metrics_members(project_ids, workflow_ids, search, version_mode) m
+    from meshmetrics_parts.members(project_ids, workflow_ids, search, version_mode) m
   ),
   -- What both periods have at the moment between them is read once.
   pieces as materialized (
@@ -106,7 +106,7 @@ begin
       c.grain, c.lower_at, c.upper_at,
       coalesce(sum(c.sign) filter (where c.n = 2), 0) as current,
       coalesce(sum(c.sign) filter (where c.n = 1), 0) as before
-    from public.workflow_metrics_pieces(
+    from meshmetrics_parts.pieces(
       array[period.previous_starts_at, period.starts_at], array[period.starts_at, period.ends_at]
     ) c
     group by 1, 2, 3
@@ -156,7 +156,7 @@ begin
     from (
       select array_agg(m.project_id) as project_ids, array_agg(m.workflow_id) as version_ids from members m
     ) a
-    cross join lateral public.workflow_metrics_open(
+    cross join lateral meshmetrics_parts.open_counts(
       a.project_ids, a.version_ids, period.starts_at, period.ends_at
     ) o
   ),
@@ -202,7 +202,7 @@ begin
       g.success::double precision / nullif(g.success + g.failure, 0) as rate,
       g.success_before::double precision / nullif(g.success_before + g.failure_before, 0) as rate_before
     from grouped g
-    cross join lateral public.workflow_metrics_wilson(g.success, g.success + g.failure) w
+    cross join lateral meshmetrics_parts.wilson_interval(g.success, g.success + g.failure) w
     where (not only_failing or g.failure > 0) and g.success + g.failure >= coalesce(min_runs, 0)
   ),
   keyed as (
@@ -244,7 +244,7 @@ begin
     k.open, k.oldest_open_at, k.overdue, k.abandoned,
     k.sort_number, k.sort_text, k.matching, count(*) over ()
   from keyed k
-  cross join lateral public.workflow_metrics_wilson(
+  cross join lateral meshmetrics_parts.wilson_interval(
     k.success_before, k.success_before + k.failure_before
   ) v
   where after_id is null

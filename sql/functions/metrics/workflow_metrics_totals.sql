@@ -1,4 +1,4 @@
--- All the wanted workflows together: their finished runs in a period, the success rate with its
+-- All selected workflows together: their finished runs in a period, the success rate with its
 -- 95 % interval, the period of the same length before, and the change against it (a difference of
 -- rates: 0.02 is two percentage points). A rate of no runs is null.
 --
@@ -6,7 +6,7 @@
 -- are runs that the engine left open.
 --
 -- starts_at, ends_at and previous_starts_at are what the numbers are of: see
--- workflow_metrics_period. The other parameters are those of workflow_metrics_members.
+-- period. The other parameters are those of members.
 create or replace function public.workflow_metrics_totals(
   from_at timestamptz,
   to_at timestamptz,
@@ -50,17 +50,17 @@ declare
   everything constant boolean :=
     workflow_ids is null and search is null and version_mode <> 'newest';
 begin
-  select p.* into period from public.workflow_metrics_period(from_at, to_at) p;
+  select p.* into period from meshmetrics_parts.period(from_at, to_at) p;
   select
     coalesce(array_agg(m.workflow_id), '{}') as version_ids,
     coalesce(array_agg(m.project_id), '{}') as project_ids,
     count(distinct (m.project_id, m.slug))::integer as workflows
   into members
-  from public.workflow_metrics_members(project_ids, workflow_ids, search, version_mode) m;
+  from meshmetrics_parts.members(project_ids, workflow_ids, search, version_mode) m;
   return query
   with sums as materialized (
     select s.*
-    from public.workflow_metrics_sums(
+    from meshmetrics_parts.sums(
       array[period.previous_starts_at, period.starts_at], array[period.starts_at, period.ends_at],
       project_ids, case when not everything then members.version_ids end
     ) s
@@ -79,13 +79,13 @@ begin
       c.success_count::double precision / nullif(c.success_count + c.failure_count, 0) as rate,
       b.success_count::double precision / nullif(b.success_count + b.failure_count, 0) as rate_before
   ) r
-  cross join lateral public.workflow_metrics_wilson(c.success_count, c.success_count + c.failure_count) w
-  cross join lateral public.workflow_metrics_wilson(b.success_count, b.success_count + b.failure_count) v
+  cross join lateral meshmetrics_parts.wilson_interval(c.success_count, c.success_count + c.failure_count) w
+  cross join lateral meshmetrics_parts.wilson_interval(b.success_count, b.success_count + b.failure_count) v
   cross join (
     select
       coalesce(sum(x.open), 0)::bigint as open, min(x.oldest_open_at) as oldest_open_at,
       coalesce(sum(x.overdue), 0)::bigint as overdue, coalesce(sum(x.abandoned), 0)::bigint as abandoned
-    from public.workflow_metrics_open(
+    from meshmetrics_parts.open_counts(
       members.project_ids, members.version_ids, period.starts_at, period.ends_at
     ) x
   ) o

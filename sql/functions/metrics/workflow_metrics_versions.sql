@@ -1,7 +1,7 @@
 -- Every workflow version that the caller may see and that is asked for, with its project's name and
 -- its counters since ever: all 0 where nothing was counted yet. A screen that follows the broadcasts
 -- reads this in the transaction of the numbers that it shows: a change whose base_revision is this
--- revision is the first one that they do not hold. The parameters are those of workflow_metrics_members.
+-- revision is the first one that they do not hold. The parameters are those of members.
 --
 -- open, oldest_open_at, overdue and abandoned are absolute, as in the event `open`.
 --
@@ -42,7 +42,7 @@ begin
     coalesce(c.revision, 0), coalesce(c.success_count, 0), coalesce(c.failure_count, 0),
     coalesce(c.canceled_count, 0), coalesce(o.open_count, 0), o.oldest_open_at,
     coalesce(o.overdue_count, 0), coalesce(o.abandoned_count, 0)
-  from public.workflow_metrics_members(project_ids, workflow_ids, null, version_mode) m
+  from meshmetrics_parts.members(project_ids, workflow_ids, null, version_mode) m
   join public.projects p on p.id = m.project_id
   cross join lateral (
     select (select created_at from public.workflow_definitions w where w.id = m.workflow_id) as made_at

@@ -56,14 +56,14 @@ set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  place uuid;
+  project uuid;
 begin
-  select d.project_id into place from public.workflow_definitions d where d.id = wanted_id;
+  select d.project_id into project from public.workflow_definitions d where d.id = wanted_id;
   return query
   with members as materialized (
     select m.*
-    from public.workflow_metrics_members(array[place], array[wanted_id], null, version_mode) m
-    where place is not null
+    from meshmetrics_parts.members(array[project], array[wanted_id], null, version_mode) m
+    where project is not null
   ),
   newest as (
     select m.* from members m order by m.version desc limit 1
@@ -95,9 +95,9 @@ begin
     t.success_rate_change, t.open, t.oldest_open_at, t.overdue, t.abandoned
   from newest l
   cross join counters c
-  cross join lateral public.workflow_metrics_wilson(c.success, c.success + c.failure) w
+  cross join lateral meshmetrics_parts.wilson_interval(c.success, c.success + c.failure) w
   cross join lateral public.workflow_metrics_totals(
-    from_at, to_at, array[place], array[wanted_id], null, version_mode
+    from_at, to_at, array[project], array[wanted_id], null, version_mode
   ) t;
 end;
 $$;

@@ -39,7 +39,7 @@ function wilson({ success, failure }: Counts): Rate | null {
   const n = success + failure;
   if (n <= 0) return null;
   const value = success / n;
-  // Wilson, JASA 22 (1927): as public.workflow_metrics_wilson computes it.
+  // Wilson, JASA 22 (1927): as meshmetrics_parts.wilson_interval computes it.
   const center = (value + (Z * Z) / (2 * n)) / (1 + (Z * Z) / n);
   const margin =
     (Z / (1 + (Z * Z) / n)) * Math.sqrt((value * (1 - value)) / n + (Z * Z) / (4 * n * n));

@@ -4,8 +4,8 @@
 -- and its 23 other hours are 92 quarters), and to a coming one best of all: up to there, nothing
 -- is to be taken off yet. A short period is added up without any of this.
 --
--- The periods begin and end where workflow_metrics_period would have it.
-create or replace function public.workflow_metrics_pieces(
+-- The periods begin and end where period would have it.
+create or replace function meshmetrics_parts.pieces(
   first_at timestamptz[],
   last_at timestamptz[]
 )
@@ -73,7 +73,7 @@ begin
       ('quarter', least(e.qb, e.db), greatest(e.qb, e.db), case when e.qb > e.db then 1 else -1 end,
         not e.few_minutes and not e.few_quarters),
       ('day', e.da, e.db, 1, not e.few_minutes and not e.few_quarters)
-  ) s (grain, lower_at, upper_at, sign, wanted)
-  where s.wanted and s.lower_at < s.upper_at;
+  ) s (grain, lower_at, upper_at, sign, needed)
+  where s.needed and s.lower_at < s.upper_at;
 end;
 $$;

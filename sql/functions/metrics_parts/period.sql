@@ -2,7 +2,7 @@
 -- whole minutes where the period and the one before it are of the last two days, to quarters of
 -- an hour before that, and to whole UTC days where quarters are no longer kept. previous_starts_at
 -- begins the period of the same length before.
-create or replace function public.workflow_metrics_period(
+create or replace function meshmetrics_parts.period(
   from_at timestamptz,
   to_at timestamptz,
   out starts_at timestamptz,
@@ -18,22 +18,22 @@ declare
   epoch constant timestamptz := '2000-01-01 00:00:00+00';
   earliest constant timestamptz := '1970-01-01 00:00:00+00';
   latest constant timestamptz := '2200-01-01 00:00:00+00';
-  quarters_from constant timestamptz := public.workflow_metrics_kept('quarter');
+  quarters_from constant timestamptz := meshmetrics_parts.kept_since('quarter');
   unit interval := '15 minutes';
 begin
   if from_at is null or from_at not between earliest and latest then
-    perform public.workflow_metrics_refuse('from_at', from_at::text, 'a time from 1970 to 2200');
+    perform meshmetrics_parts.refuse_parameter('from_at', from_at::text, 'a time from 1970 to 2200');
   end if;
   if to_at is null or to_at not between earliest and latest then
-    perform public.workflow_metrics_refuse('to_at', to_at::text, 'a time from 1970 to 2200');
+    perform meshmetrics_parts.refuse_parameter('to_at', to_at::text, 'a time from 1970 to 2200');
   end if;
   if from_at >= to_at then
-    perform public.workflow_metrics_refuse(
+    perform meshmetrics_parts.refuse_parameter(
       'from_at', to_json(from_at) #>> '{}', 'a time before to_at, which is ' || (to_json(to_at) #>> '{}')
     );
   end if;
 
-  if from_at - (to_at - from_at) >= public.workflow_metrics_kept('minute') then
+  if from_at - (to_at - from_at) >= meshmetrics_parts.kept_since('minute') then
     unit := '1 minute';
   end if;
   starts_at := date_bin(unit, from_at, epoch);

@@ -1,6 +1,6 @@
 -- Refuses a parameter: what it is called, what was given, and what it takes. The same as JSON is
 -- in the error's detail, for programs.
-create or replace function public.workflow_metrics_refuse(parameter text, given text, takes text)
+create or replace function meshmetrics_parts.refuse_parameter(parameter text, given text, takes text)
 returns void
 language plpgsql
 stable

@@ -1,6 +1,6 @@
 -- From when on buckets of a grain ('minute', 'quarter') are all there to be read. A little later
 -- than maintain prunes, so that nothing is pruned from under a reader's feet.
-create or replace function public.workflow_metrics_kept(grain text)
+create or replace function meshmetrics_parts.kept_since(grain text)
 returns timestamptz
 language sql
 stable

@@ -1,7 +1,7 @@
 -- The finished runs in each of the periods [first_at[n], last_at[n]), of these workflow versions;
 -- or, where version_ids is null, of all in these projects (null: all the caller's), for which the
 -- projects' own buckets are read.
-create or replace function public.workflow_metrics_sums(
+create or replace function meshmetrics_parts.sums(
   first_at timestamptz[],
   last_at timestamptz[],
   project_ids uuid[],
@@ -31,7 +31,7 @@ begin
       select
         c.n, sum(c.sign * x.success) as success, sum(c.sign * x.failure) as failure,
         sum(c.sign * x.canceled) as canceled
-      from public.workflow_metrics_pieces(first_at, last_at) c
+      from meshmetrics_parts.pieces(first_at, last_at) c
       cross join unnest(projects) w (id)
       cross join lateral (
         select
@@ -53,7 +53,7 @@ begin
       select
         c.n, sum(c.sign * x.success) as success, sum(c.sign * x.failure) as failure,
         sum(c.sign * x.canceled) as canceled
-      from public.workflow_metrics_pieces(first_at, last_at) c
+      from meshmetrics_parts.pieces(first_at, last_at) c
       cross join unnest(version_ids) w (id)
       cross join lateral (
         select

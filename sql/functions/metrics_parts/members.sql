@@ -2,7 +2,7 @@
 -- projects; of these workflows, of which any version's id may be given; whose name or slug in any
 -- version contains `search`. version_mode 'all': all versions of such a workflow; 'one': only the
 -- very versions given; 'newest': only its newest, whichever was given.
-create or replace function public.workflow_metrics_members(
+create or replace function meshmetrics_parts.members(
   project_ids uuid[],
   workflow_ids uuid[],
   search text,
@@ -21,7 +21,7 @@ declare
   projects constant uuid[] := coalesce(project_ids, array(select public.user_project_ids()));
 begin
   if version_mode is null or version_mode not in ('all', 'one', 'newest') then
-    perform public.workflow_metrics_refuse('version_mode', version_mode, 'all, one or newest');
+    perform meshmetrics_parts.refuse_parameter('version_mode', version_mode, 'all, one or newest');
   end if;
   return query
   with visible as materialized (
@@ -29,7 +29,7 @@ begin
     from public.workflow_definitions d
     where d.project_id = any (projects)
   ),
-  wanted as (
+  matching as (
     select v.project_id, v.slug
     from visible v
     where (workflow_ids is null or v.id = any (workflow_ids))
@@ -46,7 +46,7 @@ begin
   )
   select v.id, v.project_id, v.slug, v.version, v.name
   from visible v
-  where (v.project_id, v.slug) in (select w.project_id, w.slug from wanted w)
+  where (v.project_id, v.slug) in (select w.project_id, w.slug from matching w)
     and case version_mode
       when 'all' then true
       when 'one' then workflow_ids is null or v.id = any (workflow_ids)

@@ -3,7 +3,7 @@
 -- E. B. Wilson, Probable inference, the law of succession, and statistical inference, Journal of
 -- the American Statistical Association 22 (1927), 209-212: without continuity correction,
 -- z = 1.959964. Unlike p ± z √(p(1-p)/n) it never leaves 0..1 and is right for few trials.
-create or replace function public.workflow_metrics_wilson(
+create or replace function meshmetrics_parts.wilson_interval(
   successes bigint,
   trials bigint,
   out low double precision,

@@ -1,9 +1,9 @@
 -- The buckets a chart of the period [starts_at, ends_at) is drawn in: the ones asked for, if they
 -- are still kept and come to no more than 2,000, or for 'auto' ones that come to some dozens.
-create or replace function public.workflow_metrics_bucket(
+create or replace function meshmetrics_parts.bucket(
   starts_at timestamptz,
   ends_at timestamptz,
-  wanted text
+  requested text
 )
 returns text
 language plpgsql
@@ -17,49 +17,49 @@ declare
   seconds constant integer[] := array[60, 900, 3600, 86400, 604800];
   length constant double precision := extract(epoch from ends_at - starts_at);
   finest constant integer := case
-    when starts_at >= public.workflow_metrics_kept('minute') then 1
-    when starts_at >= public.workflow_metrics_kept('quarter') then 2
+    when starts_at >= meshmetrics_parts.kept_since('minute') then 1
+    when starts_at >= meshmetrics_parts.kept_since('quarter') then 2
     else 4
   end;
-  place integer := array_position(names, wanted);
+  rank integer := array_position(names, requested);
   fitting text;
 begin
-  if wanted = 'auto' then
-    place := case
+  if requested = 'auto' then
+    rank := case
       when length <= 3 * 3600 then 1
       when length <= 36 * 3600 then 2
       when length <= 8 * 86400 then 3
       when length <= 200 * 86400 then 4
       else 5
     end;
-    place := greatest(place, finest);
+    rank := greatest(rank, finest);
   end if;
-  if place is null then
-    perform public.workflow_metrics_refuse('bucket', wanted, 'auto, ' || array_to_string(names, ', '));
+  if rank is null then
+    perform meshmetrics_parts.refuse_parameter('bucket', requested, 'auto, ' || array_to_string(names, ', '));
   end if;
   select n.name into fitting
-  from unnest(names, seconds) with ordinality n (name, seconds, place)
-  where n.place >= finest and length / n.seconds <= most
-  order by n.place
+  from unnest(names, seconds) with ordinality n (name, seconds, rank)
+  where n.rank >= finest and length / n.seconds <= most
+  order by n.rank
   limit 1;
   if fitting is null then
-    perform public.workflow_metrics_refuse(
+    perform meshmetrics_parts.refuse_parameter(
       'from_at', to_json(starts_at) #>> '{}', format('a time at most %s weeks before to_at', most)
     );
   end if;
-  if place < finest then
-    perform public.workflow_metrics_refuse(
-      'bucket', wanted,
-      format('%s for a period that begins so early: %ss are kept for %s', fitting, names[case place when 3 then 2 else place end],
-        case place when 1 then '48 hours' else '400 days' end)
+  if rank < finest then
+    perform meshmetrics_parts.refuse_parameter(
+      'bucket', requested,
+      format('%s for a period that begins so early: %ss are kept for %s', fitting, names[case rank when 3 then 2 else rank end],
+        case rank when 1 then '48 hours' else '400 days' end)
     );
   end if;
-  if length / seconds[place] > most then
-    perform public.workflow_metrics_refuse(
-      'bucket', wanted,
+  if length / seconds[rank] > most then
+    perform meshmetrics_parts.refuse_parameter(
+      'bucket', requested,
       format('%s for a period this long: a series has at most %s buckets', fitting, most)
     );
   end if;
-  return names[place];
+  return names[rank];
 end;
 $$;

@@ -3,7 +3,7 @@
 -- are among the period's failures.
 --
 -- project_ids and version_ids are columns: each version with its project, which leads to the index.
-create or replace function public.workflow_metrics_open(
+create or replace function meshmetrics_parts.open_counts(
   project_ids uuid[],
   version_ids uuid[],
   starts_at timestamptz,

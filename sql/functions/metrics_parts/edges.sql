@@ -1,10 +1,10 @@
 -- The buckets of the period [starts_at, ends_at), in order, empty ones too. `bucket` is one that
--- workflow_metrics_bucket returned. Hours, days and weeks (from Monday on) are those of the clocks
+-- bucket returned. Hours, days and weeks (from Monday on) are those of the clocks
 -- and calendars in `zone`: a day is 23 or 25 hours long where the clocks change, and an hour that
 -- comes twice is two buckets. partial: the period holds only a part of the bucket.
 --
 -- Where quarters are no longer kept, days and weeks begin at the nearest UTC midnight.
-create or replace function public.workflow_metrics_edges(
+create or replace function meshmetrics_parts.edges(
   starts_at timestamptz,
   ends_at timestamptz,
   bucket text,
@@ -21,14 +21,14 @@ as $$
 declare
   epoch constant timestamptz := '2000-01-01 00:00:00+00';
   quarter constant interval := '15 minutes';
-  quarters_from constant timestamptz := public.workflow_metrics_kept('quarter');
+  quarters_from constant timestamptz := meshmetrics_parts.kept_since('quarter');
   edges timestamptz[];
   step interval;
 begin
   begin
     perform starts_at at time zone zone;
   exception when invalid_parameter_value then
-    perform public.workflow_metrics_refuse('zone', zone, 'the IANA name of a time zone, such as Asia/Kathmandu');
+    perform meshmetrics_parts.refuse_parameter('zone', zone, 'the IANA name of a time zone, such as Asia/Kathmandu');
   end;
 
   if bucket in ('minute', 'quarter') then
