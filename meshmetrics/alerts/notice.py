@@ -13,6 +13,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema
 
+from meshmetrics.alerts.rule import Cause, Comparison, Metric, Severity
+
 Kind = Literal["opened", "reopened", "reminder", "flapping", "no_data", "resolved", "acknowledged"]
 Timestamp = str
 """ISO 8601 in UTC, in the digits that Postgres wrote."""
@@ -33,9 +35,9 @@ class NoticeRule(_Part):
 
     id: UUID
     name: str
-    severity: str
-    metric: str
-    comparison: str
+    severity: Severity
+    metric: Metric
+    comparison: Comparison
     threshold: Number
     window_seconds: int
     consecutive: int
@@ -101,7 +103,7 @@ class Notice(_Part):
     incident_id: UUID
     opened_at: Timestamp
     seconds: Number = Field(description="Since the incident was opened")
-    cause: str
+    cause: Cause
     close_reason: str | None
     rule: NoticeRule
     workflow: NoticeWorkflow | None = Field(description="Null: all workflows together")

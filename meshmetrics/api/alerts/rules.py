@@ -8,15 +8,14 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import ValidationError
 
+from meshmetrics.alerts.rule import OF_OPEN_RUNS, RuleFields
 from meshmetrics.api.alerts.paging import Project
 from meshmetrics.api.alerts.rows import PREVIEW_RUNS, RULES, Rows, rows_of
 from meshmetrics.api.alerts.rule_schemas import (
-    OF_OPEN_RUNS,
     NewRule,
     Preview,
     Rule,
     RuleChange,
-    RuleFields,
     Silence,
     WouldOpen,
 )

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 
 from meshmetrics.alerts.channels.registry import KindName
 from meshmetrics.alerts.notice import Notice
-
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Note = Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")]
-Severity = Literal["info", "warning", "critical"]
-State = Literal[
-    "ok", "insufficient", "pending", "firing", "recovering", "flapping", "no_data", "silenced"
-]
-Cause = Literal["rate", "count", "consecutive", "no_data", "overdue", "open"]
-
-
-class Body(BaseModel):
-    """A request body. Unknown fields are refused."""
-
-    model_config = ConfigDict(extra="forbid")
+from meshmetrics.alerts.rule import Body, Cause, Name, Note, Severity, State
 
 
 class Acknowledgement(Body):

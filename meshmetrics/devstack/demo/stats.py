@@ -1,4 +1,4 @@
-"""The demo's statistics: Wilson's interval, percentiles, and how long runs take to be seen."""
+"""The demo's statistics: percentiles, and how long runs take to be seen."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-Z_95 = 1.959964
-"""The two-sided 95 % quantile of the normal distribution."""
 MIN_RUNS = 5
 """Below so many runs a percentage says too little to stand there."""
 KEPT_SAMPLES = 50_000
@@ -26,26 +24,6 @@ class Totals:
     @property
     def runs(self) -> int:
         return self.success + self.failure + self.canceled
-
-
-def wilson(success: int, failure: int) -> tuple[float, float]:
-    """Wilson's score interval (95 %) of the success rate, as shares from 0 to 1.
-
-    E. B. Wilson, Probable inference, the law of succession, and statistical inference (1927).
-    Without any run nothing is known: (0, 1).
-    """
-    n = success + failure
-    if n == 0:
-        return 0.0, 1.0
-    rate = success / n
-    middle = rate + Z_95**2 / (2 * n)
-    spread = Z_95 * math.sqrt(rate * (1 - rate) / n + Z_95**2 / (4 * n**2))
-    scale = 1 + Z_95**2 / n
-    # Exactly 0 and 1 at the ends, where arithmetic would miss them by a hair.
-    return (
-        (middle - spread) / scale if success else 0.0,
-        (middle + spread) / scale if failure else 1.0,
-    )
 
 
 def percentile(values: Iterable[float], share: float) -> float | None:

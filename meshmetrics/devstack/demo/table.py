@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from meshmetrics.devstack.demo.stats import MIN_RUNS, wilson
-from meshmetrics.devstack.demo.text import ago, percent, share
+from meshmetrics.devstack.demo.stats import MIN_RUNS
+from meshmetrics.devstack.demo.text import ago, percent
 from meshmetrics.devstack.demo.view import ProjectTable, WorkflowRow
 
 SHAPES = {"success": ("●", "green"), "failure": ("✕", "bold red"), "canceled": ("○", "dim")}
@@ -22,7 +22,7 @@ def project_table(project: ProjectTable, width: int) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, expand=True, header_style="bold")
     mark = Text("● ", "green") if project.joined else Text("○ ", "red")
     table.add_column(Text.assemble(mark, project.name), ratio=1, no_wrap=True)
-    table.add_column("success, 95 %", width=16, no_wrap=True)
+    table.add_column("success", width=16, no_wrap=True)
     for title, columns in (
         ("0 — 100 %", BAR),
         ("latest", strip),
@@ -48,22 +48,17 @@ def _rate(row: WorkflowRow) -> Text:
     success, failure = row.totals.success, row.totals.failure
     if success + failure < MIN_RUNS:
         return Text("not enough runs", "dim")
-    low, high = wilson(success, failure)
-    rate = percent(success / (success + failure))
-    return Text.assemble((f"{rate:>6}", "bold"), f" {share(low):>4}–{share(high):<4}")  # noqa: RUF001
+    return Text(f"{percent(success / (success + failure)):>6}", "bold")
 
 
 def _bar(row: WorkflowRow) -> Text:
-    """Solid up to the interval's lower end, broken up to its upper one."""
-    if row.totals.success + row.totals.failure < MIN_RUNS:
+    success, runs = row.totals.success, row.totals.success + row.totals.failure
+    if runs < MIN_RUNS:
         return Text("·" * BAR, "dim")
-    low, high = wilson(row.totals.success, row.totals.failure)
-    full = round(low * BAR)
-    shaded = max(round(high * BAR) - full, 0)
-    colour = "green" if low >= 0.9 else "red" if high < 0.75 else "default"
-    return Text.assemble(
-        ("━" * full, colour), ("╍" * shaded, colour), ("·" * (BAR - full - shaded), "dim")
-    )
+    rate = success / runs
+    full = round(rate * BAR)
+    colour = "green" if rate >= 0.95 else "red" if rate < 0.75 else "default"
+    return Text.assemble(("━" * full, colour), ("·" * (BAR - full), "dim"))
 
 
 def _latest(row: WorkflowRow, length: int) -> Text:

@@ -1105,14 +1105,14 @@ export interface components {
             severity: "info" | "warning" | "critical";
             /**
              * Scope
-             * @description `project`: all its workflows together
+             * @description `project`: all of its workflows together
              * @default workflow
              * @enum {string}
              */
             scope: "workflow" | "project";
             /**
              * Workflow Slug
-             * @description null: each workflow of the project on its own
+             * @description null: every workflow of the project, one by one
              */
             workflow_slug?: string | null;
             /**
@@ -1123,12 +1123,12 @@ export interface components {
             metric: "success_rate" | "failure_rate" | "failure_count" | "consecutive_failures" | "no_runs" | "overdue_count" | "open_too_long";
             /**
              * Comparison
-             * @description Which side of the threshold is told of; null: the bad one
+             * @description Which side of the threshold opens an incident; null: the worse one
              */
             comparison?: ("below" | "above") | null;
             /**
              * Threshold
-             * @description A share, a count, or seconds of `open_too_long`; null: 0.95, and 0 of `overdue_count`
+             * @description A share, a count, or seconds for `open_too_long`; null: 0.95, or 0 for `overdue_count`
              */
             threshold?: number | null;
             /**
@@ -1138,13 +1138,13 @@ export interface components {
             window_seconds: number;
             /**
              * Window Min Runs
-             * @description The window goes back to this many runs, if fewer
+             * @description The window is extended until it has this many runs
              * @default 20
              */
             window_min_runs: number;
             /**
              * Min Runs
-             * @description Fewer never break a rate
+             * @description Minimum runs before a rate is judged
              * @default 5
              */
             min_runs: number;
@@ -1156,7 +1156,7 @@ export interface components {
             method: "wilson" | "plain";
             /**
              * Consecutive
-             * @description Also opens on this many failures in a row; 0: off
+             * @description Consecutive failures that open an incident whatever the rate. 0 disables this
              * @default 3
              */
             consecutive: number;
@@ -1174,18 +1174,18 @@ export interface components {
             reopen_within_seconds: number;
             /**
              * Repeat Every Seconds
-             * @description Between reminders; 0: none
+             * @description Time between reminders. 0 disables them
              * @default 86400
              */
             repeat_every_seconds: number;
             /**
              * No Data After Seconds
-             * @description Of `no_runs`
+             * @description For `no_runs`: the time without a finished run
              */
             no_data_after_seconds?: number | null;
             /**
              * Deadline Seconds
-             * @description Of `overdue_count`: how long a run may be open, of the workflows of this rule; null: three times the 99th percentile of their durations, at least 15 minutes
+             * @description For `overdue_count`: how long a run may be open. null: three times the 99th percentile of the workflow's durations, at least 15 minutes
              */
             deadline_seconds?: number | null;
             /** Silenced Until */
@@ -1237,8 +1237,11 @@ export interface components {
              * @description Since the incident was opened
              */
             seconds: number;
-            /** Cause */
-            cause: string;
+            /**
+             * Cause
+             * @enum {string}
+             */
+            cause: "rate" | "count" | "consecutive" | "no_data" | "overdue" | "open";
             /** Close Reason */
             close_reason: string | null;
             rule: components["schemas"]["NoticeRule"];
@@ -1267,12 +1270,21 @@ export interface components {
             id: string;
             /** Name */
             name: string;
-            /** Severity */
-            severity: string;
-            /** Metric */
-            metric: string;
-            /** Comparison */
-            comparison: string;
+            /**
+             * Severity
+             * @enum {string}
+             */
+            severity: "info" | "warning" | "critical";
+            /**
+             * Metric
+             * @enum {string}
+             */
+            metric: "success_rate" | "failure_rate" | "failure_count" | "consecutive_failures" | "no_runs" | "overdue_count" | "open_too_long";
+            /**
+             * Comparison
+             * @enum {string}
+             */
+            comparison: "below" | "above";
             /** Threshold */
             threshold: number;
             /** Window Seconds */
@@ -1677,13 +1689,13 @@ export interface components {
             severity?: "info" | "warning" | "critical";
             /**
              * Scope
-             * @description `project`: all its workflows together
+             * @description `project`: all of its workflows together
              * @enum {string}
              */
             scope?: "workflow" | "project";
             /**
              * Workflow Slug
-             * @description null: each workflow of the project on its own
+             * @description null: every workflow of the project, one by one
              */
             workflow_slug?: string | null;
             /**
@@ -1693,24 +1705,24 @@ export interface components {
             metric?: "success_rate" | "failure_rate" | "failure_count" | "consecutive_failures" | "no_runs" | "overdue_count" | "open_too_long";
             /**
              * Comparison
-             * @description Which side of the threshold is told of; null: the bad one
+             * @description Which side of the threshold opens an incident; null: the worse one
              */
             comparison?: ("below" | "above") | null;
             /**
              * Threshold
-             * @description A share, a count, or seconds of `open_too_long`; null: 0.95, and 0 of `overdue_count`
+             * @description A share, a count, or seconds for `open_too_long`; null: 0.95, or 0 for `overdue_count`
              */
             threshold?: number | null;
             /** Window Seconds */
             window_seconds?: number;
             /**
              * Window Min Runs
-             * @description The window goes back to this many runs, if fewer
+             * @description The window is extended until it has this many runs
              */
             window_min_runs?: number;
             /**
              * Min Runs
-             * @description Fewer never break a rate
+             * @description Minimum runs before a rate is judged
              */
             min_runs?: number;
             /**
@@ -1720,7 +1732,7 @@ export interface components {
             method?: "wilson" | "plain";
             /**
              * Consecutive
-             * @description Also opens on this many failures in a row; 0: off
+             * @description Consecutive failures that open an incident whatever the rate. 0 disables this
              */
             consecutive?: number;
             /** Recovery Threshold */
@@ -1731,17 +1743,17 @@ export interface components {
             reopen_within_seconds?: number;
             /**
              * Repeat Every Seconds
-             * @description Between reminders; 0: none
+             * @description Time between reminders. 0 disables them
              */
             repeat_every_seconds?: number;
             /**
              * No Data After Seconds
-             * @description Of `no_runs`
+             * @description For `no_runs`: the time without a finished run
              */
             no_data_after_seconds?: number | null;
             /**
              * Deadline Seconds
-             * @description Of `overdue_count`: how long a run may be open, of the workflows of this rule; null: three times the 99th percentile of their durations, at least 15 minutes
+             * @description For `overdue_count`: how long a run may be open. null: three times the 99th percentile of the workflow's durations, at least 15 minutes
              */
             deadline_seconds?: number | null;
             /** Silenced Until */
