@@ -13,9 +13,9 @@ from uuid import UUID
 import httpx
 import structlog
 
+from meshmetrics.broadcast.budget import Budget
 from meshmetrics.broadcast.messages import request
 from meshmetrics.broadcast.outbox import Message, Outbox
-from meshmetrics.broadcast.token_bucket import Budget
 from meshmetrics.counting.model import Change
 from meshmetrics.counting.store import CountingStore
 from meshmetrics.runtime.logs import describe

@@ -26,9 +26,9 @@ from meshmetrics.auditing.repair import Repairs, repair
 from meshmetrics.auditing.verify import Report, verify
 from meshmetrics.commands.announce import announce
 from meshmetrics.commands.backfill import backfill
-from meshmetrics.commands.check import Check
 from meshmetrics.commands.connecting import connected
-from meshmetrics.commands.doctor import examine
+from meshmetrics.commands.doctor.check import Check
+from meshmetrics.commands.doctor.examine import examine
 from meshmetrics.commands.statuses import map_status
 from meshmetrics.settings.fields import Settings
 

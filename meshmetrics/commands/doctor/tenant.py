@@ -14,7 +14,7 @@ from meshmetrics.api.http.auth import claims_of
 from meshmetrics.api.http.problems import Problem
 from meshmetrics.auditing.model import Sample
 from meshmetrics.auditing.store import AuditStore
-from meshmetrics.commands.check import Check
+from meshmetrics.commands.doctor.check import Check
 from meshmetrics.database.store import Connection
 from meshmetrics.runtime.logs import describe
 
