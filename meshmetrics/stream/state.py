@@ -1,4 +1,4 @@
-"""What is known of the stream: written by the listener, read by whoever judges it."""
+"""The state of the stream: the listener writes it, sweeps and readiness read it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ class Stream:
 
     def __init__(self) -> None:
         self.up_since: float | None = None
-        """Since when changes flow, as Realtime says; None while it does not say so."""
+        """Since when changes flow, according to Realtime; None while they do not."""
         self.last_event: float | None = None
         self.left = False
-        """Whether we listen to none of our own will, because runs end too fast for it."""
+        """Whether the listener has unsubscribed because too many runs end."""
         self.replacing = asyncio.Event()
-        """Set when somebody found the session dead without its saying so."""
+        """Set to replace the session: a sweep found it dead, or the daemon is stopping."""
 
     def silent_for(self, now: float) -> float:
-        """Seconds without an event in the present session; 0 while there is none."""
+        """Seconds without an event in the current session; 0 without a session."""
         if self.up_since is None:
             return 0.0
         return now - max(self.up_since, self.last_event or 0.0)
 
     def replace(self) -> None:
-        """Ask for a new session in place of the present one."""
+        """Request a new session instead of the current one."""
         self.replacing.set()

@@ -55,7 +55,7 @@ async def test_nothing_of_ours_is_left_and_a_second_installation_is_exact(
     assert await owner.fetch(OURS) == before == []
     assert await owner.fetchval("select count(*) from workflow_runs") == 3
     again = await uninstall.uninstall(dsn)  # only the role, which other databases use
-    assert [line for line in again if not line.startswith("left the role")] == []
+    assert [line for line in again if not line.startswith("kept the role")] == []
 
     await migrate(dsn)
     async with asyncpg.create_pool(dsn, min_size=0) as pool:
@@ -94,7 +94,7 @@ async def test_the_role_goes_once_no_database_of_the_server_uses_it(
 async def test_a_daemon_at_work_keeps_everything(database: DatabaseClone, connect: Connect) -> None:
     owner = await connect(database.owner_dsn)
     await owner.execute("select meshmetrics.take_lease(gen_random_uuid(), 'here', '1 minute')")
-    with pytest.raises(MigrationError, match="the daemon here is at work: stop it first"):
+    with pytest.raises(MigrationError, match="the daemon here is running: stop it first"):
         await uninstall.uninstall(database.owner_dsn)
 
 

@@ -59,7 +59,7 @@ async def test_it_is_ready_and_says_that_it_does_not_count(
         assert await eventually(lambda: state(serving)) == {
             "ready": True,
             "database": "ok",
-            "lease": "not sought: API only",
+            "lease": "not taken: API only",
             "stream": "not listening: API only",
             "counting": "nobody does",
             "api": "ok",
@@ -113,7 +113,7 @@ async def test_run_with_api_only_serves_until_it_is_asked_to_stop(
     async with process(tmp_path, env, "run", "--api-only") as running:
         assert (await running.has_logged("daemon.started"))["api_only"] is True
         await running.has_logged("database.ready")
-        assert (await get(running, "/readyz")).json()["lease"] == "not sought: API only"
+        assert (await get(running, "/readyz")).json()["lease"] == "not taken: API only"
         running.process.terminate()
         assert await running.ended(within=5.0) == 0, running.everything()
     events = {line["event"] for line in running.lines}
@@ -127,4 +127,4 @@ async def test_it_ends_clearly_where_the_database_refuses_it(world: World, tmp_p
     async with process(tmp_path, env, "run", "--api-only") as running:
         assert await running.ended() == 1
     [line] = running.logged("daemon.failed")
-    assert "DATABASE_URL needs the right user, password and database" in line["error"]
+    assert "check user, password and database name in DATABASE_URL" in line["error"]

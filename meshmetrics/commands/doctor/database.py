@@ -110,7 +110,7 @@ def _engine_tables(flaws: Sequence[str]) -> Check:
     return required(
         "engine's tables",
         not flaws,
-        "; ".join(flaws) or "as meshmetrics reads them",
+        "; ".join(flaws) or "as meshmetrics expects them",
         RESTORE,
     )
 

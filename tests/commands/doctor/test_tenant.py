@@ -93,13 +93,13 @@ async def test_a_workflow_that_its_owner_cannot_see_is_named(world: World, count
     await world.owner.execute('drop policy "select own" on public.workflow_definitions')
     check = await check_of("tenants")
     assert check.state == "wrong"
-    assert "one workflow is not shown to the owner of its project" in check.text
+    assert "one workflow is hidden from the owner of its project" in check.text
 
 
 async def test_without_a_project_there_is_nothing_to_read(world: World) -> None:
     await world.owner.execute("delete from public.projects")
     check = await check_of("tenants")
-    assert (check.state, check.text) == ("note", "no project yet: nothing to read as its owner")
+    assert (check.state, check.text) == ("note", "there is no project yet, so nothing to read")
 
 
 async def test_a_project_without_a_workflow_is_read_too(world: World) -> None:
