@@ -100,10 +100,10 @@ async def test_the_page_says_what_is_to_be_sent(client: httpx.AsyncClient) -> No
             for name in re.findall(r"schemas/(\w+)'", str(list(wanted))):
                 bodies += 1
                 assert f'<a href="#schema-{name}">{name}</a>' in section
-                assert ("<td>needed" in section) == needed
+                assert ("<td>required" in section) == needed
     assert bodies >= 6
     (rule,) = (text for text in page.split("<section>") if 'id="schema-NewRule"' in text)
-    assert "<code>project_id</code> (needed)" in rule
+    assert "<code>project_id</code> (required)" in rule
     assert "<code>severity</code></td>" in rule
 
 
