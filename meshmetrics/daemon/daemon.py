@@ -166,7 +166,7 @@ class Daemon:
             if self._preparation is None or not self._preparation.done:
                 parts["counting"] = "unknown"
             elif parts["database"] == "ok":
-                parts["counting"] = await _who_counts(audits)
+                parts["counting"] = await _counting_state(audits)
         elif lease is None:
             parts["lease"] = "unknown"
         elif not lease.held:
@@ -203,15 +203,15 @@ async def _standing(store: CountingStore, audits: AuditStore) -> Standing:
     )
 
 
-async def _who_counts(audits: AuditStore) -> str:
+async def _counting_state(audits: AuditStore) -> str:
     try:
         async with asyncio.timeout(READY_TIMEOUT):
             lease = (await audits.condition())["lease"]
     except Exception:
         return "unknown"
     if lease is None or not lease["running"]:
-        return "nobody does"
-    return f"{lease['holder']} does"
+        return "no daemon counts"
+    return f"{lease['holder']} counts"
 
 
 async def _database_state(database: Database) -> str:

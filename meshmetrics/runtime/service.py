@@ -207,7 +207,7 @@ async def _failure(service: Service) -> Exception | None:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        # Nobody cancelled this task: the error leaked out of a library.
+        # This task was not cancelled: the error leaked out of a library.
         return RuntimeError(f"{service.name} was cancelled from within")
     except Exception as error:
         return error

@@ -61,7 +61,7 @@ async def test_it_is_ready_and_says_that_it_does_not_count(
             "database": "ok",
             "lease": "not taken: API only",
             "stream": "not listening: API only",
-            "counting": "nobody does",
+            "counting": "no daemon counts",
             "api": "ok",
         }
 
@@ -74,7 +74,7 @@ async def test_it_serves_what_another_counts_and_names_that_one(
         await eventually(world.counted)
         assert await successes(serving, world.owner) == 1
         holder = await world.owner.fetchval("select holder_name from meshmetrics.lease")
-        assert (await eventually(lambda: state(serving)))["counting"] == f"{holder} does"
+        assert (await eventually(lambda: state(serving)))["counting"] == f"{holder} counts"
         assert (await serving.get("/")).status_code in (200, 503)  # 503: not built
 
 
@@ -91,7 +91,7 @@ async def test_it_takes_no_lease_that_is_free_and_counts_nothing(
         assert await world.owner.fetchval("select expires_at < now() from meshmetrics.lease")
         assert await world.owner.fetchval("select count(*) from meshmetrics.counted_runs") == 0
         assert serving.value("lease_held") == 0
-        assert (await state(serving))["counting"] == "nobody does"
+        assert (await state(serving))["counting"] == "no daemon counts"
         async with world.running(**quick):  # there was something to count
             await eventually(world.counted)
             assert await successes(serving, world.owner) == 1
