@@ -104,9 +104,9 @@ async def test_the_printed_script_does_the_same(
     dsn = await hand_over(source_database)
     owner = await connect(dsn)
     await migrate(dsn)
-    script, _, apart = uninstall.script().partition("-- Run these apart.")
+    script, _, outside = uninstall.script().partition("-- Run these outside a transaction.")
     await owner.execute(script)
-    await owner.execute(apart.split(";")[0])
+    await owner.execute(outside.split(";")[0])
     assert await owner.fetch(OURS) == []
 
 

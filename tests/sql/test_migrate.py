@@ -187,7 +187,7 @@ async def test_a_role_that_may_not_migrate_is_told_which_may(
 async def test_the_printed_script_does_the_same_as_migrating(
     postgres: EmbeddedPostgres, source_database: DatabaseClone, connect: Connect
 ) -> None:
-    script, _, index = packaged_schema().script().partition("-- Run this apart")
+    script, _, index = packaged_schema().script().partition("-- Run this outside")
     dsn = await hand_over(source_database)
     printed = await connect(dsn)
     await printed.execute(script)
@@ -216,7 +216,7 @@ async def test_an_older_meshmetrics_leaves_a_newer_ones_functions_alone(
         assert said.startswith("left the functions unchanged: the database's are of release 1000")
         assert await migrate(dsn, Schema(schema.directory)) == []
     connection = await connect(dsn)
-    script = older.script().partition("-- Run this apart")[0]
+    script = older.script().partition("-- Run this outside")[0]
     await connection.execute(script)
     await connection.execute("alter publication supabase_realtime drop table workflow_runs")
     assert "added workflow_runs" in (await migrate(dsn, older))[1]
@@ -243,7 +243,7 @@ def test_the_release_grows_whenever_what_is_replayed_changes() -> None:
 async def test_the_printed_script_applies_to_a_database_that_has_it_already(
     database: DatabaseClone, connect: Connect
 ) -> None:
-    script, _, index = packaged_schema().script().partition("-- Run this apart")
+    script, _, index = packaged_schema().script().partition("-- Run this outside")
     owner = await connect(database.owner_dsn)
     await owner.execute(script)
     await owner.execute("--" + index)
