@@ -1,4 +1,4 @@
-"""The command line. Each subcommand is a class; what it needs is imported when it runs."""
+"""The command line. Each subcommand is a class, and imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ log = structlog.get_logger()
 EXIT_FAILED = 1
 EXIT_WRONG_SETTINGS = 2
 LAST_RESORT_SECONDS = 0.4
-"""How long after the time allowed for draining the process is ended by force."""
+"""How long after the timeout for draining the process is killed."""
 
 
 class Run(BaseModel):
-    """Run the daemon: count runs as they finish, broadcast the rates, serve API and dashboard."""
+    """Run the daemon: count runs as they finish, broadcast rates, serve the API and dashboard."""
 
     api_only: CliToggleFlag[bool] = Field(
         default=False,
-        description="serve the API and the dashboard only, and leave the counting to other daemons",
+        description="only serve the API and the dashboard; other daemons count",
     )
 
     def cli_cmd(self) -> None:
@@ -62,14 +62,14 @@ class Run(BaseModel):
 
 
 class Migrate(BaseModel):
-    """Bring the database up to date, or print the SQL that would."""
+    """Migrate the database, or print the SQL for it."""
 
     print_: CliToggleFlag[bool] = Field(
         default=False, alias="print", description="print the SQL instead of running it"
     )
     supabase: Path | None = Field(
         default=None,
-        description="write it as files for `supabase db push` into this `supabase` folder",
+        description="write migration files for `supabase db push` into this `supabase` folder",
     )
 
     def cli_cmd(self) -> None:
@@ -102,12 +102,12 @@ class Migrate(BaseModel):
 
 
 class Uninstall(BaseModel):
-    """Remove everything of meshmetrics' from the database. MeshHook's tables stay as they are."""
+    """Remove everything of meshmetrics from the database. MeshHook's tables do not change."""
 
     print_: CliToggleFlag[bool] = Field(
         default=False, alias="print", description="print the SQL instead of running it"
     )
-    yes: CliToggleFlag[bool] = Field(default=False, description="do not ask")
+    yes: CliToggleFlag[bool] = Field(default=False, description="do not ask for confirmation")
 
     def cli_cmd(self) -> None:
         from meshmetrics.commands import uninstall
@@ -130,19 +130,19 @@ class Uninstall(BaseModel):
 
 
 class MapStatus(BaseModel):
-    """Map a status to an outcome (success, failure, canceled, open), and count its runs again."""
+    """Map a status to an outcome (success, failure, canceled, open), and recount its runs."""
 
     status: CliPositionalArg[str] = Field(description="a status of MeshHook's runs")
     outcome: CliPositionalArg[str] = Field(description="success, failure, canceled or open")
 
     def cli_cmd(self) -> None:
-        from meshmetrics.commands import terminal as screen
+        from meshmetrics.commands import terminal
 
-        _run_once(screen.show_map_status(_quiet_settings(), self.status, self.outcome))
+        _run_once(terminal.show_map_status(_quiet_settings(), self.status, self.outcome))
 
 
 class Statuses(BaseModel):
-    """List every status of runs with its outcome and number of runs; or map one: statuses map."""
+    """List all statuses with outcome and number of runs; `statuses map` maps one."""
 
     map: CliSubCommand[MapStatus] = Field(description=MapStatus.__doc__)
 
@@ -150,31 +150,31 @@ class Statuses(BaseModel):
         if get_subcommand(self, is_required=False) is not None:
             CliApp.run_subcommand(self)
             return
-        from meshmetrics.commands import terminal as screen
+        from meshmetrics.commands import terminal
 
-        _run_once(screen.show_statuses(_quiet_settings()))
+        _run_once(terminal.show_statuses(_quiet_settings()))
 
 
 class Verify(BaseModel):
-    """Prove the counts: compare runs, ledger, buckets and counters. Exit status 1 on drift."""
+    """Verify the counts: compare runs, ledger, buckets and counters. Exit status 1 on drift."""
 
     repair: CliToggleFlag[bool] = Field(default=False, description="repair what is wrong")
     yes: CliToggleFlag[bool] = Field(
         default=False,
-        description="do not ask before a repair that takes more runs out than it puts in",
+        description="repair without confirmation, even if it removes more runs than it adds",
     )
     json_: CliToggleFlag[bool] = Field(default=False, alias="json", description="print JSON")
     patience: float = Field(
         default=10.0,
         ge=0,
-        description="seconds that a run which looks wrong may take to be counted after all",
+        description="seconds to wait for uncounted runs to be counted before reporting them",
     )
 
     def cli_cmd(self) -> None:
-        from meshmetrics.commands import terminal as screen
+        from meshmetrics.commands import terminal
 
         settings = _quiet_settings()
-        work = screen.show_verify(
+        work = terminal.show_verify(
             settings,
             repairing=self.repair,
             as_json=self.json_,
@@ -185,38 +185,40 @@ class Verify(BaseModel):
 
 
 class Backfill(BaseModel):
-    """Count the runs from before meshmetrics; beside a running daemon, or before the first one."""
+    """Count the runs from before meshmetrics. A daemon may run at the same time."""
 
     def cli_cmd(self) -> None:
-        from meshmetrics.commands import terminal as screen
+        from meshmetrics.commands import terminal
 
-        _run_once(screen.show_backfill(_quiet_settings()))
+        _run_once(terminal.show_backfill(_quiet_settings()))
 
 
 class Doctor(BaseModel):
-    """Examine settings, database and Realtime, and say how to fix what is wrong."""
+    """Check settings, database and Realtime, and say how to fix what is wrong."""
 
     json_: CliToggleFlag[bool] = Field(default=False, alias="json", description="print JSON")
 
     def cli_cmd(self) -> None:
-        from meshmetrics.commands import terminal as screen
+        from meshmetrics.commands import terminal
 
         logs.configure(level="error")
-        _run_once(screen.show_doctor(as_json=self.json_))
+        _run_once(terminal.show_doctor(as_json=self.json_))
 
 
 class Demo(BaseModel):
-    """Run everything on this machine, with simulated workflows, and watch their runs counted."""
+    """Run everything on this machine, with simulated workflows, and show the counts live."""
 
     seconds: float | None = Field(
-        default=None, gt=0, description="stop after so many seconds of runs; else at Ctrl-C"
+        default=None, gt=0, description="stop after this many seconds of runs; default: at Ctrl-C"
     )
-    rate: float = Field(default=5.0, gt=0, le=1000, description="runs begun a second")
-    seed: int = Field(default=1, description="the same seed makes the same projects and past")
+    rate: float = Field(default=5.0, gt=0, le=1000, description="runs started per second")
+    seed: int = Field(default=1, description="the same seed creates the same projects and history")
+    headless: CliToggleFlag[bool] = Field(
+        default=False, description="print lines instead of a screen"
+    )
     days: int = Field(default=30, ge=1, le=365, description="days of runs before the demo starts")
-    headless: CliToggleFlag[bool] = Field(default=False, description="lines instead of a screen")
     json_: CliToggleFlag[bool] = Field(
-        default=False, alias="json", description="headless, ending with one line of JSON"
+        default=False, alias="json", description="headless, and print one line of JSON at the end"
     )
 
     def cli_cmd(self) -> None:
@@ -268,7 +270,7 @@ class Cli(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only the command line: a variable called RUN in the environment is not for us."""
+        """Only the command line: an environment variable called RUN is not an option of ours."""
         return (init_settings,)
 
     def cli_cmd(self) -> None:
@@ -286,26 +288,26 @@ async def _run(settings: Settings, *, api_only: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def ask_to_stop(name: str) -> None:
-        if stop.is_set():  # the second time it is meant
+    def request_stop(name: str) -> None:
+        if stop.is_set():  # a second signal stops at once
             os._exit(EXIT_FAILED)
         log.info("daemon.stopping", signal=name)
         stop.set()
-        # Whatever hangs, a blocked event loop included, the process ends in time.
+        # The process ends in time even if the event loop is blocked.
         limit = settings.shutdown + LAST_RESORT_SECONDS
         timer = threading.Timer(limit, os._exit, [EXIT_FAILED])
         timer.daemon = True
         timer.start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ask_to_stop, number.name)
+        loop.add_signal_handler(number, request_stop, number.name)
     log.info("daemon.started", pid=os.getpid(), api_only=api_only)
     await Daemon(settings, api_only=api_only).run(stop)
     log.info("daemon.stopped")
 
 
 def _run_once(work: Coroutine[Any, Any, int]) -> NoReturn:
-    """Run a command to its end, and exit with the status it returns."""
+    """Run a command, and exit with the status it returns."""
     from meshmetrics.commands.connecting import CommandError
 
     try:
@@ -318,7 +320,7 @@ def _run_once(work: Coroutine[Any, Any, int]) -> NoReturn:
 
 
 def _quiet_settings() -> Settings:
-    """All settings, and logs that say only what is amiss: the command has its own output."""
+    """All settings; also log only warnings and errors, as the command has its own output."""
     settings = _settings(Settings)
     logs.configure(level="warning", style=settings.log_format, secrets=settings.secrets())
     return settings
@@ -328,13 +330,13 @@ def _settings(kind: type[S]) -> S:
     try:
         return load_settings(kind)
     except SettingsError as error:
-        _exit(f"the settings are not right:\n{error}", EXIT_WRONG_SETTINGS)
+        _exit(f"the settings are invalid:\n{error}", EXIT_WRONG_SETTINGS)
 
 
 def _confirm(question: str) -> bool:
-    """Ask on the terminal; no where there is none."""
+    """Ask on the terminal; exit if there is none."""
     if not sys.stdin.isatty():
-        _exit("not asked, as this is no terminal: add --yes", EXIT_FAILED)
+        _exit("cannot ask for confirmation without a terminal: add --yes", EXIT_FAILED)
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")

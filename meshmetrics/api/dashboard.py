@@ -1,4 +1,4 @@
-"""Serves the dashboard: the files that `make dashboard` built, and what they need to know."""
+"""Serves the dashboard: the files that `make dashboard` built, and their configuration."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from meshmetrics.api.http.problems import Problem
 
 BUILT = Path(__file__).resolve().parent.parent / "_dashboard"
-FOR_GOOD = "public, max-age=31536000, immutable"
+IMMUTABLE = "public, max-age=31536000, immutable"
 """For files whose name changes with their content."""
-ASK_AGAIN = "no-cache"
+REVALIDATE = "no-cache"
 PAGES = ("/", "/workflow/{workflow_id}", "/alerts", "/alerts/incidents/{incident_id}")
-"""Its addresses; those of incidents are in notices."""
+"""The paths of its pages; notices contain those of incidents."""
 TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -40,7 +40,7 @@ page again; no restart is needed.</p>
 
 
 class Dashboard:
-    """One page for all its addresses, its files, and `/dashboard.json`."""
+    """One page for all its paths, its files, and `/dashboard.json`."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Dashboard:
         self._directory = directory
 
     def mount(self, app: FastAPI) -> None:
-        """Add its addresses to an application."""
+        """Add its paths to an application."""
         for path in PAGES:
             app.get(path, include_in_schema=False)(self._page)
         app.get("/dashboard.json", include_in_schema=False)(self._settings)
@@ -68,7 +68,7 @@ class Dashboard:
         except FileNotFoundError:
             return HTMLResponse(NOT_BUILT, 503, {"Cache-Control": "no-store"})
         headers = {
-            "Cache-Control": ASK_AGAIN,
+            "Cache-Control": REVALIDATE,
             "Content-Security-Policy": policy(page, self._url),
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
@@ -76,21 +76,21 @@ class Dashboard:
         return HTMLResponse(page, headers=headers)
 
     async def _settings(self) -> Response:
-        """What is public anyway: where to sign in, with which public key."""
-        return JSONResponse(self._config, headers={"Cache-Control": ASK_AGAIN})
+        """The public configuration: where users sign in, and with which public key."""
+        return JSONResponse(self._config, headers={"Cache-Control": REVALIDATE})
 
     async def _favicon(self, request: Request) -> Response:
-        return self._answer(request, self._directory / "favicon.svg", ASK_AGAIN)
+        return self._answer(request, self._directory / "favicon.svg", REVALIDATE)
 
     async def _file(self, request: Request, path: str) -> Response:
         root = self._directory / "_app"
         file = (root / path).resolve()
         if not file.is_relative_to(root.resolve()):
             raise Problem(404, "there is no such file")
-        return self._answer(request, file, FOR_GOOD if "immutable" in path else ASK_AGAIN)
+        return self._answer(request, file, IMMUTABLE if "immutable" in path else REVALIDATE)
 
     def _answer(self, request: Request, file: Path, caching: str) -> Response:
-        """The file, packed where a packed one lies beside it and the browser takes it."""
+        """The file, compressed if there is a compressed copy and the browser accepts it."""
         if file.suffix not in TYPES or not file.is_file():
             raise Problem(404, "there is no such file")
         headers = {
@@ -99,20 +99,20 @@ class Dashboard:
             "Vary": "Accept-Encoding",
         }
         accepted = request.headers.get("accept-encoding", "")
-        packed = file
+        served = file
         for encoding, suffix in (("br", ".br"), ("gzip", ".gz")):
-            beside = file.with_name(file.name + suffix)
-            if encoding in accepted and beside.is_file():
-                packed, headers["Content-Encoding"] = beside, encoding
+            compressed = file.with_name(file.name + suffix)
+            if encoding in accepted and compressed.is_file():
+                served, headers["Content-Encoding"] = compressed, encoding
                 break
-        return FileResponse(packed, media_type=TYPES[file.suffix], headers=headers)
+        return FileResponse(served, media_type=TYPES[file.suffix], headers=headers)
 
 
 def policy(page: str, supabase_url: str) -> str:
-    """The content security policy of a page: its own files, its own inline scripts, and the API
-    and Supabase to talk to."""
-    at = urlsplit(supabase_url)
-    socket = f"{'wss' if at.scheme == 'https' else 'ws'}://{at.netloc}"
+    """The content security policy of a page: its own files and inline scripts, the API, and
+    Supabase."""
+    url = urlsplit(supabase_url)
+    socket = f"{'wss' if url.scheme == 'https' else 'ws'}://{url.netloc}"
     scripts = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
         for text in _INLINE_SCRIPT.findall(page)
@@ -121,11 +121,11 @@ def policy(page: str, supabase_url: str) -> str:
         (
             "default-src 'none'",
             f"script-src 'self' {scripts}".rstrip(),
-            # Widths and colours that follow from data are attributes; no style sheet is inline.
+            # Widths and colours computed from data are style attributes; no style sheet is inline.
             "style-src 'self'",
             "style-src-attr 'unsafe-inline'",
             "img-src 'self' data:",
-            f"connect-src 'self' {at.scheme}://{at.netloc} {socket}",
+            f"connect-src 'self' {url.scheme}://{url.netloc} {socket}",
             "base-uri 'none'",
             "form-action 'self'",
             "frame-ancestors 'none'",

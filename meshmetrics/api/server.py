@@ -1,4 +1,4 @@
-"""The HTTP server: health, readiness and metrics; the REST API's routers join it here."""
+"""The HTTP server: health, readiness, Prometheus metrics, the REST API and the dashboard."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ log = structlog.get_logger()
 DESCRIPTION = """\
 How reliable MeshHook's workflows are: how many runs succeeded and failed, now and over time.
 
-Every request carries a user's Supabase access token, and sees what that user may see. Times are
-RFC 3339. A rate is success / (success + failure); it comes with its 95 % interval (Wilson).\
+Every request carries a user's Supabase access token, and returns only what that user may see. Times
+are RFC 3339. A rate is success / (success + failure), and comes with its Wilson 95 % interval.\
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether each part does its work, in words; ready if all of them do."""
+    """The state of each part in words, and whether the daemon is ready."""
 
     ready: bool
     parts: dict[str, str] = field(default_factory=dict)
@@ -55,21 +55,27 @@ def create_app(
     cors_origins: Sequence[str] = (),
     dashboard: Dashboard | None = None,
 ) -> FastAPI:
-    """The application. `metrics_token`: what `/metrics` wants as bearer token, if anything.
-    `metrics_api`: what the REST API needs; without it there is none. `dashboard`: likewise."""
+    """The application. It always serves `/healthz`, `/readyz`, `/metrics` and `/api/docs`.
+
+    `metrics_api` adds `/api/metrics`; together with `alerts_api` also `/api/alerts`. `dashboard`
+    adds the dashboard at `/`. `metrics_token`: the bearer token that `/metrics` requires; None:
+    none. `cors_origins`: other origins whose pages may call the API.
+    """
     app = FastAPI(
         title="meshmetrics",
         version=version("meshmetrics"),
         description=DESCRIPTION,
-        openapi_url=None,  # all of it comes from `frame`
+        openapi_url=None,  # `frame` serves the document and its page
         docs_url=None,
         redoc_url=None,
-        generate_unique_id_function=lambda route: route.name,  # what typed clients call it
+        generate_unique_id_function=lambda route: (
+            route.name
+        ),  # typed clients name their methods after it
     )
     frame(app, telemetry, cors_origins=cors_origins)
     if metrics_api is not None:
         app.state.metrics_api = metrics_api
-        # Fixed paths first.
+        # Fixed paths come before paths with parameters.
         app.include_router(screens.router)
         app.include_router(router)
     if metrics_api is not None and alerts_api is not None:
@@ -80,7 +86,7 @@ def create_app(
 
     @app.get("/healthz", tags=["operation"])
     async def healthz() -> dict[str, str]:
-        """Answers as long as the process lives."""
+        """Returns 200 while the process runs."""
         return {"status": "ok"}
 
     @app.get(
@@ -90,7 +96,7 @@ def create_app(
         responses={503: {"description": "Not ready", "model": dict[str, Any]}},
     )
     async def readyz() -> JSONResponse:
-        """200 if everything works, 503 if not; either way what works and what does not."""
+        """Returns 200 if everything works, else 503, with the state of each part."""
         state = await readiness()
         return JSONResponse(
             {"ready": state.ready, **state.parts},
@@ -102,13 +108,15 @@ def create_app(
         "/metrics",
         tags=["operation"],
         response_class=PlainTextResponse,
-        responses={401: {"description": "Another token is needed", "content": {}}},
+        responses={401: {"description": "The bearer token is missing or wrong", "content": {}}},
     )
     async def metrics(request: Request) -> Response:
-        """Prometheus' text format."""
+        """The metrics in Prometheus' text format."""
         if metrics_token is not None:
-            given = request.headers.get("authorization", "")
-            if not secrets.compare_digest(given.encode(), f"Bearer {metrics_token}".encode()):
+            authorization = request.headers.get("authorization", "")
+            if not secrets.compare_digest(
+                authorization.encode(), f"Bearer {metrics_token}".encode()
+            ):
                 return Response(status_code=401, headers={"WWW-Authenticate": "Bearer"})
         return Response(generate_latest(telemetry.registry), media_type=CONTENT_TYPE_LATEST)
 
@@ -118,7 +126,7 @@ def create_app(
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone: the supervisor decides when and in what order to stop."""
+        """Install no handlers: the supervisor decides when and in which order to stop."""
         yield
 
 
@@ -132,26 +140,23 @@ class HttpServer(Service):
         super().__init__()
         self._app = app
         self._host = host
-        self._wanted_port = port
+        self._configured_port = port
         self.port: int | None = None
         """The port it listens on, once started."""
 
     async def run(self) -> None:
-        """Serve until stopped.
-
-        Raises FatalError if the address cannot be had.
-        """
+        """Serve until stopped. Raises FatalError if it cannot listen on the address."""
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
-            listener = socket.create_server((self._host, self._wanted_port), family=family)
+            listener = socket.create_server((self._host, self._configured_port), family=family)
         except OSError as error:
             raise FatalError(
-                f"cannot listen on {self._host} port {self._wanted_port} ({error.strerror}):"
+                f"cannot listen on {self._host} port {self._configured_port} ({error.strerror}):"
                 " set MESHMETRICS_HTTP_HOST and MESHMETRICS_HTTP_PORT to an address of this"
                 " machine and a free port"
             ) from None
-        # Every connection inherits it. Without it the end of an answer waits 40 ms for the
-        # acknowledgement of its beginning: asyncio sets it only on sockets made otherwise.
+        # Connections inherit it. Without it the end of a response waits 40 ms for the
+        # acknowledgement of its beginning; asyncio sets it only on sockets that it creates.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port = listener.getsockname()[1]
         server = _Server(
@@ -159,7 +164,7 @@ class HttpServer(Service):
                 self._app,
                 log_config=None,
                 access_log=False,
-                lifespan="off",  # what the application needs is started before it, by our own rules
+                lifespan="off",  # the supervisor starts what the application needs
                 server_header=False,
                 timeout_graceful_shutdown=1,
             )

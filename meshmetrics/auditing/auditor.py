@@ -1,4 +1,4 @@
-"""Compares everything with everything, slowly: the proof that goes on while the daemon works."""
+"""The background audit: verifies all counts slowly while the daemon works."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from meshmetrics.runtime.telemetry import Telemetry
 
 log = structlog.get_logger()
 
-REST = 9
-"""A step is followed by a pause of so many times its length: auditing takes a tenth of one
-connection's time, and a cycle ten times what its steps take together."""
-MOST_REST = 30.0
-"""Seconds: a step that was long may have waited for a database that was away."""
-NOT_YET = 60.0
-"""Seconds between looks at whether the back-fill is done: until then nothing can be equal."""
+PAUSE_FACTOR = 9
+"""How many times longer than a step the pause after it is: auditing uses a tenth of one
+connection's time, and a cycle takes ten times as long as its steps."""
+MAX_PAUSE = 30.0
+"""Seconds. A long step may only have waited for a database that was unreachable."""
+BACKFILL_POLL = 60.0
+"""Seconds between checks of whether the back-fill is done. Before that, counts must differ."""
 
 
 @dataclass(slots=True)
-class _Found:
+class _Differences:
     runs: int = 0
     buckets: int = 0
     counters: int = 0
 
 
 class Auditor(Service):
-    """One cycle after another: all runs against the ledger, then the ledger against the buckets
-    and the counters of every workflow, in steps with long pauses.
+    """Runs one cycle after another: compares all runs with the ledger, then the ledger with the
+    buckets and counters of every workflow, in steps with long pauses.
 
-    A run that nothing else found is counted: events, sweeps and audits feed the same function.
-    Buckets and counters that are wrong are told, and left for `meshmetrics verify --repair`: they
-    are written in one transaction with the ledger, so somebody should find out how that came.
+    It counts a run that nothing else found: events, sweeps and audits feed the same function. It
+    only reports wrong buckets and counters, and leaves them to `meshmetrics verify --repair`:
+    counting writes them in one transaction with the ledger, so an operator should find the cause.
     """
 
     name = "auditor"
@@ -54,11 +54,11 @@ class Auditor(Service):
         *,
         interval: float,
         batch: int,
-        second_look: float = 5.0,
+        recheck_after: float = 5.0,
     ) -> None:
-        """`interval`: seconds from the start of one cycle to the next at least. `batch`: runs in
-        one step. `second_look`: seconds until what is found uncounted is looked at again: a long
-        transaction may commit behind the sweeps, and its event be under way."""
+        """`interval`: minimum seconds between the starts of two cycles. `batch`: runs per step.
+        `recheck_after`: seconds after which uncounted runs are checked again, because a long
+        transaction may commit behind the sweeps before its event arrives."""
         super().__init__()
         self._store = store
         self._audits = audits
@@ -66,22 +66,22 @@ class Auditor(Service):
         self._telemetry = telemetry
         self._interval = interval
         self._batch = batch
-        self._second_look = second_look
-        self._told: dict[str, int] = {}
-        """What the last whole cycle found."""
+        self._recheck_after = recheck_after
+        self._last_drift: dict[str, int] = {}
+        """The differences that the last complete cycle found, by kind."""
 
     async def run(self) -> None:
-        """Cycle until stopped, going on with the rhythm of the daemon before this one."""
+        """Cycle until stopped, keeping the schedule of the previous daemon."""
         self.started.set()
         last = await self._audits.last_audit("cycle")
         if last is not None:
-            self._tell(last)
+            self._report(last)
             since = (await self._store.database.now() - last.started_at).total_seconds()
             if await self.pause(self._interval - since):
                 return
         while not self.stopping.is_set():
             if not (await self._store.read_checkpoint("backfill")).done:
-                await self.pause(min(NOT_YET, self._interval))
+                await self.pause(min(BACKFILL_POLL, self._interval))
                 continue
             began = time.monotonic()
             await self._cycle()
@@ -90,78 +90,78 @@ class Auditor(Service):
     async def _cycle(self) -> None:
         started_at = await self._store.database.now()
         began = time.monotonic()
-        found = _Found()
+        found = _Differences()
         if not (await self._audit_runs(found) and await self._audit_buckets(found)):
             return
         aside = (await self._audits.condition())["set_aside"]
         record = AuditRecord(started_at, found.runs, found.buckets, found.counters, aside)
         await self._audits.record_audit("cycle", record)
-        self._tell(record)
+        self._report(record)
         took = time.monotonic() - began
         self._telemetry.audit_seconds.set(took)
         log.info("audit.done", drift=record.drift, set_aside=aside, took_ms=took * 1000)
 
-    def _tell(self, record: AuditRecord) -> None:
+    def _report(self, record: AuditRecord) -> None:
         for kind, count in (
             ("run", record.runs_wrong),
             ("bucket", record.buckets_wrong),
             ("counter", record.counters_wrong),
         ):
-            self._told[kind] = count
+            self._last_drift[kind] = count
             self._telemetry.drift.labels(kind).set(count)
         self._telemetry.set_aside.set(record.runs_set_aside)
-        # What was compared first in a cycle is as old as its start.
+        # The start, because the first comparisons of a cycle are that old.
         self._telemetry.last_audit.set(record.started_at.timestamp())
 
-    def _tell_early(self, kind: str, count: int) -> None:
-        """What a cycle under way has found so far: it does not make less of what the last one
-        found, which it has not come by yet."""
-        self._telemetry.drift.labels(kind).set(max(count, self._told.get(kind, 0)))
+    def _report_early(self, kind: str, count: int) -> None:
+        """Report what the current cycle has found so far. The metric never falls below the last
+        cycle's result: this one may not have reached those differences yet."""
+        self._telemetry.drift.labels(kind).set(max(count, self._last_drift.get(kind, 0)))
 
-    async def _rest(self, began: float) -> bool:
-        """Pause after a step; whether we go on."""
-        return not await self.pause(min(REST * (time.monotonic() - began), MOST_REST))
+    async def _pause_after(self, began: float) -> bool:
+        """Pause after a step; return False when stopping."""
+        return not await self.pause(min(PAUSE_FACTOR * (time.monotonic() - began), MAX_PAUSE))
 
-    async def _audit_runs(self, found: _Found) -> bool:
-        """Whether all runs were looked at that sweeps and back-fill are done with."""
+    async def _audit_runs(self, found: _Differences) -> bool:
+        """Check all runs that sweeps and back-fill have passed; return False when stopping."""
         until = (await self._store.read_checkpoint("sweep")).position.updated_at
         position = BEGINNING
         while True:
             began = time.monotonic()
             step = await self._store.uncounted_runs(position, until, self._batch)
-            if step.run_ids and not await self._look_again(step.run_ids, found):
+            if step.run_ids and not await self._recheck(step.run_ids, found):
                 return False
             if step.scanned < self._batch or step.reached is None:
                 return True
             position = step.reached
-            if not await self._rest(began):
+            if not await self._pause_after(began):
                 return False
 
-    async def _look_again(self, suspects: tuple[UUID, ...], found: _Found) -> bool:
-        if await self.pause(self._second_look):
+    async def _recheck(self, suspects: tuple[UUID, ...], found: _Differences) -> bool:
+        if await self.pause(self._recheck_after):
             return False
         still = await self._audits.audit_runs(suspects)
         wrong = [run_id for run_id, pending in still.items() if not pending]
         if wrong:
             found.runs += len(wrong)
-            self._tell_early("run", found.runs)
+            self._report_early("run", found.runs)
             log.warning("audit.found_runs", runs=len(wrong), first=str(wrong[0]))
             await self._counter.count(wrong, source="audit")
         return True
 
-    async def _audit_buckets(self, found: _Found) -> bool:
-        """Whether all workflows and projects were looked at."""
+    async def _audit_buckets(self, found: _Differences) -> bool:
+        """Check all workflows and projects; return False when stopping."""
         for part in await self._audits.audit_slices(self._batch):
             began = time.monotonic()
             differences = await self._audits.audit_slice(part)
             buckets = sum(d.kind == "bucket" for d in differences)
-            # The counters come with each slice of a workflow: those of the last one count.
+            # Each slice of a workflow repeats its counters: only the last slice's are used.
             counters = len(differences) - buckets if part.before is None else 0
             if buckets or counters:
                 found.buckets += buckets
                 found.counters += counters
-                self._tell_early("bucket", found.buckets)
-                self._tell_early("counter", found.counters)
+                self._report_early("bucket", found.buckets)
+                self._report_early("counter", found.counters)
                 log.error(
                     "audit.drift",
                     **{f"{part.kind}_id": str(part.id)},
@@ -171,6 +171,6 @@ class Auditor(Service):
                     found=differences[0].found,
                     remedy="meshmetrics verify --repair",
                 )
-            if not await self._rest(began):
+            if not await self._pause_after(began):
                 return False
         return True

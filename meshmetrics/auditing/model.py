@@ -1,4 +1,4 @@
-"""What audits, repairs and the doctor find: frozen records, without any I/O."""
+"""The results of audits, repairs and the doctor: frozen records, without any I/O."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from meshmetrics.counting.model import Grain
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Where every run of a workflow version is. `unknown`: runs whose status no outcome is mapped
-    to; `pending`: runs that ended and are still to be counted."""
+    """How every run of a workflow version is accounted for. `unknown`: runs whose status is not
+    mapped to an outcome. `pending`: runs that ended and are still to be counted."""
 
     workflow_id: UUID
     started: int
@@ -27,36 +27,36 @@ class Account:
 
     @property
     def unaccounted(self) -> int:
-        """Runs that are in none of the other counts; 0 unless something is wrong."""
+        """Runs that no other count includes; 0 unless something is wrong."""
         parts = (self.succeeded, self.failed, self.canceled, self.open, self.set_aside)
         return self.started - sum(parts) - self.unknown - self.pending
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One line of an audit: something that is not as the run list says.
+    """One line of an audit: something that differs from the run list.
 
     `kind` is `run` (ledger against runs), `bucket` (buckets against ledger), `counter`
     (counters against day buckets) or `set_aside` (a run that cannot be counted). A difference
-    that a sweep is still going to fix is `pending`; all others are wrong.
+    that a sweep will still fix is `pending`; all others are wrong.
     """
 
     kind: Literal["run", "bucket", "counter", "set_aside"]
     pending: bool
-    project_id: UUID | None  # of a bucket without workflow: the project's own
+    project_id: UUID | None  # a bucket without workflow_id is the project's own
     workflow_id: UUID | None
     run_id: UUID | None
     grain: Grain | None
     bucket_start: datetime | None
     expected: str
     found: str
-    alike: int  # how many of this kind, pending or not as this one, there are in all
+    alike: int  # the total number of this kind with the same `pending`
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Part of a workflow's or project's life for an audit to look at: whole UTC days; None is an
-    open end."""
+    """A span of a workflow's or project's history for an audit to check: whole UTC days; None is
+    an open end."""
 
     kind: Literal["workflow", "project"]
     id: UUID
@@ -66,7 +66,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class SliceDifference:
-    """A bucket that is not the sum that it should be, or the counters of a workflow."""
+    """A bucket that is not the sum that it should be, or wrong counters of a workflow."""
 
     kind: Literal["bucket", "counter"]
     grain: Grain | None
@@ -77,16 +77,16 @@ class SliceDifference:
 
 @dataclass(frozen=True, slots=True)
 class RepairedSlice:
-    """What was set right of a slice."""
+    """The result of repairing a slice."""
 
     buckets: int
     counters: bool
-    passed_over: bool  # the workflow is being deleted: nothing was done
+    passed_over: bool  # the workflow is being deleted, so nothing was done
 
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """A finished audit: when it began, and how many differences it found that were not pending."""
+    """A finished audit: when it began, and how many differences, without pending ones, it found."""
 
     started_at: datetime
     runs_wrong: int
@@ -96,13 +96,13 @@ class AuditRecord:
 
     @property
     def drift(self) -> int:
-        """Everything that was wrong. A run set aside is known not to be counted: no drift."""
+        """All differences. A run set aside is known not to be counted, so it is not drift."""
         return self.runs_wrong + self.buckets_wrong + self.counters_wrong
 
 
 @dataclass(frozen=True, slots=True)
 class EngineHabits:
-    """How the engine says that a run failed (engine_habits.sql)."""
+    """How the engine reports failed runs (engine_habits.sql)."""
 
     has_runs: bool
     writes_failures: bool
@@ -111,7 +111,7 @@ class EngineHabits:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A project to read as its owner, and what the ledger holds of one of its workflows."""
+    """A project to read as its owner, and the ledger's counts of one of its workflows."""
 
     project_id: UUID
     owner: UUID

@@ -1,4 +1,4 @@
-"""Mends what an audit found: counts what is uncounted, rebuilds buckets and counters."""
+"""Repairs the differences of an audit: counts uncounted runs, rebuilds buckets and counters."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ BATCH = 20_000
 
 @dataclass(slots=True)
 class Repairs:
-    """What was done."""
+    """The result of a repair."""
 
     runs: int = 0
-    """Runs counted, or taken out of the counts, anew."""
+    """Runs whose count changed: added, removed, or counted with another outcome."""
     retried: int = 0
-    """Runs set aside that were looked at again."""
+    """Runs set aside that were retried."""
     buckets: int = 0
     counters: int = 0
-    """Workflows whose counters were set right."""
+    """Workflows whose counters were repaired."""
     workflows: set[UUID] = field(default_factory=set)
-    """Whose buckets or counters were."""
+    """Workflows whose buckets or counters were repaired."""
     projects: set[UUID] = field(default_factory=set)
-    """Whose buckets were."""
+    """Projects whose buckets were repaired."""
     passed_over: set[UUID] = field(default_factory=set)
-    """Workflows that are being deleted just now."""
+    """Workflows skipped because they are being deleted."""
 
 
 async def repair(
@@ -40,12 +40,11 @@ async def repair(
     batch: int = BATCH,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Repairs:
-    """Make ledger, buckets and counters say what the runs say; safe beside a running daemon.
+    """Make ledger, buckets and counters match the runs. Safe beside a running daemon.
 
-    First all runs are walked and what is uncounted is counted, those set aside included. Then each
-    workflow's buckets are compared with the ledger, and each project's with its workflows', and
-    set right where they differ. `on_step` is
-    told what is being done.
+    First it walks all runs and counts the uncounted ones, including those set aside. Then it
+    compares each workflow's buckets with the ledger, and each project's with its workflows', and
+    repairs those that differ. It calls `on_step` with a description of each step.
     """
     done = Repairs()
     on_step("counting uncounted runs")

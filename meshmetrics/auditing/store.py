@@ -1,4 +1,4 @@
-"""The SQL functions of audits, repairs and the doctor: a method for each, and no other SQL."""
+"""The SQL functions of audits, repairs and the doctor, with one method per function."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class AuditStore:
     ) -> tuple[Difference, ...]:
         """Compare runs, ledger, buckets and counters in one snapshot; wrong ones first.
 
-        `after` and `before` narrow it to whole UTC days of `finished_at`; counters are compared
-        only where both are None. Takes as long as reading every run takes.
+        `after` and `before` limit it to whole UTC days of `finished_at`; it compares counters only
+        if both are None. It reads every run.
         """
         rows = await self.database.long_rows(
             "select kind, pending, project_id, workflow_id, run_id, grain, bucket_start,"
@@ -59,15 +59,15 @@ class AuditStore:
         return tuple(Difference(**dict(row)) for row in rows)
 
     async def audit_runs(self, run_ids: Sequence[UUID]) -> dict[UUID, bool]:
-        """Which of these runs the ledger does not agree with at this moment, and whether that is
-        merely pending."""
+        """Which of these runs differ from the ledger now, and whether the difference is only
+        pending."""
         rows = await self.database.rows(
             "select run_id, pending from meshmetrics.audit_runs($1)", list(run_ids)
         )
         return {row["run_id"]: row["pending"] for row in rows}
 
     async def account(self) -> tuple[Account, ...]:
-        """Where every run of every workflow version is, in one snapshot. Reads every run."""
+        """Account for every run of every workflow version in one snapshot. Reads every run."""
         rows = await self.database.long_rows(
             "select workflow_id, started, succeeded, failed, canceled, open, set_aside,"
             " unknown, pending from meshmetrics.account()"
@@ -75,7 +75,7 @@ class AuditStore:
         return tuple(Account(**dict(row)) for row in rows)
 
     async def audit_slices(self, max_runs: int) -> tuple[Slice, ...]:
-        """All workflows' and then all projects' lives, in slices of about `max_runs` runs."""
+        """The history of all workflows, then projects, in slices of about `max_runs` runs."""
         rows = await self.database.rows(
             "select kind, id, after, before from meshmetrics.audit_slices($1)", max_runs
         )
@@ -88,24 +88,24 @@ class AuditStore:
         return tuple(SliceDifference(**dict(row)) for row in rows)
 
     async def repair_slice(self, part: Slice) -> RepairedSlice:
-        """Set right what `audit_slice` would find. Counting waits meanwhile."""
+        """Repair what `audit_slice` would find. Counting waits meanwhile."""
         row = await self.database.row(_REPAIR[part.kind], part.id, part.after, part.before)
         return RepairedSlice(**dict(row))
 
     async def repair_effect(self) -> tuple[int, int]:
-        """How many runs a repair would take out of the counts, and put in. Reads every run."""
+        """How many runs a repair would remove from the counts and add to them. Reads every run."""
         row = await self.database.long_row(
             "select taken_out, put_in from meshmetrics.repair_effect()"
         )
         return row["taken_out"], row["put_in"]
 
     async def retry_set_aside(self) -> int:
-        """Have all runs set aside looked at again; return how many there are."""
+        """Retry all runs set aside; return how many there are."""
         row = await self.database.row("select meshmetrics.retry_set_aside() as n")
         return int(row["n"])
 
     async def record_audit(self, kind: Literal["cycle", "snapshot"], record: AuditRecord) -> None:
-        """Note a finished audit: the daemon's slice by slice, or one of everything at once."""
+        """Record a finished audit: a `cycle` of the daemon's, or a `snapshot` of everything."""
         await self.database.row(
             "select meshmetrics.record_audit($1, $2, $3, $4, $5, $6)",
             kind,
@@ -117,7 +117,7 @@ class AuditStore:
         )
 
     async def last_audit(self, kind: Literal["cycle", "snapshot"]) -> AuditRecord | None:
-        """The last one of this kind that was finished."""
+        """The last finished audit of this kind."""
         row = await self.database.row(
             "select started_at, runs_wrong, buckets_wrong, counters_wrong, runs_set_aside"
             " from meshmetrics.last_audit($1)",
@@ -126,21 +126,21 @@ class AuditStore:
         return None if row["started_at"] is None else AuditRecord(**dict(row))
 
     async def condition(self) -> dict[str, Any]:
-        """How things stand, for the doctor; condition.sql says what is in it."""
+        """The condition of the database for the doctor; condition.sql describes the fields."""
         row = await self.database.row("select meshmetrics.condition() as condition")
         condition: dict[str, Any] = json.loads(row["condition"])
         return condition
 
     async def engine_habits(self) -> EngineHabits:
-        """How the engine says that a run failed."""
+        """How the engine reports failed runs."""
         row = await self.database.row("select * from meshmetrics.engine_habits()")
         return EngineHabits(**dict(row))
 
     @asynccontextmanager
     async def sampling(self, upto: datetime) -> AsyncIterator[tuple[Connection, Sample | None]]:
-        """A read-only transaction of one snapshot, and a project in it with what the ledger holds
-        of one workflow, finished before `upto`; None where there is no project. The rest of the
-        transaction is the caller's."""
+        """A read-only transaction of one snapshot, and a project in it with the ledger's counts of
+        one workflow's runs that finished before `upto`; None if there is no project. The caller
+        may go on using the transaction."""
         async with (
             self.database.pool.acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),

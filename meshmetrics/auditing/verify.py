@@ -1,4 +1,4 @@
-"""Proves the counts right on a live system: what is merely pending is told from what is wrong."""
+"""Verifies the counts of a live system, and separates pending differences from wrong ones."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ACCOUNT = ("started", "succeeded", "failed", "canceled", "open", "set_aside", "u
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an audit in one snapshot found, after a second look at what it suspected.
+    """The result of an audit in one snapshot, after suspected runs were checked again.
 
-    The counts are of all there are; `differences` lists up to so many of each kind, those that are
-    pending left out.
+    The counts include all differences; `differences` lists up to a limit of each kind, without
+    pending ones.
     """
 
     differences: tuple[Difference, ...]
@@ -32,13 +32,13 @@ class Report:
     pending: int
     account: Account
     taken_out: int = 0
-    """Runs that a repair would take out of the counts."""
+    """Runs that a repair would remove from the counts."""
     put_in: int = 0
-    """Runs that it would put in."""
+    """Runs that a repair would add to the counts."""
 
     @property
     def drift(self) -> int:
-        """Everything that is wrong. A run set aside is known not to be counted: no drift."""
+        """All differences. A run set aside is known not to be counted, so it is not drift."""
         return self.runs + self.buckets + self.counters + self.account.unaccounted
 
     def as_json(self) -> dict[str, Any]:
@@ -67,12 +67,12 @@ class Report:
 
 
 async def verify(audits: AuditStore, *, patience: float = 10.0, limit: int = 1000) -> Report:
-    """Audit everything in one snapshot, and note that it was done.
+    """Audit everything in one snapshot, and record the audit.
 
-    Buckets and counters are written in one transaction with the ledger: there a difference is
-    wrong. A run behind all walks may still be on its way, if a long transaction committed it a
-    moment ago: it is watched for up to `patience` seconds, and wrong if nobody counts it
-    meanwhile. `limit`: how many differences of each kind are listed.
+    Counting writes buckets and counters in one transaction with the ledger, so any difference
+    there is wrong. A run behind all walks may still be counted, if a long transaction has just
+    committed it: it is watched for up to `patience` seconds, and is wrong if it is not counted by
+    then. `limit`: maximum number of differences of each kind to list.
     """
     started_at = await audits.database.now()
     deadline = time.monotonic() + patience
@@ -83,7 +83,7 @@ async def verify(audits: AuditStore, *, patience: float = 10.0, limit: int = 100
         unlisted -= len(suspects)
         wrong = await _watch(audits, suspects, deadline)
         if wrong or not unlisted:
-            break  # otherwise all that were listed were on their way: look at the others
+            break  # otherwise all listed runs were counted meanwhile: check the unlisted ones
     taken_out, put_in = await audits.repair_effect() if wrong else (0, 0)
     totals = {(d.kind, d.pending): d.alike for d in found}
     report = Report(
@@ -111,7 +111,7 @@ def _total(accounts: Sequence[Account]) -> Account:
 
 
 async def _watch(audits: AuditStore, suspects: set[UUID], deadline: float) -> set[UUID]:
-    """Those of the suspects that nobody counts until the deadline."""
+    """The suspects that are still not counted at the deadline."""
     wrong = suspects
     while wrong:
         still = await audits.audit_runs(list(wrong))

@@ -1,4 +1,4 @@
-"""What is broadcast: how changes merge, and how messages are written. Pure functions."""
+"""Merges changes and encodes messages for broadcasting. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from uuid import UUID
 from meshmetrics.counting.model import Change, Delta
 
 MESSAGE_BYTES = 200_000
-"""A message stays below this; larger ones are split."""
-MOST_DELTAS = 120
-"""More minutes than this in one change are cheaper to refetch than to send."""
+"""Maximum size of a message; larger ones are split."""
+MAX_DELTAS = 120
+"""Maximum minutes in one change; more are cheaper to refetch than to send."""
 
-_ENVELOPE_BYTES = 500  # topic, event and the fields around the workflows, generously
+_ENVELOPE_BYTES = 500  # upper bound of topic, event and the fields around the workflows
 
 
 def merge(older: Change, newer: Change) -> Change:
-    """One change that says what both say.
+    """One change that replaces both.
 
-    Deltas are added up where `newer` begins where `older` ends; otherwise there are none, and
-    whoever is behind refetches.
+    If `newer` continues `older`, it has the sum of their deltas. Otherwise it has none, and a
+    subscriber that is behind refetches.
     """
     if newer.revision <= older.revision:
         return older
     if older.deltas is None or newer.deltas is None or newer.base_revision != older.revision:
         return replace(newer, base_revision=newer.revision, deltas=None)
     deltas = _add(older.deltas, newer.deltas)
-    if len(deltas) > MOST_DELTAS:
+    if len(deltas) > MAX_DELTAS:
         return replace(newer, base_revision=newer.revision, deltas=None)
     return replace(newer, base_revision=older.base_revision, deltas=deltas)
 
@@ -44,15 +44,15 @@ def _add(older: Sequence[Delta], newer: Sequence[Delta]) -> tuple[Delta, ...]:
 
 
 def encode(change: Change) -> str:
-    """One workflow of a `rates` message, as JSON. Untold deltas make whoever is behind refetch:
-    base_revision is then the revision itself."""
-    told = change.deltas is not None and len(change.deltas) <= MOST_DELTAS
+    """One workflow of a `rates` message, as JSON. Without deltas `base_revision` is the revision
+    itself, so that a subscriber that is behind refetches."""
+    has_deltas = change.deltas is not None and len(change.deltas) <= MAX_DELTAS
     rate = change.success_rate
     return json.dumps(
         {
             "workflow_id": str(change.workflow_id),
             "slug": change.slug,
-            "base_revision": change.base_revision if told else change.revision,
+            "base_revision": change.base_revision if has_deltas else change.revision,
             "revision": change.revision,
             "success_count": change.success_count,
             "failure_count": change.failure_count,
@@ -68,7 +68,7 @@ def encode(change: Change) -> str:
                     "failure": d.failure,
                     "canceled": d.canceled,
                 }
-                for d in (change.deltas if told else None) or ()
+                for d in (change.deltas if has_deltas else None) or ()
             ],
         },
         separators=(",", ":"),
@@ -76,22 +76,22 @@ def encode(change: Change) -> str:
 
 
 def take_fitting(changes: dict[UUID, Change]) -> tuple[list[Change], list[str]]:
-    """Remove from `changes` what fits into one message, the oldest first, and encode it.
+    """Remove from `changes` what fits into one message, oldest first, and encode it.
 
-    A single change that alone is too large for a message goes alone.
+    A change that is too large for a message gets a message of its own.
     """
     room = MESSAGE_BYTES - _ENVELOPE_BYTES
-    taken: list[Change] = []
+    fitting: list[Change] = []
     encoded: list[str] = []
     for change in list(changes.values()):
         text = encode(change)
-        room -= len(text) + 1  # JSON as we write it is ASCII
-        if room < 0 and taken:
+        room -= len(text) + 1  # json.dumps writes ASCII
+        if room < 0 and fitting:
             break
         del changes[change.workflow_id]
-        taken.append(change)
+        fitting.append(change)
         encoded.append(text)
-    return taken, encoded
+    return fitting, encoded
 
 
 def message(project_id: UUID, workflows: Iterable[str], sent_at: datetime) -> str:
@@ -121,7 +121,7 @@ def request(messages: Iterable[str]) -> bytes:
 
 
 def rfc3339(at: datetime | None) -> str | None:
-    """The time in UTC with a Z, as far as microseconds."""
+    """The time in UTC with a Z, to the microsecond."""
     if at is None:
         return None
     return at.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"

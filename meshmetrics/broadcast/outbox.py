@@ -1,4 +1,4 @@
-"""What subscribers have not been told: one merged change a workflow, each project in its turn."""
+"""Unsent changes: one merged change per workflow, with the projects taking turns."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from uuid import UUID
 from meshmetrics.broadcast.messages import event_message, merge, message, take_fitting
 from meshmetrics.counting.model import Change
 
-MOST_EVENTS = 1000
-"""Events beside the rates, waiting to be sent."""
+MAX_EVENTS = 1000
+"""Maximum unsent events other than `rates`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message, ready to be sent. Without changes it is another event than `rates`."""
+    """One message, ready to be sent. Without changes it is an event other than `rates`."""
 
     project_id: UUID
     changes: list[Change]
@@ -29,8 +29,8 @@ class Message:
 
 
 @dataclass(slots=True)
-class _Pending:
-    """A project's changes, the oldest first."""
+class _Unsent:
+    """A project's unsent changes, oldest first."""
 
     not_before: float
     counted: float
@@ -39,55 +39,55 @@ class _Pending:
 
 
 class Outbox:
-    """Keeps at most one change a workflow, and at most `MOST_EVENTS` other events. A project that
-    was told something waits for its next turn. Times are `time.monotonic`."""
+    """Stores at most one change per workflow, and at most `MAX_EVENTS` other events. After each
+    message a project waits for its next turn. Times are `time.monotonic`."""
 
     def __init__(self, gap: float) -> None:
         """`gap`: seconds between two messages to a project."""
         self._gap = gap
-        self._pending: dict[UUID, _Pending] = {}
+        self._unsent: dict[UUID, _Unsent] = {}
         self._quiet_from: dict[UUID, float] = {}
-        self._events: deque[Message] = deque(maxlen=MOST_EVENTS)
+        self._events: deque[Message] = deque(maxlen=MAX_EVENTS)
 
     @property
     def projects(self) -> int:
-        """How many wait with changes."""
-        return len(self._pending)
+        """How many projects have unsent changes."""
+        return len(self._unsent)
 
-    def keep(
-        self, change: Change, counted: float, committed: float | None, *, unsent: bool = False
+    def add(
+        self, change: Change, counted: float, committed: float | None, *, older: bool = False
     ) -> None:
-        """Merge a change into what is pending; an `unsent` one is older than what is there."""
-        project = self._pending.get(change.project_id)
+        """Merge a change into the unsent ones; `older`: it precedes the one of its workflow."""
+        project = self._unsent.get(change.project_id)
         if project is None:
-            project = _Pending(self._quiet_from.get(change.project_id, 0.0), counted, committed)
-            self._pending[change.project_id] = project
+            project = _Unsent(self._quiet_from.get(change.project_id, 0.0), counted, committed)
+            self._unsent[change.project_id] = project
         project.counted = min(project.counted, counted)
         project.committed = _earlier(project.committed, committed)
-        there = project.changes.get(change.workflow_id)
-        if there is not None:
-            change = merge(change, there) if unsent else merge(there, change)
+        other = project.changes.get(change.workflow_id)
+        if other is not None:
+            change = merge(change, other) if older else merge(other, change)
         project.changes[change.workflow_id] = change
 
-    def keep_event(self, project_id: UUID, event: str, payload: dict[str, Any]) -> None:
-        """Take another event; where there are too many the oldest is dropped."""
+    def add_event(self, project_id: UUID, event: str, payload: dict[str, Any]) -> None:
+        """Add an event other than `rates`; above the maximum the oldest is dropped."""
         text = event_message(project_id, event, payload)
         self._events.append(Message(project_id, [], text, time.monotonic(), None))
 
     def due(self, *, hurried: bool) -> float | None:
-        """From when on there is something to take; None if there is nothing. `hurried`: nobody
-        waits for a turn."""
-        if not self._pending and not self._events:
+        """When there will be something to take; None if nothing is unsent. `hurried`: projects do
+        not wait for their turns."""
+        if not self._unsent and not self._events:
             return None
         if hurried or self._events:
             return 0.0
-        return min(p.not_before for p in self._pending.values())
+        return min(p.not_before for p in self._unsent.values())
 
     def take(self, room: int, now: float, *, hurried: bool) -> list[Message]:
         """Remove up to `room` messages: events, then one for each project whose turn it is."""
         ready = [
             (project_id, project)
-            for project_id, project in self._pending.items()
+            for project_id, project in self._unsent.items()
             if project.not_before <= now or hurried
         ]
         sent_at = datetime.now(UTC)
@@ -96,22 +96,22 @@ class Outbox:
             changes, encoded = take_fitting(project.changes)
             text = message(project_id, encoded, sent_at)
             messages.append(Message(project_id, changes, text, project.counted, project.committed))
-            del self._pending[project_id]
-            if project.changes:  # the rest is for the project's next turn: behind all others
+            del self._unsent[project_id]
+            if project.changes:  # the rest waits for the project's next turn, behind all others
                 project.not_before = now + self._gap
-                self._pending[project_id] = project
+                self._unsent[project_id] = project
             self._quiet_from[project_id] = now + self._gap
         if len(self._quiet_from) > 2 * len(ready) + 1000:
             self._quiet_from = {k: v for k, v in self._quiet_from.items() if v > now}
         return messages
 
     def put_back(self, messages: Iterable[Message]) -> None:
-        """Keep what could not be sent: it is older than what came meanwhile."""
+        """Add messages again that could not be sent: they precede what was added meanwhile."""
         messages = list(messages)
         self._events.extendleft(one for one in reversed(messages) if not one.changes)
-        for unsent in messages:
-            for change in unsent.changes:
-                self.keep(change, unsent.counted, unsent.committed, unsent=True)
+        for failed in messages:
+            for change in failed.changes:
+                self.add(change, failed.counted, failed.committed, older=True)
 
 
 def _earlier(one: float | None, other: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Changes → Realtime Broadcast: merged by project, promptly, fairly, and never too many."""
+"""Broadcasts changes through Realtime: merged per project, prompt, fair, and rate-limited."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from uuid import UUID
 import httpx
 import structlog
 
+from meshmetrics.broadcast.budget import Budget
 from meshmetrics.broadcast.messages import request
 from meshmetrics.broadcast.outbox import Message, Outbox
-from meshmetrics.broadcast.token_bucket import Budget
 from meshmetrics.counting.model import Change
 from meshmetrics.counting.store import CountingStore
 from meshmetrics.runtime.logs import describe
@@ -25,16 +25,16 @@ from meshmetrics.runtime.telemetry import Telemetry
 log = structlog.get_logger()
 
 RESEND_MARGIN = timedelta(minutes=5)
-"""How long before its last sign of life a daemon may have counted without broadcasting: a Realtime
-that refused broadcasts for longer has lost its subscribers too, and they fetch when they return."""
-_BLAMELESS = {401, 403, 404, 408, 425, 429}
-"""Refusals that are not about what the messages say."""
+"""How long before it last renewed its lease a daemon may have counted without broadcasting. A
+Realtime that refused broadcasts for longer has lost its subscribers too; they refetch on return."""
+_RETRIABLE = {401, 403, 404, 408, 425, 429}
+"""Client errors that do not depend on the content of the messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One message that Realtime has taken, for whoever watches. Seconds since the oldest count
-    in it, and since the oldest commit (Unix clocks of two machines) where that is known."""
+    """One message that Realtime accepted, for observers. Seconds since its oldest count, and since
+    its oldest commit (by the Unix clocks of two machines) if that is known."""
 
     project_id: UUID
     changes: tuple[Change, ...]
@@ -43,11 +43,11 @@ class Sent:
 
 
 class Publisher(Service):
-    """Broadcasts a change at once if its project has been quiet, else at most so many times a
-    second, and over all projects no more than the budget allows, each project in its turn.
+    """Broadcasts a change immediately if its project has been quiet, else at the project's maximum
+    rate. Over all projects it stays within the budget, and projects take turns.
 
-    What cannot be sent is kept, merged, and tried again: at most one change a workflow. What a
-    crash left unsent is sent on the next start: all that was counted from `resend_since` on.
+    Unsent changes are merged, at most one per workflow, and retried. After a crash the next start
+    sends everything counted since `resend_since`.
     """
 
     name = "publisher"
@@ -66,7 +66,7 @@ class Publisher(Service):
         on_sent: Callable[[Sent], None] | None = None,
         retry_cap: float = 10.0,
     ) -> None:
-        """`client` sends the key with every request; `url` is Supabase's."""
+        """`client` authenticates every request; `url` is Supabase's."""
         super().__init__()
         self._store = store
         self._client = client
@@ -83,15 +83,16 @@ class Publisher(Service):
     def publish(
         self, changes: Sequence[Change], *, counted: float, committed: float | None
     ) -> None:
-        """Take changes to broadcast. Never waits, never raises."""
+        """Queue changes. Never waits, never raises."""
         for change in changes:
-            self._outbox.keep(change, counted, committed)
+            self._outbox.add(change, counted, committed)
         self._wake.set()
 
     def announce(self, project_id: UUID, event: str, payload: dict[str, Any]) -> None:
-        """Take another event of a project's channel. Sent before changes and within the same
-        budget; where too many wait the oldest is dropped. Never waits, never raises."""
-        self._outbox.keep_event(project_id, event, payload)
+        """Queue an event other than `rates` for a project's channel. It is sent before changes,
+        within the same budget; if too many are queued, the oldest is dropped. Never waits, never
+        raises."""
+        self._outbox.add_event(project_id, event, payload)
         self._wake.set()
 
     def retry_now(self) -> None:
@@ -99,7 +100,7 @@ class Publisher(Service):
         self._back.set()
 
     def stop(self) -> None:
-        """Send what is pending once, and return."""
+        """Send what is unsent once, and return."""
         super().stop()
         self._wake.set()
         self._back.set()
@@ -135,7 +136,7 @@ class Publisher(Service):
                 )
 
     def _wait(self) -> float | None:
-        """Seconds until something may be sent; None if nothing is pending."""
+        """Seconds until something may be sent; None if nothing is unsent."""
         now = time.monotonic()
         self._telemetry.broadcast_pending.set(self._outbox.projects)
         due = self._outbox.due(hurried=self.stopping.is_set())
@@ -152,7 +153,7 @@ class Publisher(Service):
         return self._outbox.take(room, now, hurried=self.stopping.is_set())
 
     async def _send(self, messages: list[Message]) -> bool:
-        """Send in one request; whether Realtime took it. If not, all is pending again."""
+        """Send in one request, and return whether Realtime accepted it. If not, queue it again."""
         self._budget.spend(len(messages))
         try:
             status = await self._post(messages)
@@ -163,8 +164,8 @@ class Publisher(Service):
         if 200 <= status < 300:
             self._note_sent(messages)
             return True
-        if 400 <= status < 500 and status not in _BLAMELESS:
-            if len(messages) > 1:  # one of them is to blame: each alone
+        if 400 <= status < 500 and status not in _RETRIABLE:
+            if len(messages) > 1:  # one of them is at fault: send each alone
                 results = [await self._send([one]) for one in messages]
                 return all(results)
             self._telemetry.broadcast_dropped.inc(max(1, len(messages[0].changes)))

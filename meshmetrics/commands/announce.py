@@ -1,4 +1,4 @@
-"""Broadcasts what a command changed, so that screens need not wait for the next run."""
+"""Broadcasts what a command changed, so that subscribers need not wait for the next run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ SECONDS = 30.0
 
 
 async def announce(store: CountingStore, settings: Settings, since: datetime) -> int:
-    """Broadcast the workflows counted since then; return how many Realtime took.
+    """Broadcast the workflows counted since then; return how many Realtime accepted.
 
-    Fewer than there are where Realtime cannot be reached: screens then notice by the revision of
-    the next broadcast.
+    If Realtime is unreachable, that is fewer than were counted: subscribers then notice the gap by
+    the revision of the next broadcast.
     """
     workflows: set[object] = set()
 
@@ -35,7 +35,7 @@ async def announce(store: CountingStore, settings: Settings, since: datetime) ->
             resend_since=since,
             on_sent=sent,
         )
-        publisher.stop()  # it then sends what there is, and returns
+        publisher.stop()  # makes `run` send everything once, and return
         try:
             async with asyncio.timeout(SECONDS):
                 await publisher.run()

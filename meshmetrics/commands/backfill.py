@@ -1,4 +1,4 @@
-"""The back-fill, run by hand: the daemon's own, with somebody watching."""
+"""Runs the daemon's back-fill as a command, with progress."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from meshmetrics.settings.fields import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """How a back-fill ended: whether all is done, and how many runs it looked at."""
+class BackfillResult:
+    """Whether the back-fill is done, and how many runs this command read."""
 
     done: bool
     scanned: int
@@ -30,16 +30,16 @@ async def backfill(
     on_start: Callable[[int], None] = lambda _: None,
     on_progress: Callable[[int], None] = lambda _: None,
     on_wait: Callable[[str], None] = lambda _: None,
-) -> Ended:
-    """Count what was there before meshmetrics, from where the last one stopped, until done or
-    `stop`. Safe beside a running daemon: both share one checkpoint.
+) -> BackfillResult:
+    """Count the runs from before meshmetrics, from the last checkpoint, until done or `stop`. Safe
+    beside a running daemon: both share the checkpoint.
 
-    `on_start` is told about how many runs are left, `on_progress` how many were looked at so far,
-    `on_wait` what it waits for if it has to wait.
+    It calls `on_start` with the estimated number of runs left, `on_progress` with the number read
+    so far, and `on_wait` with the reason if it has to wait.
     """
     checkpoint = await store.read_checkpoint("backfill")
     if checkpoint.done:
-        return Ended(True, 0)
+        return BackfillResult(True, 0)
     until = (await store.read_checkpoint("sweep")).position.updated_at
     on_start(await store.estimate_runs(checkpoint.position.updated_at, until))
     scanned = 0
@@ -64,7 +64,7 @@ async def backfill(
         await service.run()
     finally:
         stopping.cancel()
-    return Ended((await store.read_checkpoint("backfill")).done, scanned)
+    return BackfillResult((await store.read_checkpoint("backfill")).done, scanned)
 
 
 async def _stop_with(stop: asyncio.Event, service: Backfill) -> None:

@@ -1,4 +1,4 @@
-"""The database for a command that is run once: reachable and migrated, or a message that helps."""
+"""Connects a command to the database, or explains why that is impossible and how to fix it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from meshmetrics.settings.fields import Settings
 
 CONNECTIONS = 3
 RESTORE = (
-    "`meshmetrics migrate` restores index and publication; a column that was renamed or retyped"
-    " needs its old name or type, or a meshmetrics that knows the new one"
+    "run `meshmetrics migrate` to restore index and publication; give a column its old name and"
+    " type again, or install a meshmetrics that supports the new ones"
 )
 
 
 class CommandError(Exception):
-    """The command cannot be carried out: what is wrong, and what to do. For the operator."""
+    """The command is impossible: what is wrong, and how to fix it. For the operator."""
 
     def __init__(self, what: str, fix: str) -> None:
         super().__init__(f"{what}: {fix}")
@@ -34,7 +34,7 @@ class CommandError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """What commands work with."""
+    """The stores that commands use."""
 
     database: Database
     counting: CountingStore
@@ -43,9 +43,9 @@ class Connected:
 
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[Connected]:
-    """The stores, once the database has answered.
+    """The stores, after the database has answered.
 
-    Raises CommandError, also where the connection is lost while it is in use.
+    Raises CommandError, also if the connection is lost while it is in use.
     """
     dsn = settings.database_url.get_secret_value()
     pooler = settings.transaction_pooler
@@ -59,7 +59,7 @@ async def connected(settings: Settings) -> AsyncIterator[Connected]:
             except asyncpg.PostgresError as error:
                 if flaws := await _flaws(stores.counting, error):
                     raise CommandError(
-                        f"the engine's tables are not as meshmetrics reads them: {flaws}",
+                        f"the engine's tables differ from what meshmetrics expects: {flaws}",
                         RESTORE,
                     ) from error
                 raise
@@ -71,17 +71,17 @@ async def connected(settings: Settings) -> AsyncIterator[Connected]:
 
 
 async def _flaws(store: CountingStore, error: asyncpg.PostgresError) -> str:
-    """What changed in the engine's tables, where that may be the cause of the error."""
+    """The changes of the engine's tables, if they may be the cause of the error."""
     if not errors.is_schema_error(error):
         return ""
     try:
         return "; ".join(await store.source_flaws())
     except asyncpg.PostgresError:
-        return ""  # the function is not there: our own schema is missing or older
+        return ""  # no such function: our own schema is missing or older
 
 
 def explain(error: Exception) -> CommandError | None:
-    """What to show the operator for an error of the database; None where a traceback says more."""
+    """The operator's message for a database error; None if a traceback is more helpful."""
     text = describe(error)
     if errors.is_unmigrated(error):
         return CommandError(
@@ -89,16 +89,14 @@ def explain(error: Exception) -> CommandError | None:
         )
     if errors.is_forbidden(error):
         return CommandError(
-            f"DATABASE_URL's user may not do this ({text})",
+            f"DATABASE_URL's user lacks a privilege ({text})",
             "make it a member of meshmetrics_worker",
         )
     if errors.is_schema_error(error):
         return CommandError(
-            f"our tables or functions are not as they were migrated ({text})",
+            f"our tables or functions differ from the migrated ones ({text})",
             "run `meshmetrics migrate`",
         )
     if errors.is_transient(error) or errors.is_refused(error):
-        return CommandError(
-            f"the database cannot be reached ({text})", "DATABASE_URL says where it is"
-        )
+        return CommandError(f"the database cannot be reached ({text})", "check DATABASE_URL")
     return None

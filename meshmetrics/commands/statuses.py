@@ -1,4 +1,4 @@
-"""Which status of the engine's counts as which outcome: listed, and mapped by the operator."""
+"""Maps a status of the engine's to an outcome."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ async def map_status(
 ) -> int:
     """Map `status` to `outcome`, then count all its runs again; return how many changed.
 
-    A run that a daemon counts meanwhile is counted by the new mapping too, so the ledger says the
-    same in the end. `on_progress` is given how many were counted so far.
+    A daemon that counts a run meanwhile uses the new mapping too, so the result is the same.
+    `on_progress` is called with the number counted so far.
 
-    Raises CommandError for an outcome or a status that there is not.
+    Raises CommandError for an unknown outcome or status.
     """
     if outcome not in OUTCOMES:
-        raise CommandError(f"`{outcome}` is no outcome", f"take one of {', '.join(OUTCOMES)}")
+        raise CommandError(f"`{outcome}` is not an outcome", f"use one of {', '.join(OUTCOMES)}")
     known = {row.status: row for row in await store.statuses()}
     if status not in known:
         raise CommandError(

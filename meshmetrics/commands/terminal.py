@@ -1,4 +1,4 @@
-"""What the commands that are run once show on the terminal: tables, progress, or JSON."""
+"""The terminal output of the commands: tables, progress, or JSON."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from meshmetrics.auditing.repair import Repairs, repair
 from meshmetrics.auditing.verify import Report, verify
 from meshmetrics.commands.announce import announce
 from meshmetrics.commands.backfill import backfill
-from meshmetrics.commands.check import Check
 from meshmetrics.commands.connecting import connected
-from meshmetrics.commands.doctor import examine
+from meshmetrics.commands.doctor.check import Check
+from meshmetrics.commands.doctor.examine import examine
 from meshmetrics.commands.statuses import map_status
 from meshmetrics.settings.fields import Settings
 
 SHOWN = 20
-"""Differences in the table; --json has a thousand of each kind."""
+"""Maximum differences in the table; --json lists a thousand of each kind."""
 LISTED = 1000
 STYLES = {"ok": "green", "note": "yellow", "wrong": "red", "skipped": "dim"}
 
@@ -46,10 +46,10 @@ async def show_verify(
     patience: float,
     confirm: Callable[[str], bool],
 ) -> int:
-    """Audit, repair if asked to, and show both; 1 if something is wrong in the end.
+    """Audit, repair if `repairing`, and show both; return 1 if something is wrong in the end.
 
-    `confirm` is asked before a repair that takes more runs out of the counts than it puts in: that
-    may be what a wrongly mapped status looks like.
+    A repair that removes more runs from the counts than it adds needs `confirm`: a wrongly mapped
+    status may be the cause.
     """
     screen = Console(stderr=as_json, highlight=False)
     async with connected(settings) as stores:
@@ -62,23 +62,26 @@ async def show_verify(
             repairing
             and report.taken_out > report.put_in
             and not confirm(
-                f"The repair takes {report.taken_out:,} runs out of the counts and puts"
-                f" {report.put_in:,} in. Repair?"
+                f"The repair removes {report.taken_out:,} runs from the counts and adds"
+                f" {report.put_in:,}. Repair?"
             )
         ):
             repairing = False
         if repairing:
             if report.taken_out and not as_json:
-                screen.print(f"taking {report.taken_out:,} runs out, putting {report.put_in:,} in")
+                screen.print(f"removing {report.taken_out:,} runs, adding {report.put_in:,}")
             since = await stores.database.now()
             with screen.status("repairing") as status:
                 done = await repair(stores.counting, stores.audits, on_step=status.update)
-                told = await announce(stores.counting, settings, since)
+                announced = await announce(stores.counting, settings, since)
                 report = await verify(stores.audits, patience=patience, limit=LISTED)
             if not as_json:
-                _show_repairs(screen, done, told)
+                _show_repairs(screen, done, announced)
                 _show_report(screen, report)
-            document = report.as_json() | {"before": document, "repaired": _repairs(done, told)}
+            document = report.as_json() | {
+                "before": document,
+                "repaired": _repairs(done, announced),
+            }
     if as_json:
         sys.stdout.write(json.dumps(document) + "\n")
     return 1 if report.drift else 0
@@ -101,7 +104,7 @@ def _show_report(screen: Console, report: Report) -> None:
             f" {report.counters:,} workflows' counters are wrong"
         )
     else:
-        screen.print("[green]exact[/]: ledger, buckets and counters say what the runs say")
+        screen.print("[green]exact[/]: ledger, buckets and counters match the runs")
     a = report.account
     screen.print(
         f"{a.started:,} runs started = {a.succeeded:,} succeeded + {a.failed:,} failed"
@@ -110,7 +113,7 @@ def _show_report(screen: Console, report: Report) -> None:
     )
     if a.unknown:
         screen.print(
-            f"[yellow]{a.unknown:,} runs have a status that no outcome is mapped to[/]:"
+            f"[yellow]{a.unknown:,} runs have a status that is not mapped to an outcome[/]:"
             " see `meshmetrics statuses`"
         )
     if a.unaccounted:
@@ -123,17 +126,16 @@ def _show_report(screen: Console, report: Report) -> None:
         screen.print(f"[yellow]{report.set_aside:,} runs are set aside[/]: they cannot be counted")
 
 
-def _show_repairs(screen: Console, done: Repairs, told: int) -> None:
+def _show_repairs(screen: Console, done: Repairs, announced: int) -> None:
     screen.print(
-        f"repaired: {done.runs:,} runs counted anew, {done.buckets:,} buckets and"
-        f" {done.counters:,} workflows' counters set right; {done.retried:,} runs set aside looked"
-        f" at again; {told:,} workflows broadcast"
+        f"repaired: {done.runs:,} runs, {done.buckets:,} buckets and {done.counters:,} workflows'"
+        f" counters; retried {done.retried:,} runs set aside; broadcast {announced:,} workflows"
     )
     for workflow_id in done.passed_over:
-        screen.print(f"workflow {workflow_id} is being deleted just now: left alone")
+        screen.print(f"skipped workflow {workflow_id}: it is being deleted")
 
 
-def _repairs(done: Repairs, told: int) -> dict[str, Any]:
+def _repairs(done: Repairs, announced: int) -> dict[str, Any]:
     return {
         "runs": done.runs,
         "buckets": done.buckets,
@@ -142,12 +144,12 @@ def _repairs(done: Repairs, told: int) -> dict[str, Any]:
         "workflows": sorted(map(str, done.workflows)),
         "projects": sorted(map(str, done.projects)),
         "passed_over": sorted(map(str, done.passed_over)),
-        "broadcast": told,
+        "broadcast": announced,
     }
 
 
 async def show_backfill(settings: Settings) -> int:
-    """Back-fill with a progress bar, until done or Ctrl-C; 1 if something is left."""
+    """Back-fill with a progress bar, until done or Ctrl-C; return 1 if runs are left."""
     screen = Console(highlight=False)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -171,13 +173,13 @@ async def show_backfill(settings: Settings) -> int:
     def progress(scanned: int) -> None:
         elapsed = bar.tasks[task].elapsed or 0.0
         rate = f"{scanned / elapsed:,.0f} runs/s" if elapsed else ""
-        total = max(bar.tasks[task].total or 0, scanned)  # it was an estimate
+        total = max(bar.tasks[task].total or 0, scanned)  # `start` set an estimate
         bar.update(task, completed=scanned, total=total, rate=rate)
 
     async with connected(settings) as stores:
         since = await stores.database.now()
         try:
-            ended = await backfill(
+            result = await backfill(
                 stores.counting,
                 settings,
                 stop,
@@ -185,23 +187,23 @@ async def show_backfill(settings: Settings) -> int:
                 on_progress=progress,
                 on_wait=lambda text: screen.print(escape(text), soft_wrap=True),
             )
-            if ended.done:
-                bar.update(task, completed=ended.scanned, total=ended.scanned)
+            if result.done:
+                bar.update(task, completed=result.scanned, total=result.scanned)
         finally:
             bar.stop()
-        if ended.scanned:
+        if result.scanned:
             await announce(stores.counting, settings, since)
-    if ended.done and not ended.scanned:
-        screen.print("nothing to do: everything older than meshmetrics is counted")
-    elif ended.done:
-        screen.print(f"[green]done[/]: looked at {ended.scanned:,} runs")
+    if result.done and not result.scanned:
+        screen.print("nothing to do: all runs from before meshmetrics are counted")
+    elif result.done:
+        screen.print(f"[green]done[/]: read {result.scanned:,} runs")
     else:
-        screen.print(f"stopped after {ended.scanned:,} runs: run it again to go on from here")
-    return 0 if ended.done else 1
+        screen.print(f"stopped after {result.scanned:,} runs: run it again to continue")
+    return 0 if result.done else 1
 
 
 async def show_statuses(settings: Settings) -> int:
-    """A table of the statuses; 1 if one is unknown."""
+    """A table of the statuses; return 1 if one is not mapped."""
     async with connected(settings) as stores:
         rows = await stores.counting.statuses()
     table = Table("status", "counts as", "runs", title_justify="left")
@@ -232,13 +234,13 @@ async def show_map_status(settings: Settings, status: str, outcome: str) -> int:
             await announce(stores.counting, settings, since)
     screen.print(
         f"[green]done[/]: {escape(status)} counts as {outcome};"
-        f" {changed:,} runs changed their place"
+        f" the counts of {changed:,} runs changed"
     )
     return 0
 
 
 async def show_doctor(*, as_json: bool) -> int:
-    """Examine everything, a line each; 1 if something is wrong."""
+    """Show all checks of the doctor, one line per check; return 1 if something is wrong."""
     screen = Console(highlight=False)
 
     def show(check: Check) -> None:
@@ -257,5 +259,5 @@ async def show_doctor(*, as_json: bool) -> int:
     elif wrong:
         screen.print(f"[red]{wrong} to fix[/]")
     else:
-        screen.print("[green]all is well[/]")
+        screen.print("[green]no problems found[/]")
     return 1 if wrong else 0

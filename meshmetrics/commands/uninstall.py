@@ -1,4 +1,4 @@
-"""Removes everything of meshmetrics' from a database, and nothing of MeshHook's."""
+"""Removes everything of meshmetrics from a database, and nothing of MeshHook's."""
 
 from __future__ import annotations
 
@@ -31,28 +31,29 @@ _DAEMON = "select holder_name from meshmetrics.lease where expires_at > clock_ti
 
 
 def tables(schema: Schema) -> list[str]:
-    """Our tables in `public`, by the migrations that make them."""
+    """Our tables in `public`, from the migrations that create them."""
     sql = "\n".join(migration.sql for migration in schema.migrations)
     return sorted(set(re.findall(r"create table (public\.\w+)", sql)))
 
 
 def functions(schema: Schema) -> list[str]:
-    """Our functions in `public`, by the files that make them."""
+    """Our functions in `public`, from the files that create them."""
     return sorted(set(re.findall(r"create or replace function (public\.\w+)", schema.replayed)))
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A statement that removes something of ours, what that is, and whether it is there (SQL)."""
+    """A statement that removes something of ours, its description, and the condition (SQL) that it
+    exists."""
 
     statement: str
     what: str
-    there: str
+    exists: str
 
 
 def removals(schema: Schema, *, unpublish: bool) -> list[Removal]:
-    """What is executed in one transaction. Nothing of the operator's own that is built on our
-    tables and functions in `public` goes with them: Postgres refuses then, and names it."""
+    """The removals, to be executed in one transaction. If the operator's own objects depend on our
+    tables or functions in `public`, Postgres refuses and names them."""
     names = ", ".join(f"'{name.removeprefix('public.')}'" for name in functions(schema))
     ours = (
         "from pg_catalog.pg_proc p where p.pronamespace = 'public'::regnamespace"
@@ -86,16 +87,16 @@ def removals(schema: Schema, *, unpublish: bool) -> list[Removal]:
 
 
 def script(schema: Schema | None = None) -> str:
-    """All of it as SQL to print: for those who would rather run it themselves."""
+    """The uninstallation as SQL, for operators who run it themselves."""
     schema = schema or packaged_schema()
     lines = ["begin;", f"{PATIENCE};", "set local search_path = public;"]
     for removal in removals(schema, unpublish=True):
         if removal.statement == PUBLICATION:
-            lines.append("-- Leave this line out if something else needs the publication.")
+            lines.append("-- Omit this line if something else needs the publication.")
         lines += [f"-- {removal.what}", f"{removal.statement};"]
     lines += [
         "commit;",
-        "-- Run these apart.",
+        "-- Run these outside a transaction.",
         f"drop index concurrently if exists {INDEX};",
         f"drop role if exists {ROLE};",
     ]
@@ -103,10 +104,10 @@ def script(schema: Schema | None = None) -> str:
 
 
 async def uninstall(dsn: str, schema: Schema | None = None) -> list[str]:
-    """Remove everything from the database at `dsn`; return what was removed, a line each.
+    """Remove everything from the database at `dsn`; return one line per removal.
 
     Raises:
-        MigrationError: a daemon is still at work, a lock is not to be had, or the role may not.
+        MigrationError: a daemon is active, a lock is not available, or the role lacks a privilege.
         OSError, asyncpg.PostgresError: the database cannot be reached.
     """
     schema = schema or packaged_schema()
@@ -117,7 +118,7 @@ async def uninstall(dsn: str, schema: Schema | None = None) -> list[str]:
         return done + await _remove_outside(connection)
     except asyncpg.DependentObjectsStillExistError as error:
         raise MigrationError(
-            f"{error}. Nothing was removed: drop what is built on it first"
+            f"{error}. Nothing was removed: first drop what depends on it"
         ) from error
     except asyncpg.InsufficientPrivilegeError as error:
         raise MigrationError(
@@ -135,19 +136,19 @@ async def _remove(connection: asyncpg.Connection, schema: Schema) -> list[str]:
         unpublish = False
         if await connection.fetchval("select to_regnamespace('meshmetrics') is not null"):
             if holder := await connection.fetchval(_DAEMON):
-                raise MigrationError(f"the daemon {holder} is at work: stop it first")
+                raise MigrationError(f"the daemon {holder} is running: stop it first")
             unpublish = await connection.fetchval(_PUBLISHED_BY_US)
         done = []
         for removal in removals(schema, unpublish=unpublish):
-            if await connection.fetchval(f"select {removal.there}"):
+            if await connection.fetchval(f"select {removal.exists}"):
                 await connection.execute(removal.statement)
                 done.append(f"removed {removal.what}")
         return done
 
 
 async def _remove_outside(connection: asyncpg.Connection) -> list[str]:
-    """What no transaction can: the index, built and dropped without holding up the engine's
-    writes, and the role, which other databases of the server may need."""
+    """Remove what needs no transaction or must not have one: the index, which is dropped without
+    blocking the engine's writes, and the role, which other databases of the server may need."""
     await connection.execute("set statement_timeout = 0")
     done = []
     if await connection.fetchval("select to_regclass($1) is not null", INDEX):
@@ -158,7 +159,7 @@ async def _remove_outside(connection: asyncpg.Connection) -> list[str]:
             await connection.execute(f"drop role if exists {ROLE}")
             done.append(f"removed the role {ROLE}")
         except asyncpg.DependentObjectsStillExistError:
-            done.append(f"left the role {ROLE}: another database of this server uses it")
+            done.append(f"kept the role {ROLE}: another database of this server uses it")
         except asyncpg.InsufficientPrivilegeError as error:
-            done.append(f"left the role {ROLE}: {error}")
+            done.append(f"kept the role {ROLE}: {error}")
     return done

@@ -1,4 +1,4 @@
-"""Makes what alerts need out of the settings."""
+"""Builds the services of alerts from the settings."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def make_kinds(settings: Settings) -> ChannelKinds:
 
 
 def make_seal(settings: Settings) -> Seal | None:
-    """What opens and closes channels' secrets; None where no key is set."""
+    """The seal of channels' secrets; None without a key."""
     keys = settings.alert_keys
     return Seal(keys.get_secret_value()) if keys else None
 
@@ -45,7 +45,7 @@ def make_seal(settings: Settings) -> Seal | None:
 def alert_services(
     settings: Settings, store: AlertStore, announce: Announce, telemetry: Telemetry
 ) -> tuple[Evaluator, Notifier | None]:
-    """The evaluator, and the notifier where there is a key to open channels with."""
+    """The evaluator, and the notifier if there is a key to decrypt channels with."""
     s, seal = settings, make_seal(settings)
     notifier = None
     if seal is not None:

@@ -1,4 +1,4 @@
-"""Makes the parts that count and broadcast out of the settings."""
+"""Builds the services that count and broadcast from the settings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def make_publisher(
     last_alive: datetime | None,
     on_sent: Callable[[Sent], None] | None,
 ) -> Publisher:
-    """What broadcasts; first what the last daemon, alive until then, may not have sent."""
+    """The publisher. It first sends what a daemon last alive at `last_alive` may have left."""
     s = settings
     return Publisher(
         store,
@@ -63,14 +63,14 @@ def counting_services(
     publisher: Publisher,
     telemetry: Telemetry,
 ) -> list[Service]:
-    """All that counts, in the order in which it is to be started: who finds runs comes after
-    who counts them."""
+    """The counting services in start order: those that find runs come after the one that counts
+    them."""
     s = settings
-    wanted = asyncio.Event()
+    sweep_requested = asyncio.Event()
 
     def overflow() -> None:
         telemetry.inbox_overflows.inc()
-        wanted.set()
+        sweep_requested.set()
 
     inbox = Inbox(s.inbox_capacity, overflow)
     flow = Flow(s.stream_runs_per_second if s.sweep_quick else 0)
@@ -99,7 +99,15 @@ def counting_services(
         silent_after=s.silent_after,
     )
     sweeper = Sweeper(
-        store, counter, inbox, stream, flow, wanted, telemetry, times=times, batch=s.sweep_batch
+        store,
+        counter,
+        inbox,
+        stream,
+        flow,
+        sweep_requested,
+        telemetry,
+        times=times,
+        batch=s.sweep_batch,
     )
     quick = QuickSweeper(
         store,
@@ -118,7 +126,7 @@ def counting_services(
         inbox,
         stream,
         flow,
-        wanted,
+        sweep_requested,
         telemetry,
         times=SessionTimes(
             step=s.connect_timeout,

@@ -1,4 +1,4 @@
-"""The composition root: the only module that wires the services together."""
+"""The composition root: it builds the services of each role and runs them."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Daemon:
         api_only: bool = False,
         on_sent: Callable[[Sent], None] | None = None,
     ) -> None:
-        """`api_only`: never take the lease; so count, send and alert nothing. `on_sent` is called
-        for every message that Realtime has taken: for the demo and for benchmarks. It must not
+        """`api_only`: never take the lease, and so count, send and alert nothing. `on_sent` is
+        called for every message that Realtime accepts, for the demo and benchmarks; it must not
         raise."""
         self.settings = settings
         self.api_only = api_only
@@ -63,7 +63,7 @@ class Daemon:
         self._supervisor: Supervisor | None = None
 
     @property
-    def standing_by(self) -> bool:
+    def is_standby(self) -> bool:
         """Whether another daemon holds the lease."""
         lease = self._leader.lease if self._leader else None
         return lease is not None and not lease.held
@@ -71,7 +71,7 @@ class Daemon:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then drain within `settings.shutdown` seconds.
 
-        Raises FatalError where only the operator can help; its message says how.
+        Raises FatalError if only the operator can help; its message says how.
         """
         s = self.settings
         dsn = s.database_url.get_secret_value()
@@ -84,11 +84,11 @@ class Daemon:
             database = Database(pool, transaction_pooler=s.transaction_pooler)
             store, audits = CountingStore(database), AuditStore(database)
             prepare = partial(await_database, store=store, dsn=dsn, migrating=s.migrate)
-            beside: Service
+            worker: Service
             if self.api_only:
-                beside = self._preparation = Preparation(prepare)
+                worker = self._preparation = Preparation(prepare)
             else:
-                beside = self._leader = Leader(
+                worker = self._leader = Leader(
                     LeaseStore(database),
                     partial(self._pipeline, store, audits, AlertStore(database), client),
                     self.telemetry,
@@ -107,9 +107,9 @@ class Daemon:
                 cors_origins=s.cors_origins.split(",") if s.cors_origins else (),
             )
             self.http = HttpServer(app, *s.address)
-            # Stopped in the reverse order: the server says until the end how things stand.
+            # Stopped in reverse order: the server reports readiness until the end.
             self._supervisor = Supervisor(
-                [self.http, beside], drain_seconds=s.shutdown, on_failure=self._note_failure
+                [self.http, worker], drain_seconds=s.shutdown, on_failure=self._note_failure
             )
             await self._supervisor.run(stop)
 
@@ -124,8 +124,8 @@ class Daemon:
         client: httpx.AsyncClient,
         lease: Lease,
     ) -> Sequence[Service]:
-        """What the holder of the lease runs. Stopped in the reverse order: no new hints, then
-        count what the inbox holds, then send what is pending."""
+        """The services of the lease's holder. They stop in reverse order: first no new hints, then
+        the inbox is counted, then the unsent changes are sent."""
         s, telemetry = self.settings, self.telemetry
         self.stream = Stream()
         publisher = make_publisher(
@@ -150,24 +150,24 @@ class Daemon:
         ]
 
     async def _readiness(self, database: Database, audits: AuditStore) -> Readiness:
-        """Whether database, lease and, for the one that works, the stream are as they should.
+        """The state of database, lease, stream and services.
 
-        One that only serves the API is ready without anybody who counts, and says who does.
+        An API-only daemon is ready even if no daemon counts; it reports which one does.
         """
         parts = {"database": await _database_state(database)}
         lease = self._leader.lease if self._leader else None
         if self.api_only:
-            parts["lease"] = "not sought: API only"
+            parts["lease"] = "not taken: API only"
             parts["stream"] = "not listening: API only"
             if self._preparation is None or not self._preparation.done:
                 parts["counting"] = "unknown"
             elif parts["database"] == "ok":
-                parts["counting"] = await _who_counts(audits)
+                parts["counting"] = await _counting_state(audits)
         elif lease is None:
             parts["lease"] = "unknown"
         elif not lease.held:
             parts["lease"] = f"standby for {lease.holder_name}"
-            parts["stream"] = "not listening: standing by"
+            parts["stream"] = "not listening: standby"
         else:
             parts["lease"] = "held"
             up = self.stream.up_since
@@ -178,7 +178,9 @@ class Daemon:
                     parts["stream"] += f", {self.stream.lag(now):.0f} s behind"
 
             else:
-                parts["stream"] = "left to the sweeps" if self.stream.left else "down"
+                parts["stream"] = (
+                    "unsubscribed: sweeps find the runs" if self.stream.left else "down"
+                )
         supervisors = [s for s in (self._supervisor, self._leader) if s is not None]
         failing = sorted({name for s in supervisors for name in s.failing})
         if failing:
@@ -190,7 +192,7 @@ class Daemon:
 
 
 async def _standing(store: CountingStore, audits: AuditStore) -> Standing:
-    """How the counts stand, for the dashboard's footer."""
+    """How far the counts are verified, for the dashboard's footer."""
     records = [await audits.last_audit(kind) for kind in ("cycle", "snapshot")]
     last = max((a for a in records if a is not None), key=lambda a: a.started_at, default=None)
     backfill = await store.read_checkpoint("backfill")
@@ -201,15 +203,15 @@ async def _standing(store: CountingStore, audits: AuditStore) -> Standing:
     )
 
 
-async def _who_counts(audits: AuditStore) -> str:
+async def _counting_state(audits: AuditStore) -> str:
     try:
         async with asyncio.timeout(READY_TIMEOUT):
             lease = (await audits.condition())["lease"]
     except Exception:
         return "unknown"
     if lease is None or not lease["running"]:
-        return "nobody does"
-    return f"{lease['holder']} does"
+        return "no daemon counts"
+    return f"{lease['holder']} counts"
 
 
 async def _database_state(database: Database) -> str:
@@ -227,11 +229,11 @@ def alerts_api(settings: Settings) -> AlertsApi:
 
 
 def realtime_http(settings: Settings) -> httpx.AsyncClient:
-    """The client of Realtime's HTTP API. One connection does: requests go one after another."""
+    """The client of Realtime's HTTP API. Requests are sequential, so one connection suffices."""
     return httpx.AsyncClient(
         timeout=httpx.Timeout(5.0, connect=3.0),
-        # The next broadcast of a quiet project need not wait for a TLS handshake; most servers
-        # close what is idle for a minute.
+        # Avoids a TLS handshake for the next broadcast of a quiet project; most servers close a
+        # connection after an idle minute.
         limits=httpx.Limits(max_connections=10, keepalive_expiry=50.0),
         auth=KeyAuth(SecretKeys(settings.secret_keys)),
         headers={"User-Agent": f"meshmetrics/{version('meshmetrics')}"},

@@ -1,4 +1,4 @@
-"""Only the holder of the lease runs the pipeline; the others stand by."""
+"""Runs the pipeline while this daemon holds the lease; otherwise the daemon is a standby."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ RELEASE_SECONDS = 0.5
 
 
 class Leader(Service):
-    """Takes the lease, runs what `build` makes while it holds it, and gives it back.
+    """Takes the lease, runs the services of `build` while it holds it, and releases it.
 
-    A holder that could not renew until its lease ran out stops its pipeline: by then a standby
-    may have it. Two holders for a moment are harmless.
+    A holder that cannot renew stops its pipeline when its lease expires, because a standby may have
+    taken it by then. Two holders for a moment are harmless.
     """
 
     name = "leader"
@@ -43,9 +43,8 @@ class Leader(Service):
         ttl: float,
         drain_seconds: float,
     ) -> None:
-        """`ttl` and `drain_seconds`: in seconds. `prepare` returns once there is a database to
-        work with, or once the service it is given is stopping; `build` makes the pipeline's
-        services, anew each time."""
+        """`ttl` and `drain_seconds`: in seconds. `prepare` returns when the database is ready, or
+        when the service passed to it is stopping. `build` makes new services each time."""
         super().__init__()
         self._store = store
         self._build = build
@@ -57,24 +56,24 @@ class Leader(Service):
         self._holder = uuid4()
         self._holder_name = f"{socket.gethostname()}:{os.getpid()}"
         self.lease: Lease | None = None
-        """As last seen; None before the first look, and while the database is away."""
+        """As last read; None before the first read, and while the database is unreachable."""
         self._supervisor: Supervisor | None = None
 
     @property
     def failing(self) -> frozenset[str]:
-        """Services of the pipeline that failed lately."""
+        """Services of the pipeline that failed recently."""
         return frozenset(self._supervisor.failing if self._supervisor else ())
 
     async def run(self) -> None:
-        """Work or stand by until stopped."""
+        """Work or be a standby until stopped."""
         self.started.set()
         await self._prepare(self)
         holder_name = None
         while not self.stopping.is_set():
-            asked = time.monotonic()
+            requested_at = time.monotonic()
             lease = await self._take()
             if lease is not None and lease.held:
-                await self._work(lease, asked + self._ttl)
+                await self._work(lease, requested_at + self._ttl)
                 holder_name = None
                 continue
             if lease is not None and lease.holder_name != holder_name:
@@ -83,7 +82,7 @@ class Leader(Service):
             await self.pause(min(POLL_SECONDS, self._ttl / 3))
 
     async def _take(self) -> Lease | None:
-        """Take or renew; None if the database could not be asked."""
+        """Take or renew the lease; None if the database is unreachable."""
         try:
             async with asyncio.timeout(self._ttl / 2):
                 self.lease = await self._store.take_lease(
@@ -99,39 +98,39 @@ class Leader(Service):
     async def _work(self, lease: Lease, expires: float) -> None:
         log.info("lease.taken", last_alive=lease.last_alive)
         self._telemetry.lease_held.set(1)
-        over = asyncio.Event()
-        keeping = asyncio.create_task(self._keep(expires, over))
+        lost = asyncio.Event()
+        renewing = asyncio.create_task(self._renew(expires, lost))
         self._supervisor = Supervisor(
             self._build(lease),
             drain_seconds=self._pipeline_drain,
             on_failure=lambda name: self._telemetry.service_failures.labels(name).inc(),
-            passing=is_transient,
+            is_transient=is_transient,
             remedy=remedy,
         )
         try:
-            await self._supervisor.run(over)
+            await self._supervisor.run(lost)
         finally:
             self._supervisor = None
             self._telemetry.lease_held.set(0)
-            keeping.cancel()
-            await asyncio.wait({keeping})
+            renewing.cancel()
+            await asyncio.wait({renewing})
             await self._release()
-        if not keeping.cancelled() and (error := keeping.exception()) is not None:
+        if not renewing.cancelled() and (error := renewing.exception()) is not None:
             raise error
 
-    async def _keep(self, expires: float, over: asyncio.Event) -> None:
-        """Renew until stopped or lost, then say that it is over."""
+    async def _renew(self, expires: float, lost: asyncio.Event) -> None:
+        """Renew the lease until stopped or lost, then set `lost`."""
         try:
             while not await self.pause(self._ttl / 4):
-                asked = time.monotonic()
+                requested_at = time.monotonic()
                 lease = await self._take()
                 if lease is not None and lease.held:
-                    expires = asked + self._ttl
+                    expires = requested_at + self._ttl
                 elif lease is not None or time.monotonic() >= expires - self._ttl / 4:
                     log.warning("lease.lost", holder=lease.holder_name if lease else None)
                     return
         finally:
-            over.set()
+            lost.set()
 
     async def _release(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The lease: which daemon works."""
+"""The lease: the row that says which daemon does the work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from meshmetrics.database.store import Database
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who works. `last_alive` is when a holder (any, this one included) last renewed before now."""
+    """Which daemon has the lease, and when any holder last renewed it before this call.
+
+    `held`: whether it is this daemon.
+    """
 
     held: bool
     holder_name: str
@@ -19,13 +22,13 @@ class Lease:
 
 
 class LeaseStore:
-    """Takes the lease and gives it back."""
+    """Takes, renews and releases the lease."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
     async def take_lease(self, holder: UUID, holder_name: str, ttl: timedelta) -> Lease:
-        """Take or renew the lease for `ttl`, unless another holder's is still running."""
+        """Take or renew the lease for `ttl`, unless another holder's has not expired."""
         row = await self.database.row(
             "select held, holder_name, last_alive from meshmetrics.take_lease($1, $2, $3)",
             holder,
@@ -35,5 +38,5 @@ class LeaseStore:
         return Lease(row["held"], row["holder_name"], row["last_alive"])
 
     async def release_lease(self, holder: UUID) -> None:
-        """Give the lease back, if this holder has it."""
+        """Release the lease, if this holder has it."""
         await self.database.row("select meshmetrics.release_lease($1)", holder)

@@ -1,4 +1,4 @@
-"""Makes what the REST API needs out of the settings."""
+"""Builds the services of the REST API from the settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from meshmetrics.settings.fields import Settings
 
 @asynccontextmanager
 async def metrics_api(settings: Settings) -> AsyncIterator[MetricsApi]:
-    """The REST API's parts, with a pool and an HTTP client of their own, closed in the end."""
+    """The REST API's services, with a pool and an HTTP client of their own, closed on exit."""
     s = settings
     secret = s.supabase_jwt_secret.get_secret_value() if s.supabase_jwt_secret else None
     async with (

@@ -1,11 +1,11 @@
-"""What an error of the database means. The only place that knows SQLSTATEs.
+"""Classifies database errors. No other module knows SQLSTATEs.
 
 | kind | what to do |
 |---|---|
-| transient | wait, and make the same call again |
-| data | the values of the call are at fault: the caller's, or those of a run |
-| schema | a table, column, type or function is not as our SQL takes it to be |
-| refused | user, password or database name: only the operator can help |
+| transient | retry the same call later |
+| data | report the values: the caller's, or those of a run, are at fault |
+| schema | report it: a table, column, type or function differs from what our SQL expects |
+| refused | report it: only the operator can fix user, password or database name |
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import asyncpg
 _TRANSIENT = frozenset({"08", "40", "53", "55", "57", "58"})
 """Classes: connection, rollback, resources, state (locks), operator intervention, system error."""
 _READ_ONLY = "25006"
-"""A server that was the primary until a failover."""
+"""A former primary after a failover."""
 _DATA = frozenset({"22", "23"})
 """Classes: data exception, integrity constraint violation."""
 
@@ -25,17 +25,17 @@ def _state(error: BaseException) -> str:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same call may succeed later although nothing in the data changes: connection and
-    resource trouble, cancellation, conflicts, shutdowns."""
+    """Whether the same call may succeed later with the same data: connection and resource errors,
+    cancellation, conflicts, shutdowns."""
     if isinstance(error, asyncpg.PostgresError):
         state = _state(error)
         return (
             state[:2] in _TRANSIENT
             or state == _READ_ONLY
-            # A cached plan is invalid after the engine altered a table. asyncpg drops it.
+            # The engine altered a table, so a cached plan is invalid. asyncpg drops it.
             or isinstance(error, asyncpg.InvalidCachedStatementError)
         )
-    # InternalClientError: a connection that was cut in the middle of something.
+    # InternalClientError: the connection broke during a call.
     return isinstance(
         error, (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
     )
@@ -47,13 +47,13 @@ def is_too_long(error: BaseException) -> bool:
 
 
 def is_data_error(error: BaseException) -> bool:
-    """Whether the values of the call are at fault. No error met while connecting is one."""
+    """Whether the values of the call are at fault. Errors while connecting never are."""
     return _state(error)[:2] in _DATA
 
 
 def is_schema_error(error: BaseException) -> bool:
-    """Whether a table, column, type or function is not as our SQL takes it to be: class 42 but for
-    privileges, which do not belong to the schema."""
+    """Whether a table, column, type or function differs from what our SQL expects: class 42 except
+    missing privileges."""
     return _state(error)[:2] == "42" and not is_forbidden(error)
 
 
@@ -75,8 +75,8 @@ def is_refused(error: BaseException) -> bool:
 
 
 def remedy(error: BaseException) -> str | None:
-    """What the operator can do about an error that is no bug of ours and that waiting does not
-    cure; None for any other."""
+    """The fix for an error that is not a bug of ours and that waiting does not fix; None for any
+    other."""
     if is_schema_error(error):
         return "run `meshmetrics doctor`: it names what changed in the database"
     if is_forbidden(error):

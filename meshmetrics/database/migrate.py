@@ -1,8 +1,8 @@
-"""Brings a database to the schema that this version of meshmetrics needs (schema.py).
+"""Migrates a database to the schema that this version of meshmetrics needs (packaged_sql.py).
 
-All that is replayed or runs once is one transaction under an advisory lock, so any number of
-daemons may start at once. The index on `workflow_runs` comes after it: built concurrently, it
-cannot be in a transaction.
+Migrations and replayed SQL are one transaction under an advisory lock, so any number of daemons may
+start at once. The index on `workflow_runs` follows, because `create index concurrently` cannot run
+in a transaction.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _RECORD = (
 
 
 async def migrate(dsn: str, schema: Schema | None = None) -> list[str]:
-    """Migrate the database at `dsn`; return what was done, a line each (empty: nothing to do).
+    """Migrate the database at `dsn`; return one line per change made.
 
     Raises:
         MigrationError: a frozen migration was changed, the database is newer than this code,
@@ -47,7 +47,7 @@ async def migrate(dsn: str, schema: Schema | None = None) -> list[str]:
         OSError, asyncpg.PostgresError: the database cannot be reached.
     """
     schema = schema or packaged_schema()
-    # No statement cache: harmless here, and a transaction pooler cannot do without.
+    # Transaction poolers do not support the statement cache.
     connection = await asyncpg.connect(dsn, statement_cache_size=0)
     try:
         await configure(connection)
@@ -55,14 +55,16 @@ async def migrate(dsn: str, schema: Schema | None = None) -> list[str]:
             done = await with_locks(lambda: _apply(connection, schema))
             return done + await _build_index(connection, schema)
         except asyncpg.InsufficientPrivilegeError as error:
-            role, owners = await _who(connection)
-            raise MigrationError(f"{error}. {refused(str(error), role, owners)}") from error
+            role, owners = await _owners(connection)
+            raise MigrationError(
+                f"{error}. {missing_privilege(str(error), role, owners)}"
+            ) from error
     finally:
         await connection.close()
 
 
-async def _who(connection: asyncpg.Connection) -> tuple[str, dict[str, str]]:
-    """The role that migrates, and who owns what migrations need beside MeshHook's tables."""
+async def _owners(connection: asyncpg.Connection) -> tuple[str, dict[str, str]]:
+    """The current role, and the owners of Supabase's objects that migrations change."""
     row = await connection.fetchrow(
         "select pg_catalog.quote_ident(current_user) as role,"
         " (select c.relowner::regrole::text"
@@ -76,17 +78,18 @@ async def _who(connection: asyncpg.Connection) -> tuple[str, dict[str, str]]:
     return row["role"], found
 
 
-def refused(said: str, role: str, owners: Mapping[str, str]) -> str:
-    """What a role that was refused lacks, by what Postgres `said`."""
+def missing_privilege(message: str, role: str, owners: Mapping[str, str]) -> str:
+    """How to fix an insufficient privilege, by Postgres' error message."""
     for name, what in (
         ("messages", "the policy on realtime.messages"),
         ("publication", "a table in the publication supabase_realtime"),
     ):
-        if name in said and name in owners:
+        if name in message and name in owners:
             grant = f"run `grant {owners[name]} to {role};` as a superuser"
-            if role == "postgres":  # hosted Supabase lets it; elsewhere it needs the grant
+            if role == "postgres":  # hosted Supabase grants it; other servers may not
                 return (
-                    f"{role} is no member of {owners[name]}, and so may not set up {what}: {grant}"
+                    f"{role} may not set up {what}, because it is not a member of"
+                    f" {owners[name]}: {grant}"
                 )
             return (
                 f"{role} may not set up {what}: migrate with the DATABASE_URL of the project's role"
@@ -100,10 +103,10 @@ def refused(said: str, role: str, owners: Mapping[str, str]) -> str:
 
 
 async def with_locks(work: Callable[[], Awaitable[list[str]]]) -> list[str]:
-    """Do work that needs locks on MeshHook's tables for a moment: again after a second where one
-    was not to be had, so that the engine's writes never wait long behind ours.
+    """Do work that briefly needs locks on MeshHook's tables. If a lock is not available, retry
+    after a second, so that the engine's writes never wait long behind ours.
 
-    Raises MigrationError after so many attempts.
+    Raises MigrationError after the last attempt.
     """
     for attempt in range(1, _ATTEMPTS + 1):
         try:
@@ -112,7 +115,7 @@ async def with_locks(work: Callable[[], Awaitable[list[str]]]) -> list[str]:
             if attempt == _ATTEMPTS:
                 raise MigrationError(
                     f"MeshHook's tables were locked at each of {_ATTEMPTS} attempts ({error}):"
-                    " end the transaction that has been open for long, and try again"
+                    " end the long transaction, and try again"
                 ) from error
             await asyncio.sleep(1)
     raise AssertionError("unreachable")
@@ -136,7 +139,7 @@ async def _apply_once(connection: asyncpg.Connection, schema: Schema) -> list[st
     known = {m.version for m in schema.migrations}
     if newer := sorted(applied.keys() - known - {0}):
         raise MigrationError(
-            f"the database is at migration {newer[-1]:04} and this meshmetrics knows only up to"
+            f"the database is at migration {newer[-1]:04}, and this meshmetrics has only"
             f" {max(known):04}: install the newer meshmetrics"
         )
     done = []
@@ -151,20 +154,20 @@ async def _apply_once(connection: asyncpg.Connection, schema: Schema) -> list[st
         elif row["checksum"] != migration.checksum:
             raise MigrationError(
                 f"migration {migration.version:04}_{migration.name} was changed after it was"
-                " applied to this database. Migrations are frozen: put the file back as it was"
-                " and write the change as a new one"
+                " applied to this database. Migrations are frozen: restore the file, and make"
+                " the change in a new one"
             )
     checksum = schema.checksums[0]
     if 0 in applied and applied[0]["release"] > schema.release:
         done.append(
-            "left the functions alone: the database's are of release"
+            "left the functions unchanged: the database's are of release"
             f" {applied[0]['release']}, newer than this meshmetrics' {schema.release}"
         )
     elif done or 0 not in applied or applied[0]["checksum"] != checksum:
         await connection.execute(schema.replayed)
         await connection.execute(_RECORD, 0, "replayed", checksum, schema.release)
         done.append("replayed functions, policies and privileges")
-    # Each time: the engine may have made its table anew, which no checksum of ours shows.
+    # Checked each time: if the engine re-created its table, no checksum of ours shows it.
     if not await connection.fetchval(_PUBLISHED):
         await connection.execute(schema.publication)
         done.append("added workflow_runs to the publication supabase_realtime")
@@ -179,17 +182,17 @@ async def _check_source(connection: asyncpg.Connection) -> None:
     )
     if missing:
         raise MigrationError(
-            f"public.{', public.'.join(missing)} missing in this database: apply MeshHook's own"
+            f"this database has no public.{', public.'.join(missing)}: apply MeshHook's own"
             " migrations first, or point DATABASE_URL at MeshHook's database"
         )
 
 
 async def _build_index(connection: asyncpg.Connection, schema: Schema) -> list[str]:
-    """Build the index unless it is there and valid; wait for another migrator that is at it.
+    """Build the index unless there is a valid one; wait for another migrator that is building it.
 
-    An invalid index that no session is building is what a broken attempt left, and one on another
-    table is that of a former workflow_runs, which kept it under a new name: both are replaced. No
-    session-level lock is taken, because one would outlive us behind a transaction pooler.
+    An invalid index that no session is building is left from a failed attempt. One on another table
+    belongs to a former workflow_runs that was renamed. Both are replaced. We take no session-level
+    lock, because behind a transaction pooler it would outlive us.
     """
     done: list[str] = []
     while True:
@@ -218,4 +221,4 @@ async def _build_index(connection: asyncpg.Connection, schema: Schema) -> list[s
             asyncpg.DeadlockDetectedError,
             asyncpg.UndefinedObjectError,
         ):
-            await asyncio.sleep(0.1)  # another migrator was quicker: look again
+            await asyncio.sleep(0.1)  # another migrator was faster: check again

@@ -1,8 +1,8 @@
-"""The SQL that this version of meshmetrics brings.
+"""The SQL that this version of meshmetrics contains.
 
-Two kinds. `sql/migrations/NNNN_name.sql` run once, in order, and are frozen: the database keeps
-their checksums and a changed one is refused. Everything else (views, functions, policies,
-privileges, the publication) states what should be, and is replayed whole when any of it changed.
+There are two kinds. `sql/migrations/NNNN_name.sql` run once, in order, and are frozen: the database
+records their checksums, and a changed file is refused. Everything else (views, functions, policies,
+privileges, the publication) is declarative, and is replayed whole when any of it changes.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 
 LOCK = "select pg_catalog.pg_advisory_xact_lock(5570228613601714548)"  # the bytes of 'MMmigrat'
-# A lock on MeshHook's tables that is not had soon is given up and asked for again: whoever waits
-# for one makes the engine's writes wait behind it.
+# If a lock on MeshHook's tables is not available soon, we give up and retry: the engine's writes
+# would queue behind a waiting lock.
 PATIENCE = "set local lock_timeout = '2s'"
 LEDGER = """\
 create schema if not exists meshmetrics;
@@ -36,7 +36,7 @@ comment on column meshmetrics.migrations.published is
 """
 
 
-# Version 0 is written first with nothing but this, so that uninstalling can put it back.
+# Version 0 is first recorded with only this, so that uninstalling can restore it.
 REMEMBER_PUBLICATION = """\
 insert into meshmetrics.migrations (version, name, checksum, published)
 select 0, 'replayed', '', exists (
@@ -65,7 +65,7 @@ class Migration:
 
 @dataclass(frozen=True)
 class Schema:
-    """The SQL that this version of meshmetrics brings."""
+    """The SQL that this version of meshmetrics contains."""
 
     directory: Path
 
@@ -83,17 +83,17 @@ class Schema:
 
     @cached_property
     def replayed(self) -> str:
-        """Everything that is stated anew when any of it changed, in order."""
+        """Everything that is replayed when any of it changes, in order."""
         order = ["source/*.sql", "functions/*/*.sql", "policies.sql", "privileges.sql"]
         found = (path for pattern in order for path in sorted(self.directory.glob(pattern)))
         paths = [path for path in found if path.name != "index.sql"]  # outside any transaction
-        # Functions call each other, whatever the order of their names.
+        # Functions call each other, regardless of the order of their names.
         late = "set local check_function_bodies = off;"
         return "\n".join([late, *(path.read_text() for path in paths)])
 
     @cached_property
     def publication(self) -> str:
-        """Part of what is replayed; needed alone where the engine made its table anew."""
+        """Part of what is replayed; applied alone if the engine re-created its table."""
         return (self.directory / "source" / "publication.sql").read_text()
 
     @cached_property
@@ -102,35 +102,35 @@ class Schema:
 
     @property
     def index_statement(self) -> str:
-        """The index without its comment: the Supabase CLI goes by how a file begins."""
+        """The index without its comment: the Supabase CLI checks how a file begins."""
         return re.sub(r"(?m)^--.*\n", "", self.index)
 
     @cached_property
     def release(self) -> int:
-        """Grows whenever what is replayed changes, so that an older meshmetrics knows that it is
-        older and leaves a newer one's functions alone."""
+        """Increases whenever what is replayed changes, so that an older meshmetrics leaves the
+        functions of a newer one unchanged."""
         release: int = json.loads((self.directory / "release.json").read_text())["release"]
         return release
 
     @cached_property
     def checksums(self) -> dict[int, str]:
-        """What an up-to-date database has on record, by version; 0 is all that is replayed."""
+        """The checksums that an up-to-date database records, by version; 0: all replayed SQL."""
         return {m.version: m.checksum for m in self.migrations} | {0: _checksum(self.replayed)}
 
     def script(self) -> str:
-        """The whole as one script for psql, with what `migrate` records. It applies again and
-        again, and leaves a newer meshmetrics' functions alone."""
+        """Everything as one psql script, including what `migrate` records. It is idempotent, and
+        leaves the functions of a newer meshmetrics unchanged."""
         parts = [
             "begin;",
             self.transaction(),
             "commit;",
-            "-- Run this apart: it is built without holding up writes, which no transaction can.",
+            "-- Run this outside a transaction: it builds the index without blocking writes.",
             self.index,
         ]
         return "\n".join(parts)
 
     def transaction(self) -> str:
-        """All but the index: what is to be executed in one transaction."""
+        """Everything except the index, to be executed in one transaction."""
         parts = [f"{LOCK};", f"{PATIENCE};", LEDGER, f"{REMEMBER_PUBLICATION};"]
         for migration in self.migrations:
             parts += [
@@ -142,7 +142,7 @@ class Schema:
                 "$migration$; end if; end $meshmetrics$;",
             ]
         parts += [
-            "-- replayed, unless a newer meshmetrics' functions are there",
+            "-- replayed, unless the database has the functions of a newer meshmetrics",
             "do $meshmetrics$ begin",
             "if not exists (select from meshmetrics.migrations where version = 0"
             f" and release > {self.release}) then execute $replayed$",
@@ -162,12 +162,12 @@ class Schema:
 
 
 def packaged_schema() -> Schema:
-    """The SQL beside the code: `sql/` of the repository, or its copy inside the wheel."""
+    """The SQL in `sql/` of the repository, or its copy inside the wheel."""
     package = Path(__file__).resolve().parent.parent
     for directory in (package / "_sql", package.parent / "sql"):
         if (directory / "migrations").is_dir():
             return Schema(directory)
-    raise MigrationError("this installation of meshmetrics lacks its SQL files: install it anew")
+    raise MigrationError("this installation of meshmetrics lacks its SQL files: reinstall it")
 
 
 def _checksum(sql: str) -> str:

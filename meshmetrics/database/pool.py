@@ -1,4 +1,4 @@
-"""The pool of connections."""
+"""The connection pool."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ CLOSE_SECONDS = 0.3
 async def open_pool(
     dsn: str, *, size: int, transaction_pooler: bool
 ) -> AsyncIterator[asyncpg.Pool]:
-    """A pool that connects when it is first used, and is closed without waiting long."""
+    """A pool that connects on first use, and waits only briefly when it closes."""
     pool = asyncpg.create_pool(
         dsn,
         min_size=0,
         max_size=size,
-        max_inactive_connection_lifetime=0,  # few, and wanted at once when a run ends
+        max_inactive_connection_lifetime=0,  # few, and needed immediately when a run ends
         statement_cache_size=0 if transaction_pooler else 100,
         command_timeout=COMMAND_TIMEOUT,
         timeout=CONNECT_TIMEOUT,
         init=None if transaction_pooler else configure,
-        reset=_nothing,
+        reset=_no_reset,
         server_settings={"application_name": "meshmetrics"},
     )
     await pool
@@ -43,6 +43,6 @@ async def open_pool(
             pool.terminate()
 
 
-async def _nothing(_: object) -> None:
-    """In place of asyncpg's RESET ALL, a round trip at every release: nothing of ours outlives
-    its transaction."""
+async def _no_reset(_: object) -> None:
+    """Replaces asyncpg's RESET ALL, a round trip at every release: we set nothing that outlives a
+    transaction."""

@@ -1,4 +1,4 @@
-"""Waits for a database that may not be there yet, and gets it ready."""
+"""Waits for the database, and migrates it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 class Installed(Protocol):
-    """What is asked of a database to see that it can be worked with."""
+    """The calls that check whether the database is migrated and matches the engine's tables."""
 
     async def read_checkpoint(self, name: str) -> Any: ...
 
@@ -26,18 +26,18 @@ class Installed(Protocol):
 
 
 class Preparation(Service):
-    """Gets the database ready, once; for a daemon that has nothing to do with it afterwards."""
+    """Gets the database ready once, for a daemon without a pipeline."""
 
     name = "database"
     may_finish = True
 
     def __init__(self, prepare: Callable[[Service], Awaitable[None]]) -> None:
-        """`prepare` returns once there is a database to work with, or once the service it is
-        given is stopping."""
+        """`prepare` returns when the database is ready, or when the service passed to it is
+        stopping."""
         super().__init__()
         self._prepare = prepare
         self.done = False
-        """Whether there is a database to work with."""
+        """Whether the database is ready."""
 
     async def run(self) -> None:
         """Prepare, then return."""
@@ -47,9 +47,10 @@ class Preparation(Service):
 
 
 async def await_database(service: Service, store: Installed, dsn: str, *, migrating: bool) -> None:
-    """Wait for the database, then migrate it or make sure that it is; or until `service` stops.
+    """Wait for the database, then migrate it, or check that it is migrated. Return early if
+    `service` stops.
 
-    Raises FatalError where waiting would not help, with what would.
+    Raises FatalError, with the fix, if waiting does not help.
     """
     attempt = 0
     while not service.stopping.is_set():
@@ -78,21 +79,21 @@ async def await_database(service: Service, store: Installed, dsn: str, *, migrat
 
 
 def _fatal(error: Exception) -> str | None:
-    """What to do about an error that waiting does not cure; None for any other."""
+    """The message for an error that waiting does not fix; None for any other."""
     text = describe(error)
     if errors.is_refused(error):
         return (
-            f"the database refuses us ({text}): DATABASE_URL needs the right user, password and"
-            " database"
+            f"the database refuses the login ({text}): check user, password and database name in"
+            " DATABASE_URL"
         )
     if errors.is_unmigrated(error):
         return (
-            "the database is not migrated: run `meshmetrics migrate`, or leave MESHMETRICS_MIGRATE"
-            " at true"
+            "the database is not migrated: run `meshmetrics migrate`, or set"
+            " MESHMETRICS_MIGRATE=true"
         )
     if errors.is_forbidden(error):
         return (
-            f"DATABASE_URL's user may not do the daemon's work ({text}): make it a member of"
-            " meshmetrics_worker"
+            f"DATABASE_URL's user lacks a privilege that the daemon needs ({text}): make it a"
+            " member of meshmetrics_worker"
         )
     return None

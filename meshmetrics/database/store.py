@@ -1,4 +1,4 @@
-"""The way to the database that every store is given."""
+"""The database access that all stores share."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from meshmetrics.database.errors import is_data_error
 from meshmetrics.runtime.logs import describe
 
 UNLIMITED = 7 * 24 * 3600.0
-"""Seconds: in place of the pool's command timeout, for what reads every run there is."""
+"""Seconds: replaces the pool's command timeout for calls that read every run."""
 
 Connection = asyncpg.pool.PoolConnectionProxy | asyncpg.Connection
 
 
 class Database:
-    """Calls SQL functions through a pool; each store has a method for each of its functions.
+    """Calls SQL functions through a pool; each store has one method per function.
 
-    Every call is one transaction. Errors are asyncpg's own; `database.errors` sorts them.
+    Every call is one transaction. Errors are asyncpg's own; `database.errors` classifies them.
     """
 
     def __init__(self, pool: asyncpg.Pool, *, transaction_pooler: bool = False) -> None:
-        """`transaction_pooler`: the pool's connections pass a pooler that may hand each
-        statement to another backend, so that even a single call needs an explicit transaction
-        to prepare and execute on the same one."""
+        """`transaction_pooler`: the connections pass a pooler that may send each statement to
+        another backend, so even a single call needs an explicit transaction in which to prepare
+        and execute."""
         self.pool = pool
         self._transaction_pooler = transaction_pooler
 
@@ -74,7 +74,7 @@ class Database:
             return await connection.fetch(sql, *arguments)
 
     async def long_row(self, sql: str, *arguments: object) -> asyncpg.Record:
-        """As `row`, without a timeout."""
+        """As `row`, without a timeout, for calls that read every run."""
         (row,) = await self.long_rows(sql, *arguments)
         return row
 

@@ -12,25 +12,25 @@ INDEX_NAME = "meshmetrics_index"
 
 
 def write_files(directory: Path, schema: Schema | None = None) -> list[Path]:
-    """Write what is new into `directory`/migrations; return the files (none: all is there).
+    """Write new migrations into `directory`/migrations; return the files written.
 
-    `supabase db push` runs each file in one transaction; version 2.109 and newer run a
-    `create index concurrently` outside it, so the index has a file of its own, which an older
-    version refuses. `directory` may be the folder `migrations` itself.
+    `supabase db push` runs each file in one transaction. Since version 2.109 it runs
+    `create index concurrently` outside one, so the index has a file of its own; older versions
+    refuse that file. `directory` may be the folder `migrations` itself.
 
-    Raises MigrationError where `directory` is not a folder of the Supabase CLI.
+    Raises MigrationError if `directory` is not a folder of the Supabase CLI.
     """
     schema = schema or packaged_schema()
     migrations = directory if directory.name == "migrations" else directory / "migrations"
     if not migrations.is_dir():
         raise MigrationError(
-            f"{migrations} is missing: name the `supabase` folder that `supabase init` made"
+            f"{migrations} is missing: pass the `supabase` folder that `supabase init` created"
         )
     written = []
     for name, sql in ((NAME, schema.transaction()), (INDEX_NAME, schema.index_statement)):
         text = sql.strip() + "\n"
-        there = sorted(migrations.glob(f"*_{name}.sql"))
-        if there and there[-1].read_text() == text:
+        existing = sorted(migrations.glob(f"*_{name}.sql"))
+        if existing and existing[-1].read_text() == text:
             continue
         path = migrations / f"{_stamp(migrations)}_{name}.sql"
         path.write_text(text)
@@ -39,7 +39,7 @@ def write_files(directory: Path, schema: Schema | None = None) -> list[Path]:
 
 
 def _stamp(migrations: Path) -> str:
-    """A stamp behind those of all files that are there: the CLI applies them in order."""
+    """A timestamp after those of all existing files: the CLI applies them in order."""
     stamps = [path.name[:14] for path in migrations.glob("*.sql") if path.name[:14].isdigit()]
     now = datetime.now(UTC)
     if stamps and max(stamps) >= now.strftime("%Y%m%d%H%M%S"):

@@ -1,7 +1,7 @@
-"""Structured logs: one line an event, no payloads, no keys.
+"""Structured logs: one line per event, without payloads and keys.
 
-Lines go to standard error, readable on a terminal and JSON elsewhere. Everything passes `redact`,
-the lines of libraries included; libraries that log what they send and receive are pinned.
+Lines go to standard error, readable on a terminal and JSON elsewhere. Every line passes `redact`,
+including those of libraries. The log level of libraries that log their traffic has a minimum.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ LEVELS = {
     "error": logging.ERROR,
 }
 
-PINNED = {
-    # At DEBUG these print keys and frames; realtime prints whole rows at ERROR.
+MINIMUM_LEVELS = {
+    # At DEBUG these log keys and frames; realtime logs whole rows at ERROR.
     "realtime": logging.ERROR,
     "websockets": logging.WARNING,
     "httpx": logging.WARNING,
@@ -42,13 +42,13 @@ _SECRET_SHAPES = (
     (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}"), rf"\1{HIDDEN}"),
     (re.compile(r"(?i)\b((?:api_?key|access_token|token)=)[^&\s\"']+"), rf"\1{HIDDEN}"),
     (re.compile(r"(://[^/:@\s]*:)[^@\s]+@"), rf"\1{HIDDEN}@"),  # a password in a URL
-    # What Postgres adds to an error may hold a whole row.
+    # Postgres may quote a whole row in these parts of an error.
     (re.compile(r"\b(DETAIL|CONTEXT):\s.*"), rf"\1: {HIDDEN}"),
 )
 
 
 def redactor(secrets: Iterable[str] = ()) -> Callable[[str], str]:
-    """What hides keys, tokens and passwords in a text, and these very values wherever they are."""
+    """A function that hides keys, tokens and passwords in a text, and every one of these values."""
     values = sorted({s for s in secrets if len(s) >= 4}, key=len, reverse=True)
 
     def hide(text: str) -> str:
@@ -62,8 +62,8 @@ def redactor(secrets: Iterable[str] = ()) -> Callable[[str], str]:
 
 
 def describe(error: BaseException) -> str:
-    """One line about an error: its class and the first line of its message, which for a database
-    error leaves out the row that Postgres quotes below it."""
+    """One line about an error: its class and the first line of its message. The further lines of a
+    database error may quote a row."""
     lines = str(error).splitlines()
     text = redactor()(lines[0])[:200] if lines else ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -76,7 +76,7 @@ def configure(
     secrets: Sequence[str] = (),
     stream: TextIO | None = None,
 ) -> None:
-    """Set up structlog and the standard library's logging; may be called again."""
+    """Set up structlog and the standard library's logging. Idempotent."""
     out = stream or sys.stderr
     readable = out.isatty() if style == "auto" else style == "console"
     shared: list[Processor] = [
@@ -96,7 +96,7 @@ def configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(out),
-        cache_logger_on_first_use=False,  # module-level loggers follow a later configure
+        cache_logger_on_first_use=False,  # so that module-level loggers follow a later call
     )
     handler = logging.StreamHandler(out)
     handler.setFormatter(
@@ -108,8 +108,8 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
-    for name, pin in PINNED.items():
-        logging.getLogger(name).setLevel(max(pin, LEVELS[level]))
+    for name, minimum in MINIMUM_LEVELS.items():
+        logging.getLogger(name).setLevel(max(minimum, LEVELS[level]))
 
 
 def _redact_with(hide: Callable[[str], str]) -> Processor:
@@ -129,7 +129,7 @@ def _redact_with(hide: Callable[[str], str]) -> Processor:
 
 
 def _order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """When, how urgent and what come first."""
+    """Put time, level and event first."""
     first = {key: event.pop(key) for key in ("at", "level", "event")}
     return {**first, **event}
 
@@ -150,7 +150,7 @@ def _hide_inside(value: Any, hide: Callable[[str], str]) -> Any:
 
 
 def _name_library(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """A library's line: its text is no stable name, so it becomes a field of one that is."""
+    """Make a library's text a field of the event `library.log`: the text is not a stable name."""
     record: logging.LogRecord = event["_record"]
     event["text"] = event["event"]
     event["event"] = "library.log"

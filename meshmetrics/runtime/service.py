@@ -1,7 +1,7 @@
-"""Long-lived services: one small contract, and one supervisor that starts, watches and stops them.
+"""Long-lived services: one small contract, and a supervisor that starts, watches and stops them.
 
-A plain TaskGroup cancels siblings without letting them drain, and does not notice a service that
-returns early; so we have our own.
+A plain TaskGroup would cancel siblings without letting them drain, and would not notice a service
+that returns early.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from meshmetrics.runtime.logs import describe
 log = structlog.get_logger()
 
 STABLE_SECONDS = 60.0
-"""A service that ran this long has recovered: the next failure counts as a first one."""
+"""A service that ran this long has recovered: the next failure counts as its first."""
 
 
 class FatalError(Exception):
-    """Nothing that a restart inside the process could mend. The message is for the operator."""
+    """An error that a restart inside the process cannot fix. The message is for the operator."""
 
 
 class Service(ABC):
-    """Something long-lived.
+    """A long-lived service.
 
-    `run` sets `started` once it works, goes on until `stopping` is set, then finishes what is
-    under way and returns. It may be called again after it raised. `stop` is idempotent.
+    `run` sets `started` once it works, continues until `stopping` is set, then finishes its work
+    in progress and returns. It may be called again after it raised. `stop` is idempotent.
     """
 
     name: ClassVar[str]
     restart: ClassVar[bool] = True
-    """Whether a failure is answered by running it again; otherwise it ends the whole group."""
+    """Whether to run it again after a failure; otherwise a failure ends the whole group."""
     may_finish: ClassVar[bool] = False
-    """Whether it may return before it is stopped because its work is done."""
+    """Whether it may return before it is stopped, because its work is done."""
     drain_seconds: float = 1.0
-    """How long it may take to return after `stop`, before it is cancelled."""
+    """Timeout for returning after `stop`; then it is cancelled."""
 
     def __init__(self) -> None:
         self.started = asyncio.Event()
@@ -50,16 +50,16 @@ class Service(ABC):
         """Work until `stopping`."""
 
     def stop(self) -> None:
-        """Ask it to drain and return."""
+        """Make it drain and return."""
         self.stopping.set()
 
     async def pause(self, seconds: float) -> bool:
-        """Wait, but not beyond `stopping`; tell whether it is stopping."""
+        """Wait, at most until `stopping`; return whether it is stopping."""
         return await wait_for_event(self.stopping, seconds)
 
 
 async def wait_for_event(event: asyncio.Event, seconds: float | None) -> bool:
-    """Wait until the event is set, or for so many seconds (None: for ever); tell whether it is."""
+    """Wait for the event, at most `seconds` (None: for ever); return whether it is set."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()
@@ -69,17 +69,17 @@ async def wait_for_event(event: asyncio.Event, seconds: float | None) -> bool:
 
 
 def full_jitter(attempt: int, *, base: float, cap: float) -> float:
-    """Seconds to wait before the attempt after the `attempt`th failure in a row (from 1).
+    """Back-off in seconds after the `attempt`th failure in a row (from 1).
 
-    Evenly between 0 and the exponential bound, so that many clients that failed together do not
-    come back together; never below a tenth of `base`.
+    It is uniform between 0 and the exponential bound, so that clients that failed together do not
+    retry together; its minimum is a tenth of `base`.
     """
     bound = min(cap, base * 2.0 ** min(attempt - 1, 30))
     return max(base / 10, random.uniform(0, bound))
 
 
 class Supervisor:
-    """Runs services together: started in the given order, stopped in the reverse one."""
+    """Runs services together: starts them in order, stops them in reverse order."""
 
     def __init__(
         self,
@@ -87,25 +87,25 @@ class Supervisor:
         *,
         drain_seconds: float = 4.0,
         on_failure: Callable[[str], None] | None = None,
-        passing: Callable[[Exception], bool] = lambda _: False,
+        is_transient: Callable[[Exception], bool] = lambda _: False,
         remedy: Callable[[Exception], str | None] = lambda _: None,
         restart_base: float = 0.5,
         restart_cap: float = 30.0,
     ) -> None:
-        """`drain_seconds` bounds the stopping of all of them; `on_failure` is told the name of a
-        service that failed, each time. `passing` errors are logged in one line, without a
-        traceback: a database that restarts is no bug. Nor are those with a `remedy`, which is
-        logged with them."""
+        """`drain_seconds`: timeout for stopping all services. `on_failure` is called with the
+        service's name at each failure. Errors that are `is_transient`, such as a restarting
+        database, are logged in one line without a traceback; so are errors with a `remedy`, which
+        is logged with them."""
         self._services = services
         self._drain_seconds = drain_seconds
         self._on_failure = on_failure
-        self._passing = passing
+        self._is_transient = is_transient
         self._remedy = remedy
         self._restart_base = restart_base
         self._restart_cap = restart_cap
         self._tasks: dict[Service, asyncio.Task[None]] = {}
         self.failing: set[str] = set()
-        """Services that failed and have not run for a stable while since."""
+        """Services that failed and have not run for `STABLE_SECONDS` since."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Start all, wait for `stop`, stop all.
@@ -117,9 +117,9 @@ class Supervisor:
             for service in self._services:
                 if stop.is_set():
                     break
-                task = asyncio.create_task(self._keep(service), name=service.name)
+                task = asyncio.create_task(self._run(service), name=service.name)
                 self._tasks[service] = task
-                await self._first_sign(service, task, stopped)
+                await self._wait_for_start(service, task, stopped)
             await self._until_one_ends(stopped)
         finally:
             stopped.cancel()
@@ -129,10 +129,10 @@ class Supervisor:
             if error is not None:
                 raise error
 
-    async def _first_sign(
+    async def _wait_for_start(
         self, service: Service, task: asyncio.Task[None], stopped: asyncio.Task[bool]
     ) -> None:
-        """Until it started, failed once, or all is to stop."""
+        """Wait until it has started or failed, or until all stop."""
         started = asyncio.create_task(service.started.wait())
         try:
             await asyncio.wait({started, task, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -148,8 +148,8 @@ class Supervisor:
                 return
             waiting -= ended
 
-    async def _keep(self, service: Service) -> None:
-        """Run one service, again and again while it fails, until it is stopped."""
+    async def _run(self, service: Service) -> None:
+        """Run one service until it is stopped; restart it when it fails."""
         loop = asyncio.get_running_loop()
         attempt = 0
         while True:
@@ -167,7 +167,7 @@ class Supervisor:
             if isinstance(error, FatalError):
                 raise error
             wait = full_jitter(attempt, base=self._restart_base, cap=self._restart_cap)
-            if self._passing(error):
+            if self._is_transient(error):
                 text = f"{type(error).__name__}: {error}"
                 log.warning("service.failed", service=service.name, attempt=attempt, error=text)
             elif (remedy := self._remedy(error)) is not None:
@@ -182,7 +182,7 @@ class Supervisor:
                 log.error("service.failed", service=service.name, attempt=attempt, exc_info=error)
             if not service.restart:
                 raise error
-            service.started.set()  # it had its chance: what comes after it need not wait
+            service.started.set()  # the services after it do not wait for its restart
             if await service.pause(wait):
                 return
 
@@ -200,17 +200,17 @@ class Supervisor:
 
 
 async def _failure(service: Service) -> Exception | None:
-    """Run a service once; return why it ended, None if it rightly did."""
+    """Run a service once; return its error, or None if it was stopped or has finished."""
     try:
         await service.run()
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        # Not ours, which are asked of the task: some library's own that leaked out.
+        # This task was not cancelled: the error leaked out of a library.
         return RuntimeError(f"{service.name} was cancelled from within")
     except Exception as error:
         return error
     if service.stopping.is_set() or service.may_finish:
         return None
-    return RuntimeError(f"{service.name} returned although nobody stopped it")
+    return RuntimeError(f"{service.name} returned before it was stopped")

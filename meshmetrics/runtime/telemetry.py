@@ -1,4 +1,4 @@
-"""Every Prometheus metric, in one place. Each daemon has its own registry."""
+"""Every Prometheus metric. Each daemon has its own registry."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-MOST_STATUSES = 20
+MAX_STATUSES = 20
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 
 
@@ -148,13 +148,13 @@ class Telemetry:
         )
 
     def set_unknown_statuses(self, runs: Mapping[str, int]) -> None:
-        """Set the runs of each unknown status. The rarest share one series: statuses come from the
-        engine, which must not decide how many series there are."""
+        """Set the runs of each unknown status. The rarest share one series, because the engine
+        chooses the statuses, and must not decide the number of series."""
         self.unknown_status_runs.clear()
-        most = sorted(runs.items(), key=lambda item: (-item[1], item[0]))
-        for status, count in most[:MOST_STATUSES]:
+        by_count = sorted(runs.items(), key=lambda item: (-item[1], item[0]))
+        for status, count in by_count[:MAX_STATUSES]:
             self.unknown_status_runs.labels(status[:100]).inc(count)
-        if rest := sum(count for _, count in most[MOST_STATUSES:]):
+        if rest := sum(count for _, count in by_count[MAX_STATUSES:]):
             self.unknown_status_runs.labels("other").inc(rest)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

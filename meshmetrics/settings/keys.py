@@ -31,11 +31,11 @@ class SecretKeys:
         return self._keys[self._at]
 
     def refused(self, key: str) -> bool:
-        """Supabase refused this key with 401: use the next one from now on, and after the last
-        the first again. Whether there is another one to try."""
+        """Use the next key, because Supabase refused this one with 401; after the last key the
+        first again. Return whether there is another key."""
         if len(self._keys) == 1:
             return False
-        if key == self.current:  # else somebody else noticed, and moved on already
+        if key == self.current:  # else another request has already switched keys
             log.warning("keys.refused", position=self._at + 1, count=len(self._keys))
             self._at = (self._at + 1) % len(self._keys)
         return True
@@ -61,6 +61,6 @@ class KeyAuth(httpx.Auth):
 
 
 def is_opaque(key: str) -> bool:
-    """Whether the key is one of 2026 (`sb_secret_…`), which is no JWT. Supabase takes those as
-    `apikey` only: sent as a bearer token they are refused."""
+    """Whether the key is one of 2026 (`sb_secret_…`), which is not a JWT. Supabase accepts those
+    only as `apikey`, and refuses them as a bearer token."""
     return key.startswith("sb_")

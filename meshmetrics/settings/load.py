@@ -113,10 +113,10 @@ def _takes(field: FieldInfo) -> str:
 
 
 def _explain(details: ErrorDetails) -> str:
-    place = str(details["loc"][0])
+    key = str(details["loc"][0]).upper()
     fields = {variable(n, f).upper(): (n, f) for n, f in Settings.model_fields.items()}
     by_name = {n.upper(): (n, f) for n, f in Settings.model_fields.items()}
-    name, field = fields.get(place.upper()) or by_name[place.upper()]
+    name, field = fields.get(key) or by_name[key]
     called, *older = variables(name, field)
     names = _names_set()
     if called not in names:  # the operator may have set it by its older name
@@ -128,7 +128,7 @@ def _explain(details: ErrorDetails) -> str:
     if details["type"] == "setting":
         return f"{called} {details['msg']}: it takes {what}"
     if "SecretStr" in str(field.annotation):
-        return f"{called} is wrong ({details['msg']}): it takes {what}"
+        return f"{called} is invalid: it takes {what}"
     return f"{called} is {_shown(details)}: it takes {what}"
 
 

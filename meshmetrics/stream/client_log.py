@@ -1,6 +1,6 @@
-"""What the Realtime client logs, scrubbed: its error lines hold whole frames, rows included.
+"""Suppresses the Realtime client's log lines, because its errors contain whole frames with rows.
 
-Of its lines only one says what we do not learn otherwise: that a frame was not understood.
+Only one of its lines reports something that we cannot detect otherwise: an unparsable frame.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 on_odd_frame: ContextVar[Callable[[str], None] | None] = ContextVar("on_odd_frame", default=None)
-"""Told of frames that the client running in this context could not understand."""
+"""Called for each frame that the client running in this context could not parse."""
 
-_UNDERSTANDS_NOT = "Unrecognized message format"
+_UNPARSABLE = "Unrecognized message format"
 
 
 class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        told = on_odd_frame.get()
-        if told is not None and str(record.msg).startswith(_UNDERSTANDS_NOT):
-            told("frame")
+        callback = on_odd_frame.get()
+        if callback is not None and str(record.msg).startswith(_UNPARSABLE):
+            callback("frame")
 
 
 _handler = _Handler()
 
 
 def install() -> None:
-    """Take the client's log lines, so that they go nowhere else. May be called again."""
+    """Handle the client's log lines, so that no other handler gets them. Idempotent."""
     logger = logging.getLogger("realtime")
     logger.propagate = False
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Where hints wait: run ids, each once, and never more than the inbox holds."""
+"""The queue of hints: a bounded set of run ids."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from dataclasses import dataclass
 from uuid import UUID
 
 REMEMBERED = 10_000
-"""Arrivals that are remembered after they were taken out. What matters is the time between a
-sweep's looking and its counting: a moment."""
+"""How many ids are remembered after they were taken out. They need to be remembered only from a
+sweep's read until its count: a moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """When the first hint about a run came (`time.monotonic`), and when its change was committed
-    (Unix time by the database's clock; None where that is not known)."""
+    """When the first hint about a run arrived (`time.monotonic`), and when its change was committed
+    (Unix time by the database's clock; None if unknown)."""
 
     received: float
     committed: float | None
 
 
 class Inbox:
-    """A bounded, de-duplicating set of run ids.
+    """A bounded set of run ids, without duplicates.
 
-    A hint that finds it full is dropped, and `on_overflow` called: a gap for the next sweep,
-    never an error. An id that was taken may come again; it is then counted again.
+    When it is full, it drops the hint and calls `on_overflow`: the next sweep finds that run, so
+    this is not an error. An id that was taken out may come again, and is then counted again.
     """
 
     def __init__(self, capacity: int, on_overflow: Callable[[], None] = lambda: None) -> None:
@@ -38,13 +38,13 @@ class Inbox:
         self._expected: OrderedDict[UUID, float] = OrderedDict()
         self._expecting_from = float("-inf")
         self.filled = asyncio.Event()
-        """Set while there is something to take."""
+        """Set while there are hints."""
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def put(self, run_id: UUID, arrival: Arrival) -> None:
-        """Take a hint. Never raises, never waits."""
+        """Add a hint. Never raises, never waits."""
         self._expected.pop(run_id, None)
         self._remembered[run_id] = None
         if len(self._remembered) > REMEMBERED:
@@ -58,20 +58,20 @@ class Inbox:
         self.filled.set()
 
     def take(self, limit: int) -> dict[UUID, Arrival]:
-        """Remove and return up to `limit` hints, the oldest first."""
+        """Remove and return up to `limit` hints, oldest first."""
         if len(self._waiting) <= limit:
-            taken, self._waiting = self._waiting, {}
+            hints, self._waiting = self._waiting, {}
             self.filled.clear()
-            return taken
+            return hints
         return {run_id: self._waiting.pop(run_id) for run_id in list(self._waiting)[:limit]}
 
-    # What a sweep counted before any event told of it is not yet missed: its event may be under
-    # way. It is expected until a deadline.
+    # A run that a sweep counted before its event arrived is not missed yet: the event may still
+    # come. It is expected until a deadline.
 
     def expect(self, run_ids: Iterable[UUID], deadline: float) -> int:
         """Expect an event for each of these by `deadline` (`time.monotonic`), unless it has come.
 
-        Return how many there was no room for: so many in one sweep are missed, not late.
+        Return how many did not fit: so many events in one sweep are missed, not late.
         """
         surplus = 0
         if time.monotonic() < self._expecting_from:
@@ -86,12 +86,12 @@ class Inbox:
         return surplus
 
     def expect_from(self, at: float) -> None:
-        """Expect no event of a run counted before `at` (`time.monotonic`): nobody listens."""
+        """Expect no event for runs counted before `at` (`time.monotonic`): there is no session."""
         self._expecting_from = at
         self._expected.clear()
 
     def missed(self, now: float) -> int:
-        """How many events are overdue; each is told once."""
+        """How many events are overdue; each is returned once."""
         overdue = 0
         while self._expected:
             run_id, deadline = next(iter(self._expected.items()))
@@ -103,5 +103,5 @@ class Inbox:
 
     @property
     def next_deadline(self) -> float | None:
-        """When the first expected event is overdue."""
+        """When the first expected event becomes overdue."""
         return next(iter(self._expected.values()), None)

@@ -1,4 +1,4 @@
-"""One Realtime session after another → inbox."""
+"""Maintains a Realtime session, and puts its hints into the inbox."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from meshmetrics.stream.state import Stream
 log = structlog.get_logger()
 
 BACKOFF_BASE = 0.5
-AWAY_SECONDS = 1.0
-"""How often, while the stream is left, the rate of runs is looked at."""
-SURE_SECONDS = 1.0
-"""What ended before we were back is counted by then: no event is expected of it."""
+RATE_CHECK_SECONDS = 1.0
+"""How often the rate of runs is checked while unsubscribed."""
+SETTLE_SECONDS = 1.0
+"""Runs that ended before a session began are counted by then: no event of theirs is expected."""
 REFUSED_FACTOR = 4
-"""How much longer pauses may be after a refusal: asking more often makes it no better."""
+"""How much longer the back-off is after a refusal: frequent retries do not help."""
 _REFUSALS = (
     "HTTP 401",
     "HTTP 403",
@@ -42,13 +42,13 @@ _REFUSALS = (
 
 
 class Listener(Service):
-    """Keeps a session with Realtime and puts every event's run into the inbox.
+    """Maintains a session with Realtime, and puts every event's run into the inbox.
 
-    At every session that comes up, and at every one that is lost, it asks for a sweep: for what
-    happened meanwhile, and because the stream's state decides how often sweeps are due.
+    It requests a sweep whenever a session starts or is lost: for the runs meanwhile, and because
+    the stream's state decides how often sweeps run.
 
-    While the flow is heavy it leaves the stream. Quick sweeps find every run sooner then, and what
-    Realtime takes from the database to tell of each change is more than all counting.
+    While the flow is heavy it unsubscribes. Quick sweeps then find every run sooner, and Realtime
+    would load the database more to report each change than all counting does.
     """
 
     name = "listener"
@@ -60,7 +60,7 @@ class Listener(Service):
         inbox: Inbox,
         stream: Stream,
         flow: Flow,
-        sweep_wanted: asyncio.Event,
+        sweep_requested: asyncio.Event,
         telemetry: Telemetry,
         *,
         times: SessionTimes,
@@ -78,7 +78,7 @@ class Listener(Service):
         self._inbox = inbox
         self._stream = stream
         self._flow = flow
-        self._sweep_wanted = sweep_wanted
+        self._sweep_requested = sweep_requested
         self._telemetry = telemetry
         self._times = times
         self._backoff_cap = backoff_cap
@@ -100,7 +100,7 @@ class Listener(Service):
         async with httpx.AsyncClient() as http:
             while not self.stopping.is_set():
                 if self._flow.heavy.is_set():
-                    await self._stay_away()
+                    await self._stay_unsubscribed()
                     continue
                 began = time.monotonic()
                 ended = await self._one_session(http)
@@ -118,12 +118,12 @@ class Listener(Service):
                     retry_in_ms=wait * 1000,
                 )
                 self._telemetry.stream_lost.labels(ended.reason).inc()
-                self._sweep_wanted.set()
+                self._sweep_requested.set()
                 await self.pause(wait)
-        self._set_left(False, expect_after=0.0)  # nobody works here any more
+        self._set_left(False, expect_after=0.0)  # this daemon no longer uses the stream
 
     async def _one_session(self, http: httpx.AsyncClient) -> SessionEndedError | None:
-        """Run one session to its end; None if it ended because we wanted it to."""
+        """Run one session to its end; None if we ended it on purpose."""
         session = Session(
             self._url,
             self._keys.current,
@@ -136,17 +136,17 @@ class Listener(Service):
         )
         self._stream.replacing.clear()
         running = asyncio.create_task(session.run(self._up), name="session")
-        unwanted = asyncio.create_task(self._stream.replacing.wait())
-        useless = asyncio.create_task(self._flow.heavy.wait())
+        replaced = asyncio.create_task(self._stream.replacing.wait())
+        overloaded = asyncio.create_task(self._flow.heavy.wait())
         try:
-            await asyncio.wait({running, unwanted, useless}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({running, replaced, overloaded}, return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
                 running.cancel()
                 await asyncio.wait({running})
         finally:
             self._stream.up_since = None
             self._telemetry.stream_up.set(0)
-            for task in (running, unwanted, useless):
+            for task in (running, replaced, overloaded):
                 task.cancel()
         error = None if running.cancelled() else running.exception()
         if self.stopping.is_set() or self._flow.heavy.is_set():
@@ -158,12 +158,12 @@ class Listener(Service):
             return error
         raise error or RuntimeError("a session returned")
 
-    async def _stay_away(self) -> None:
-        """Until runs end slowly enough again, or we are stopping."""
+    async def _stay_unsubscribed(self) -> None:
+        """Stay unsubscribed until fewer runs end, or until stopping."""
         self._set_left(True, expect_after=float("inf"))
-        self._sweep_wanted.set()
+        self._sweep_requested.set()
         log.info("stream.left", runs_per_second=self._flow.rate())
-        while not self._flow.calm() and not await self.pause(AWAY_SECONDS):
+        while not self._flow.calm() and not await self.pause(RATE_CHECK_SECONDS):
             pass
         log.info("stream.joining", runs_per_second=self._flow.rate())
 
@@ -178,7 +178,7 @@ class Listener(Service):
         self._private = self._private or "PrivateOnly" in ended.text
         if "HTTP 401" in ended.text:
             another = self._keys.refused(self._keys.current)
-            if another and failures < len(self._keys):  # one that was not tried yet
+            if another and failures < len(self._keys):  # not every key was tried yet
                 return full_jitter(failures, base=BACKOFF_BASE, cap=self._backoff_cap)
         if any(word in ended.text for word in _REFUSALS):
             cap = REFUSED_FACTOR * self._backoff_cap
@@ -187,11 +187,11 @@ class Listener(Service):
 
     def _up(self) -> None:
         self._stream.up_since = time.monotonic()
-        self._set_left(False, expect_after=SURE_SECONDS)
+        self._set_left(False, expect_after=SETTLE_SECONDS)
         self._telemetry.stream_up.set(1)
         self._telemetry.stream_sessions.inc()
         self._on_up()
-        self._sweep_wanted.set()
+        self._sweep_requested.set()
         log.info("stream.session_started", private=self._private)
 
     def _hint(self, run_id: UUID, arrival: Arrival) -> None:
@@ -202,7 +202,7 @@ class Listener(Service):
         self._telemetry.last_event.set_to_current_time()
 
     def _odd(self, kind: str) -> None:
-        """Count what was not understood; log it, but not a line each when there are many."""
+        """Count an unparsable frame or event, and log at most one line per second."""
         self._telemetry.odd_events.labels(kind).inc()
         self._odd_since_logged += 1
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""How fast runs are ending, and whether that is too fast for the stream to be of use."""
+"""The rate of finishing runs, and whether it is too high for the stream to be useful."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 SPAN = 5
-"""Seconds that the rate is an average of."""
+"""Seconds over which the rate is averaged."""
 REALTIME_SPAN = 60
 """Seconds over which Realtime averages its limit of events."""
 REALTIME_LIMIT = 100
@@ -16,29 +16,29 @@ REALTIME_LIMIT = 100
 
 
 class Flow:
-    """Runs counted as they end, a second, averaged over the last `SPAN` seconds.
+    """The rate of runs that were counted as they ended, averaged over the last `SPAN` seconds.
 
-    `heavy` is set once the rate exceeds `most`, and stays so until `calm` finds it below half of
-    that. With `most` 0 it is never set.
+    `heavy` is set when the rate exceeds `max_rate`, until `calm` finds it at half of that or below.
+    With `max_rate` 0 it is never set.
     """
 
-    def __init__(self, most: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most = most
+    def __init__(self, max_rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_rate = max_rate
         self._clock = clock
         self._seconds: deque[tuple[int, int]] = deque()
         self.heavy = asyncio.Event()
 
     def add(self, runs: int) -> None:
-        """So many runs were counted now."""
+        """Record runs that were counted now."""
         second = int(self._clock())
         if self._seconds and self._seconds[-1][0] == second:
             runs += self._seconds.pop()[1]
         self._seconds.append((second, runs))
-        if self._most and self.rate() > self._most:
+        if self._max_rate and self.rate() > self._max_rate:
             self.heavy.set()
 
     def rate(self) -> float:
-        """Runs a second."""
+        """Runs per second."""
         return self._since(SPAN) / SPAN
 
     def over_realtimes_limit(self) -> bool:
@@ -53,7 +53,7 @@ class Flow:
         return sum(runs for second, runs in self._seconds if second >= now - seconds)
 
     def calm(self) -> bool:
-        """Whether the rate is far enough below the limit; if so, `heavy` is over."""
-        if self.rate() <= self._most / 2:
+        """Whether the rate is far enough below the maximum; if so, clear `heavy`."""
+        if self.rate() <= self._max_rate / 2:
             self.heavy.clear()
         return not self.heavy.is_set()

@@ -1,9 +1,9 @@
-"""One session with Realtime: connect, subscribe, listen, and end at the first sign of trouble.
+"""One session with Realtime: connect, subscribe, listen, and end at the first failure.
 
-The client can lose its way in more manners than it tells (realtime-py 2.34.1: it gives up after
-five reconnects, rejoins into a channel that the old join's close then closes, never notices a
-server that stopped answering). So it never reconnects here: each session has a new client and a
-topic of its own, and whatever goes wrong ends the session; the listener starts the next.
+The client does not report every failure (realtime-py 2.34.1: it gives up after five reconnects,
+rejoins into a channel that the old join's close then closes, and does not notice a server that no
+longer answers). So it never reconnects here: each session has a new client and a topic of its own.
+Any failure ends the session, and the listener starts the next one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COLUMNS: Final = ["id", "status"]
 
 @dataclass(frozen=True, slots=True)
 class SessionTimes:
-    """All in seconds; settings.py says what each is for."""
+    """All in seconds; the settings describe each."""
 
     step: float = 15.0
     probe_interval: float = 20.0
@@ -44,7 +44,7 @@ class SessionTimes:
 
 
 class SessionEndedError(Exception):
-    """Why a session ended: a short stable `reason`, and what was said about it."""
+    """Why a session ended: a short stable `reason`, and the error text."""
 
     def __init__(self, reason: str, text: str = "") -> None:
         super().__init__(f"{reason}: {text}" if text else reason)
@@ -53,8 +53,8 @@ class SessionEndedError(Exception):
 
 
 class Session:
-    """One session. `on_hint` is called for every event, `on_odd` with the kind of whatever could
-    not be understood; both must be quick and must not raise."""
+    """One session. It calls `on_hint` for every event, and `on_odd` with the kind of everything it
+    could not parse; both must be fast and must not raise."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Session:
         on_odd: Callable[[str], None],
         slot_active: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
-        """`private`: join the topic as a private one, for projects that allow no others.
+        """`private`: join a private topic, for projects that allow no others.
         `slot_active`: whether the server really reads the database's changes."""
         self._slot_active = slot_active
         self._heard = False
@@ -83,7 +83,7 @@ class Session:
         self._ended: asyncio.Future[SessionEndedError] = asyncio.Future()
 
     async def run(self, on_up: Callable[[], None]) -> None:
-        """Listen until something goes wrong; `on_up` is called once changes flow.
+        """Listen until something fails; call `on_up` once changes flow.
 
         Always raises: SessionEndedError, or CancelledError.
         """
@@ -136,8 +136,8 @@ class Session:
             await asyncio.sleep(SLOT_POLL_SECONDS)
 
     async def _probe(self, channel: AsyncRealtimeChannel) -> None:
-        """Ask the server to acknowledge a broadcast to nobody: a heartbeat says less, and the
-        client does not look at its answer."""
+        """Have the server acknowledge a broadcast without receivers. A heartbeat proves less, and
+        the client ignores its response."""
         answered = asyncio.Event()
         push = await channel.push(
             "broadcast", {"type": "broadcast", "event": "probe", "payload": {}}
@@ -145,7 +145,7 @@ class Session:
         push.receive(RealtimeAcknowledgementStatus.Ok, lambda _: answered.set())
         await answered.wait()
 
-    # What the client calls. None of these may raise: it would end the client's loop silently.
+    # The client's callbacks. None of them may raise: that would end the client's loop silently.
 
     def _take(self, payload: Any) -> None:
         try:
@@ -163,14 +163,14 @@ class Session:
 
     def _state(self, state: RealtimeSubscribeStates, error: Exception | None) -> None:
         if state != RealtimeSubscribeStates.SUBSCRIBED:
-            self._end(state.value.lower(), _said(str(error or "")))
+            self._end(state.value.lower(), _message(str(error or "")))
 
     def _end(self, reason: str, text: str = "") -> None:
         if not self._ended.done():
             self._ended.set_result(SessionEndedError(reason, text))
 
     async def _within(self, seconds: float, step: str, work: Coroutine[Any, Any, Any]) -> None:
-        """Do one step, unless the time runs out or the session ends first."""
+        """Do one step, unless it times out or the session ends first."""
         task = asyncio.create_task(work)
         try:
             await asyncio.wait(
@@ -187,11 +187,11 @@ class Session:
                 task.cancel()
                 await asyncio.wait({task}, timeout=0.1)
             elif not task.cancelled():
-                task.exception()  # seen: asyncio need not complain
+                task.exception()  # retrieved, so that asyncio does not log it
 
 
-def _said(text: str) -> str:
-    """What Realtime itself says, where the client wraps it in a JSON object."""
+def _message(text: str) -> str:
+    """Realtime's own message, which the client may wrap in a JSON object."""
     try:
         message = json.loads(text)["message"]
     except (ValueError, KeyError, TypeError):
@@ -207,11 +207,11 @@ def _commit_time(data: Any) -> float | None:
 
 
 async def make_client(url: str, key: str, http: httpx.AsyncClient) -> AsyncClient:
-    """A client whose Realtime part never reconnects by itself.
+    """A client whose Realtime part never reconnects automatically.
 
-    The Realtime client is the one that Supabase's async client makes, as for any user of the
-    library; of its options only those that keep it from reconnecting are not default. An
-    Authorization header keeps it from looking for a signed-in user.
+    Supabase's async client makes the Realtime client, as for any user of the library; only the
+    options against reconnecting are not the defaults. The Authorization header keeps it from
+    searching for a signed-in user.
     """
     return await acreate_client(
         url,
@@ -227,10 +227,10 @@ async def make_client(url: str, key: str, http: httpx.AsyncClient) -> AsyncClien
 
 
 async def close(client: AsyncClient, channel: AsyncRealtimeChannel) -> None:
-    """Close the client, and whatever it leaves running when its server does not answer.
+    """Close the client, and everything it leaves running if its server does not answer.
 
-    The client has no public way to do the latter; its version is pinned, and a test looks for
-    what is left.
+    The client has no public way to do the latter; so its version is pinned, and a test checks that
+    nothing is left.
     """
     realtime = client.realtime
     socket = realtime._ws_connection

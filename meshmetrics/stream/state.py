@@ -1,4 +1,4 @@
-"""What is known of the stream: written by the listener, read by sweeps and by readiness."""
+"""The state of the stream: the listener writes it, sweeps and readiness read it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Stream:
         self.clock_offset = 0.0
         """Seconds that the database's clock is ahead of ours."""
         self.left = False
-        """Whether we do not listen because runs finish too fast for the stream."""
+        """Whether the listener has unsubscribed because too many runs finish."""
         self.replacing = asyncio.Event()
-        """Set when the session was found to be dead although it did not end."""
+        """Set to replace the session: a sweep found it dead, or the daemon is stopping."""
         self._lag = 0.0
 
     def heard(self, received: float, unix: float, committed: float | None) -> None:
@@ -43,11 +43,11 @@ class Stream:
         return self.lag(now) > BEHIND_SECONDS
 
     def silent_for(self, now: float) -> float:
-        """Seconds without an event in the present session; 0 while there is none."""
+        """Seconds without an event in the current session; 0 without a session."""
         if self.up_since is None:
             return 0.0
         return now - max(self.up_since, self.last_event or 0.0)
 
     def replace(self) -> None:
-        """Ask for a new session in place of the present one."""
+        """Request a new session instead of the current one."""
         self.replacing.set()

@@ -89,11 +89,11 @@ def test_refusals_cost_nothing() -> None:
 def test_no_more_callers_are_remembered_than_there_is_room_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(limits, "MOST_CALLERS", 3)
+    monkeypatch.setattr(limits, "MAX_CALLERS", 3)
     budget = CallerBudget(1, 1, clock=Clock())
     for caller in "abcabcd":
         granted(budget, caller, 1)
-    assert len(budget._left) == 3
+    assert len(budget._buckets) == 3
     assert granted(budget, "d", 1) == 0
 
 
@@ -138,9 +138,9 @@ async def test_a_body_has_a_size_whether_it_says_so_or_not(declared: bool) -> No
 
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
-        fits = await client.post("/echo", content=body(limits.MOST_BODY_BYTES))
-        assert fits.json() == limits.MOST_BODY_BYTES
-        large = await client.post("/echo", content=body(limits.MOST_BODY_BYTES + 1024))
+        fits = await client.post("/echo", content=body(limits.MAX_BODY_BYTES))
+        assert fits.json() == limits.MAX_BODY_BYTES
+        large = await client.post("/echo", content=body(limits.MAX_BODY_BYTES + 1024))
     assert large.status_code == 413
     assert large.headers["content-type"] == "application/problem+json"
 

@@ -24,7 +24,7 @@ def auditor(
     store: CountingStore, audits: AuditStore, published: Published, telemetry: Telemetry
 ) -> Auditor:
     counter = Counter(store, Inbox(10), published, telemetry)
-    return Auditor(store, audits, counter, telemetry, interval=0.1, batch=5, second_look=0.05)
+    return Auditor(store, audits, counter, telemetry, interval=0.1, batch=5, recheck_after=0.05)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ async def test_a_run_that_nothing_else_found_is_counted_and_told(
 
 
 @pytest.mark.usefixtures("past")
-async def test_a_run_that_is_counted_before_the_second_look_is_no_drift(
+async def test_a_run_that_is_counted_before_the_recheck_is_not_drift(
     store: CountingStore,
     audits: AuditStore,
     published: Published,
@@ -118,14 +118,14 @@ async def test_a_run_that_is_counted_before_the_second_look_is_no_drift(
     run = await insert_run(owner, workflow, "failed", finished_at=datetime.now(UTC))
     await pass_by(owner)
     counter = Counter(store, Inbox(10), published, telemetry)
-    auditor = Auditor(store, audits, counter, telemetry, interval=0.1, batch=5, second_look=0.05)
-    look = auditor._look_again
+    auditor = Auditor(store, audits, counter, telemetry, interval=0.1, batch=5, recheck_after=0.05)
+    look = auditor._recheck
 
     async def counted_meanwhile(*arguments: object) -> bool:
         await store.count_runs([run])
         return await look(*arguments)  # type: ignore[arg-type]
 
-    auditor._look_again = counted_meanwhile  # type: ignore[method-assign, assignment]
+    auditor._recheck = counted_meanwhile  # type: ignore[method-assign, assignment]
     async with working(auditor):
         assert (await cycled(audits)).drift == 0
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshmetrics.broadcast.messages import (
+    MAX_DELTAS,
     MESSAGE_BYTES,
-    MOST_DELTAS,
     encode,
     merge,
     message,
@@ -64,10 +64,10 @@ def test_untold_deltas_stay_untold() -> None:
 
 
 def test_too_many_minutes_are_dropped() -> None:
-    many = told_change(4, *((m, 1) for m in range(MOST_DELTAS)))
-    assert merge(many, told_change(5, (MOST_DELTAS, 1))).deltas is None
+    many = told_change(4, *((m, 1) for m in range(MAX_DELTAS)))
+    assert merge(many, told_change(5, (MAX_DELTAS, 1))).deltas is None
     assert merge(many, told_change(5, (0, 1))).deltas is not None
-    over = told_change(4, *((m, 1) for m in range(MOST_DELTAS + 1)))
+    over = told_change(4, *((m, 1) for m in range(MAX_DELTAS + 1)))
     assert json.loads(encode(over))["base_revision"] == 4
 
 

@@ -100,7 +100,7 @@ async def test_the_command_counts_all_and_then_has_nothing_to_do(
 ) -> None:
     result = await command("backfill")
     assert result.status == 0, result
-    assert "looked at 3,000 runs" in result.out
+    assert "read 3,000 runs" in result.out
     await world.counted()
     assert "nothing to do" in (await command("backfill")).out
 
@@ -124,7 +124,7 @@ async def test_the_command_stops_at_ctrl_c_and_says_how_to_go_on(
         if process.returncode is None:
             process.kill()
     assert process.returncode == 1
-    assert b"run it again to go on from here" in out
+    assert b"run it again to continue" in out
     assert (await backfill(store, world.settings(), asyncio.Event())).done
     await world.counted()
 

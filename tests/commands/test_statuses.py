@@ -39,7 +39,7 @@ async def test_an_unknown_status_is_listed_and_counted_once_it_is_mapped(
     assert "meshmetrics statuses map timed_out failure" in listed.out
     assert "timed_out (2 runs)" in (await command("doctor")).out
     verified = await command("verify", "--patience", "0")
-    assert "2 runs have a status that no outcome is mapped to" in verified.out
+    assert "2 runs have a status that is not mapped to an outcome" in verified.out
 
     mapped = await command("statuses", "map", "timed_out", "failure")
     assert (mapped.status, "2 runs changed" in mapped.out) == (0, True), mapped
@@ -52,7 +52,7 @@ async def test_what_is_not_there_is_named(world: World, command: Command) -> Non
     await insert_ended(world, "timed_out")
     wrong = await command("statuses", "map", "timed_out", "bad")
     assert wrong.status == 1
-    assert "`bad` is no outcome: take one of success, failure, canceled, open" in wrong.err
+    assert "`bad` is not an outcome: use one of success, failure, canceled, open" in wrong.err
     missing = await command("statuses", "map", "nope", "failure")
     assert "no run has the status `nope`: statuses are" in missing.err
     assert "timed_out" in missing.err

@@ -56,7 +56,7 @@ async def test_nothing_of_ours_is_left_and_a_second_installation_is_exact(
     assert await owner.fetch(OURS) == before == []
     assert await owner.fetchval("select count(*) from workflow_runs") == 3
     again = await uninstall.uninstall(dsn)  # only the role, which other databases use
-    assert [line for line in again if not line.startswith("left the role")] == []
+    assert [line for line in again if not line.startswith("kept the role")] == []
 
     await migrate(dsn)
     async with asyncpg.create_pool(dsn, min_size=0) as pool:
@@ -95,7 +95,7 @@ async def test_the_role_goes_once_no_database_of_the_server_uses_it(
 async def test_a_daemon_at_work_keeps_everything(database: DatabaseClone, connect: Connect) -> None:
     owner = await connect(database.owner_dsn)
     await owner.execute("select meshmetrics.take_lease(gen_random_uuid(), 'here', '1 minute')")
-    with pytest.raises(MigrationError, match="the daemon here is at work: stop it first"):
+    with pytest.raises(MigrationError, match="the daemon here is running: stop it first"):
         await uninstall.uninstall(database.owner_dsn)
 
 
@@ -105,9 +105,9 @@ async def test_the_printed_script_does_the_same(
     dsn = await hand_over(source_database)
     owner = await connect(dsn)
     await migrate(dsn)
-    script, _, apart = uninstall.script().partition("-- Run these apart.")
+    script, _, outside = uninstall.script().partition("-- Run these outside a transaction.")
     await owner.execute(script)
-    await owner.execute(apart.split(";")[0])
+    await owner.execute(outside.split(";")[0])
     assert await owner.fetch(OURS) == []
 
 

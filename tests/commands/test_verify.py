@@ -190,7 +190,7 @@ async def test_a_database_that_cannot_be_used_is_named_and_how_to_mend_it(
 ) -> None:
     result = await command("verify", DATABASE_URL=world.database.server.dsn("nosuchdatabase"))
     assert result.status == 1
-    assert "DATABASE_URL says where it is" in result.err
+    assert "check DATABASE_URL" in result.err
     await world.owner.execute("drop function meshmetrics.condition()")
     result = await command("verify")
     assert result.status == 1

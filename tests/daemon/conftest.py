@@ -136,7 +136,7 @@ class World:
     @asynccontextmanager
     async def running_as_standby(self) -> AsyncIterator[Running]:
         """A daemon beside one that holds the lease."""
-        async with self._running(lambda running: running.daemon.standing_by) as running:
+        async with self._running(lambda running: running.daemon.is_standby) as running:
             yield running
 
     @asynccontextmanager

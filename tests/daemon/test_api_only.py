@@ -61,9 +61,9 @@ async def test_it_is_ready_and_says_that_it_does_not_count(
         assert await eventually(lambda: state(serving)) == {
             "ready": True,
             "database": "ok",
-            "lease": "not sought: API only",
+            "lease": "not taken: API only",
             "stream": "not listening: API only",
-            "counting": "nobody does",
+            "counting": "no daemon counts",
             "api": "ok",
         }
 
@@ -76,7 +76,7 @@ async def test_it_serves_what_another_counts_and_names_that_one(
         await eventually(world.counted)
         assert await successes(serving, world.owner) == 1
         holder = await world.owner.fetchval("select holder_name from meshmetrics.lease")
-        assert (await eventually(lambda: state(serving)))["counting"] == f"{holder} does"
+        assert (await eventually(lambda: state(serving)))["counting"] == f"{holder} counts"
         assert (await serving.get("/")).status_code in (200, 503)  # 503: not built
 
 
@@ -93,7 +93,7 @@ async def test_it_takes_no_lease_that_is_free_and_counts_nothing(
         assert await world.owner.fetchval("select expires_at < now() from meshmetrics.lease")
         assert await world.owner.fetchval("select count(*) from meshmetrics.counted_runs") == 0
         assert serving.value("lease_held") == 0
-        assert (await state(serving))["counting"] == "nobody does"
+        assert (await state(serving))["counting"] == "no daemon counts"
         async with world.running(**quick):  # there was something to count
             await eventually(world.counted)
             assert await successes(serving, world.owner) == 1
@@ -115,7 +115,7 @@ async def test_run_with_api_only_serves_until_it_is_asked_to_stop(
     async with process(tmp_path, env, "run", "--api-only") as running:
         assert (await running.has_logged("daemon.started"))["api_only"] is True
         await running.has_logged("database.ready")
-        assert (await get(running, "/readyz")).json()["lease"] == "not sought: API only"
+        assert (await get(running, "/readyz")).json()["lease"] == "not taken: API only"
         running.process.terminate()
         assert await running.ended(within=5.0) == 0, running.everything()
     events = {line["event"] for line in running.lines}
@@ -129,4 +129,4 @@ async def test_it_ends_clearly_where_the_database_refuses_it(world: World, tmp_p
     async with process(tmp_path, env, "run", "--api-only") as running:
         assert await running.ended() == 1
     [line] = running.logged("daemon.failed")
-    assert "DATABASE_URL needs the right user, password and database" in line["error"]
+    assert "check user, password and database name in DATABASE_URL" in line["error"]

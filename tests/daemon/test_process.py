@@ -214,7 +214,7 @@ async def test_a_database_that_is_not_there_ends_it_clearly(world: World, tmp_pa
     async with process(tmp_path, env, "run") as running:
         assert await running.ended() == 1
     [line] = running.logged("daemon.failed")
-    assert "DATABASE_URL needs the right user, password and database" in line["error"]
+    assert "check user, password and database name in DATABASE_URL" in line["error"]
     assert "Traceback" not in running.everything()
 
 

@@ -423,7 +423,7 @@ async def test_while_runs_end_too_fast_for_it_the_stream_is_left_and_nothing_is_
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("meshmetrics.stream.run_rate.SPAN", 1)
-    monkeypatch.setattr("meshmetrics.stream.listener.AWAY_SECONDS", 0.1)
+    monkeypatch.setattr("meshmetrics.stream.listener.RATE_CHECK_SECONDS", 0.1)
     with capture_logs() as logged:
         async with world.running(sweep_quick=0.05, stream_runs_per_second=40) as running:
             await end_many(world)
@@ -464,7 +464,7 @@ async def test_a_stream_that_is_lost_while_it_is_joined_again_is_no_longer_left(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("meshmetrics.stream.run_rate.SPAN", 1)
-    monkeypatch.setattr("meshmetrics.stream.listener.AWAY_SECONDS", 0.1)
+    monkeypatch.setattr("meshmetrics.stream.listener.RATE_CHECK_SECONDS", 0.1)
     async with world.running(sweep_quick=0.05, stream_runs_per_second=40) as running:
         world.realtime.faults.refuse = True
         await end_many(world)

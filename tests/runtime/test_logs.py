@@ -22,7 +22,7 @@ def stream() -> Iterator[io.StringIO]:
     """Where the lines go; everything is as before afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in logs.PINNED}
+    levels = {name: logging.getLogger(name).level for name in logs.MINIMUM_LEVELS}
     yield io.StringIO()
     structlog.reset_defaults()
     root.handlers[:] = handlers

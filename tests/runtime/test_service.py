@@ -125,7 +125,7 @@ async def test_a_service_that_returns_early_counts_as_failed() -> None:
     with capture_logs() as logged:
         async with supervised([service]):
             await eventually(lambda: service.runs == 2)
-    assert "nobody stopped it" in str(logged[0]["exc_info"])
+    assert "before it was stopped" in str(logged[0]["exc_info"])
 
 
 async def test_a_cancellation_that_leaks_out_of_a_library_counts_as_failed() -> None:
@@ -203,7 +203,7 @@ async def test_passing_errors_are_logged_in_one_line() -> None:
     service = Scripted(OSError("connection refused"))
     stop = asyncio.Event()
     supervisor = Supervisor(
-        [service], restart_base=0.001, passing=lambda error: isinstance(error, OSError)
+        [service], restart_base=0.001, is_transient=lambda error: isinstance(error, OSError)
     )
     with capture_logs() as logged:
         task = asyncio.create_task(supervisor.run(stop))

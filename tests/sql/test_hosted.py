@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from meshmetrics.counting.store import CountingStore
-from meshmetrics.database.migrate import migrate, refused
+from meshmetrics.database.migrate import migrate, missing_privilege
 from meshmetrics.database.packaged_sql import MigrationError
 from meshmetrics.database.store import Database
 from tests.conftest import Connect
@@ -70,10 +70,10 @@ async def test_a_role_that_may_not_write_policies_of_realtime_learns_which_grant
 
 
 def test_postgres_itself_is_not_sent_to_postgres() -> None:
-    message = refused(
+    message = missing_privilege(
         "must be owner of table messages", "postgres", {"messages": "supabase_realtime_admin"}
     )
     assert message == (
-        "postgres is no member of supabase_realtime_admin, and so may not set up the policy on"
-        " realtime.messages: run `grant supabase_realtime_admin to postgres;` as a superuser"
+        "postgres may not set up the policy on realtime.messages, because it is not a member of"
+        " supabase_realtime_admin: run `grant supabase_realtime_admin to postgres;` as a superuser"
     )

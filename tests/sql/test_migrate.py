@@ -93,7 +93,7 @@ async def test_a_changed_frozen_migration_is_refused(
     await migrate(source_database.owner_dsn, schema)
     path = schema.directory / "migrations" / "0001_core.sql"
     path.write_text(path.read_text() + "-- a later thought\n")
-    with pytest.raises(MigrationError, match=r"0001_core was changed.*write the change as a new"):
+    with pytest.raises(MigrationError, match=r"0001_core was changed.*make the change in a new"):
         await migrate(source_database.owner_dsn, Schema(schema.directory))
 
 
@@ -171,7 +171,7 @@ async def test_migrating_waits_for_a_lock_without_making_the_engine_wait_behind_
 
 
 async def test_a_database_without_meshhook_is_refused(empty_database: DatabaseClone) -> None:
-    with pytest.raises(MigrationError, match=r"public.workflow_runs missing.*MeshHook's own"):
+    with pytest.raises(MigrationError, match=r"no public.*workflow_runs.*MeshHook's own"):
         await migrate(empty_database.owner_dsn)
 
 
@@ -187,7 +187,7 @@ async def test_a_role_that_may_not_migrate_is_told_which_may(
 async def test_the_printed_script_does_the_same_as_migrating(
     postgres: EmbeddedPostgres, source_database: DatabaseClone, connect: Connect
 ) -> None:
-    script, _, index = packaged_schema().script().partition("-- Run this apart")
+    script, _, index = packaged_schema().script().partition("-- Run this outside")
     dsn = await hand_over(source_database)
     printed = await connect(dsn)
     await printed.execute(script)
@@ -213,10 +213,10 @@ async def test_an_older_meshmetrics_leaves_a_newer_ones_functions_alone(
     ]
     for _ in range(2):  # both daemons start again, and again
         (said,) = await migrate(dsn, older)
-        assert said.startswith("left the functions alone: the database's are of release 1000")
+        assert said.startswith("left the functions unchanged: the database's are of release 1000")
         assert await migrate(dsn, Schema(schema.directory)) == []
     connection = await connect(dsn)
-    script = older.script().partition("-- Run this apart")[0]
+    script = older.script().partition("-- Run this outside")[0]
     await connection.execute(script)
     await connection.execute("alter publication supabase_realtime drop table workflow_runs")
     assert "added workflow_runs" in (await migrate(dsn, older))[1]
@@ -244,7 +244,7 @@ def test_the_release_grows_whenever_what_is_replayed_changes() -> None:
 async def test_the_printed_script_applies_to_a_database_that_has_it_already(
     database: DatabaseClone, connect: Connect
 ) -> None:
-    script, _, index = packaged_schema().script().partition("-- Run this apart")
+    script, _, index = packaged_schema().script().partition("-- Run this outside")
     owner = await connect(database.owner_dsn)
     await owner.execute(script)
     await owner.execute("--" + index)

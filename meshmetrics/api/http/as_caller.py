@@ -45,8 +45,8 @@ _OUTCOMES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A period, and whose workflows; None stands for all that the caller may see."""
+class Selection:
+    """A period, and the workflows in it; None selects all that the caller may see."""
 
     from_at: datetime
     to_at: datetime
@@ -58,7 +58,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which rows of the summary, in which order, behind which one."""
+    """Filters and order of the summary's rows, and the sort key of the last row already read."""
 
     group_by: str
     only_failing: bool
@@ -70,11 +70,11 @@ class Page:
 
 
 class NoTenantError(Exception):
-    """The login of the database cannot become a tenant: it is no member of `authenticated`."""
+    """The database user cannot act as a tenant: it is not a member of `authenticated`."""
 
 
 async def become(connection: Connection, claims: str, statement_timeout: str) -> None:
-    """Be the tenant of these claims until the transaction ends; `statement_timeout` in ms.
+    """Act as the tenant of these claims until the transaction ends; `statement_timeout` in ms.
 
     Raises NoTenantError.
     """
@@ -85,55 +85,55 @@ async def become(connection: Connection, claims: str, statement_timeout: str) ->
 
 
 class Reading:
-    """One transaction of a caller. All its answers are of one moment."""
+    """One transaction of a caller. All its results are of one snapshot."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def totals(self, wanted: Wanted) -> asyncpg.Record:
-        """All wanted workflows together."""
+    async def totals(self, selection: Selection) -> asyncpg.Record:
+        """All selected workflows together."""
         row: asyncpg.Record
         (row,) = await self._connection.fetch(
             _TOTALS,
-            wanted.from_at,
-            wanted.to_at,
-            wanted.projects,
-            wanted.workflows,
-            wanted.search,
-            wanted.versions,
+            selection.from_at,
+            selection.to_at,
+            selection.projects,
+            selection.workflows,
+            selection.search,
+            selection.versions,
         )
         return row
 
-    async def series(self, wanted: Wanted, bucket: str, zone: str) -> list[asyncpg.Record]:
-        """All wanted workflows together, over time. `search` is not looked at."""
+    async def series(self, selection: Selection, bucket: str, zone: str) -> list[asyncpg.Record]:
+        """All selected workflows together, over time. `search` is ignored."""
         return await self._connection.fetch(
             _SERIES,
-            wanted.from_at,
-            wanted.to_at,
+            selection.from_at,
+            selection.to_at,
             bucket,
             zone,
-            wanted.projects,
-            wanted.workflows,
-            wanted.versions,
+            selection.projects,
+            selection.workflows,
+            selection.versions,
         )
 
     async def workflow(
         self, workflow_id: UUID, from_at: datetime, to_at: datetime, versions: str
     ) -> asyncpg.Record | None:
-        """One workflow; None where the caller sees no such one."""
+        """One workflow; None if the caller sees none with this id."""
         return await self._connection.fetchrow(_WORKFLOW, workflow_id, from_at, to_at, versions)
 
-    async def summary(self, wanted: Wanted, page: Page) -> list[asyncpg.Record]:
-        """A row for each wanted workflow."""
+    async def summary(self, selection: Selection, page: Page) -> list[asyncpg.Record]:
+        """One row per selected workflow."""
         number, text, workflow_id = page.after or (None, None, None)
         return await self._connection.fetch(
             _SUMMARY,
-            wanted.from_at,
-            wanted.to_at,
-            wanted.projects,
-            wanted.workflows,
-            wanted.search,
-            wanted.versions,
+            selection.from_at,
+            selection.to_at,
+            selection.projects,
+            selection.workflows,
+            selection.search,
+            selection.versions,
             page.group_by,
             page.only_failing,
             page.min_runs,
@@ -155,57 +155,54 @@ class Reading:
         return await self._connection.fetch(_VERSIONS, projects, workflows, versions)
 
     async def recent(
-        self, projects: Sequence[UUID] | None, workflows: Sequence[UUID] | None, most: int
+        self, projects: Sequence[UUID] | None, workflows: Sequence[UUID] | None, max_runs: int
     ) -> list[asyncpg.Record]:
-        """How the last runs of each workflow ended, the newest first."""
-        return await self._connection.fetch(_RECENT, projects, workflows, most)
+        """The outcomes of each workflow's last runs, newest first."""
+        return await self._connection.fetch(_RECENT, projects, workflows, max_runs)
 
     async def outcomes(
-        self, projects: Sequence[UUID] | None, workflows: Sequence[UUID] | None, most: int
+        self, projects: Sequence[UUID] | None, workflows: Sequence[UUID] | None, max_runs: int
     ) -> list[asyncpg.Record]:
-        """The same in a letter each, a row for each workflow."""
-        return await self._connection.fetch(_OUTCOMES, projects, workflows, most)
+        """The same, with one letter per run and one row per workflow."""
+        return await self._connection.fetch(_OUTCOMES, projects, workflows, max_runs)
 
     async def unknown_statuses(self) -> list[asyncpg.Record]:
-        """The statuses of the caller's runs that no outcome is mapped to."""
+        """The statuses of the caller's runs that are not mapped to an outcome."""
         return await self._connection.fetch(_UNKNOWN_STATUSES)
 
 
 class Reader:
-    """Opens transactions of callers on a pool of its own: reading never takes a connection from
-    counting. The pool's user must be able to become `authenticated`."""
+    """Opens transactions of callers on a pool of its own, so that reading never takes a connection
+    from counting. The pool's user must be a member of `authenticated`."""
 
     def __init__(self, pool: asyncpg.Pool, *, statement_timeout: float) -> None:
-        """`statement_timeout`: seconds that one statement may take."""
+        """`statement_timeout`: the timeout of one statement, in seconds."""
         self._pool = pool
         self._statement_timeout = str(round(statement_timeout * 1000))
 
     @asynccontextmanager
     async def reading(self, caller: Caller) -> AsyncIterator[Reading]:
-        """One transaction of the caller's that only reads.
-
-        Raises Problem as `writing`.
-        """
+        """One read-only transaction of the caller. Raises Problem, as `writing` does."""
         async with self._transaction(caller, "repeatable_read", readonly=True) as connection:
             yield Reading(connection)
 
     async def probe(self) -> None:
         """Read the summary as a tenant who has no project.
 
-        Raises NoTenantError, Problem where the database does not answer, and the database's own
-        error where reading is broken.
+        Raises NoTenantError, Problem if the database does not answer, and the database's own
+        error if reading is broken.
         """
         now = datetime.now(UTC)
         page = Page("workflow", False, 0, "failure_rate_low", True, 1)
         async with self.reading(STRANGER) as reading:
-            await reading.summary(Wanted(now - timedelta(hours=1), now), page)
+            await reading.summary(Selection(now - timedelta(hours=1), now), page)
 
     @asynccontextmanager
     async def writing(self, caller: Caller) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
         """One transaction of the caller.
 
-        Raises Problem for what the caller asked wrongly (422), and where the database does not
-        answer or not in time (503).
+        Raises Problem for an invalid parameter (422), and if the database does not answer in time
+        (503).
         """
         async with self._transaction(caller, "read_committed", readonly=False) as connection:
             yield connection

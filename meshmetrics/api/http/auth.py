@@ -1,7 +1,8 @@
-"""Who is asking: Supabase's user tokens, HS256 by the project's secret or ES256/RS256 by its keys.
+"""Authentication by Supabase's user tokens: HS256 with the project's secret, ES256 or RS256 with
+its public keys.
 
-A token only says who somebody is. What they may see, the database decides: its transaction takes
-the caller's role and claims.
+A token only identifies the user. The database decides what they may see: its transaction uses the
+caller's role and claims.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from meshmetrics.api.http.problems import RETRY, Problem
 AUDIENCE = "authenticated"
 ROLE = "authenticated"
 LEEWAY_SECONDS = 5
-MOST_CHARACTERS = 8192
+MAX_CHARACTERS = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody whose token is good."""
+    """A user with a valid token."""
 
     user_id: UUID
     claims: str
@@ -32,26 +33,26 @@ class Caller:
 
 
 def claims_of(user_id: UUID) -> str:
-    """The least that a token of this user claims."""
+    """The minimum claims of a token of this user."""
     return json.dumps({"sub": str(user_id), "role": ROLE, "aud": AUDIENCE})
 
 
 class Authenticator:
-    """Checks tokens."""
+    """Verifies tokens."""
 
     def __init__(self, secret: str | None, keys: Jwks | None) -> None:
-        """`secret`: what HS256 tokens are signed with; without it none is taken. `keys`: those
-        of ES256 and RS256 tokens."""
+        """`secret` verifies HS256 tokens and `keys` ES256 and RS256 tokens; without one, its tokens
+        are refused."""
         self._secret = secret
         self._keys = keys
 
     async def caller(self, authorization: str | None) -> Caller:
-        """Who sends this `Authorization` header. Raises Problem: 401, or 503 without keys."""
+        """The user of this `Authorization` header. Raises Problem: 401, or 503 without keys."""
         scheme, _, token = (authorization or "").partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
             raise _refused("send the user's Supabase token: Authorization: Bearer …", None)
-        if len(token) > MOST_CHARACTERS:
+        if len(token) > MAX_CHARACTERS:
             raise _refused("the token is too long")
         claims = await self._claims(token)
         if claims.get("role") != ROLE:
@@ -59,18 +60,18 @@ class Authenticator:
         try:
             user_id = UUID(claims["sub"])
         except (ValueError, TypeError, AttributeError):
-            raise _refused("the token's sub is no user id") from None
+            raise _refused("the token's sub is not a user id") from None
         return Caller(user_id, json.dumps(claims))
 
     async def _claims(self, token: str) -> dict[str, Any]:
-        """The claims of a token whose signature, times and audience are right."""
+        """The claims of a token with a valid signature, lifetime and audience."""
         try:
             header = jwt.get_unverified_header(token)
             algorithm = header.get("alg")
             claims: dict[str, Any] = jwt.decode(
                 token,
                 await self._key(str(algorithm), header.get("kid")),
-                # The one algorithm that this key is for: a public key is never taken for a secret.
+                # Only the algorithm of this key: a public key is never used as an HS256 secret.
                 algorithms=[str(algorithm)],
                 audience=AUDIENCE,
                 leeway=LEEWAY_SECONDS,
@@ -98,9 +99,7 @@ class Authenticator:
                 raise Problem(503, str(error), headers=RETRY) from None
             if key is not None:
                 return key
-        raise _refused(
-            "the token is signed in a way that is not taken here, or with an unknown key"
-        )
+        raise _refused("the token's signing algorithm is not accepted, or its key is unknown")
 
 
 def _refused(detail: str, error: str | None = "invalid_token") -> Problem:

@@ -1,4 +1,4 @@
-"""Who asks, and what answering takes: what every operation is given."""
+"""The dependencies of every operation: the caller, and the services that answer."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ bearer = HTTPBearer(
 
 
 async def standing_unknown() -> Standing:
-    """What there is to say where nobody looks after the counts."""
+    """The standing of the counts in a process that does not audit."""
     return Standing(audited_at=None, drift=None, backfilled=None)
 
 
 @dataclass(frozen=True, slots=True)
 class MetricsApi:
-    """What the operations need: `app.state.metrics_api`."""
+    """The services of the operations, in `app.state.metrics_api`."""
 
     authenticator: Authenticator
     reader: Reader
@@ -44,12 +44,12 @@ def _api(request: Request) -> MetricsApi:
 Api = Annotated[MetricsApi, Depends(_api)]
 
 
-async def caller(request: Request, api: Api) -> Caller:
-    """Who asks. Raises Problem: 401 without a good token, 429 for too many requests."""
-    found = await api.authenticator.caller(request.headers.get("authorization"))
-    request.state.caller = str(found.user_id)
-    api.budget.take(found.user_id)
-    return found
+async def authenticate(request: Request, api: Api) -> Caller:
+    """The caller. Raises Problem: 401 without a valid token, 429 above the request limit."""
+    caller = await api.authenticator.caller(request.headers.get("authorization"))
+    request.state.caller = str(caller.user_id)
+    api.budget.take(caller.user_id)
+    return caller
 
 
-Signed = Annotated[Caller, Depends(caller)]
+Signed = Annotated[Caller, Depends(authenticate)]

@@ -1,4 +1,4 @@
-"""The API's documentation as one page of plain HTML: no script, nothing from elsewhere."""
+"""The API's documentation as one page of plain HTML: no script, and no other file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def documentation(openapi: dict[str, Any]) -> str:
         for method, operation in methods.items()
     ]
     schemas = openapi.get("components", {}).get("schemas", {})
-    sent = {
+    request_schemas = {
         name
         for _, _, operation in operations
         for name in _SCHEMA.findall(json.dumps(operation.get("requestBody", {})))
@@ -51,7 +51,7 @@ def documentation(openapi: dict[str, Any]) -> str:
         + "".join(_operation(*operation) for operation in operations)
         + "<h2>Schemas</h2>"
         + "".join(
-            _schema(name, schema, schema.get("required", ()) if name in sent else ())
+            _schema(name, schema, schema.get("required", ()) if name in request_schemas else ())
             for name, schema in schemas.items()
         )
         + "</main></body></html>"
@@ -61,32 +61,32 @@ def documentation(openapi: dict[str, Any]) -> str:
 def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     rows = [
         (
-            f"<code>{escape(p['name'])}</code>" + (" (needed)" if p.get("required") else ""),
+            f"<code>{escape(p['name'])}</code>" + (" (required)" if p.get("required") else ""),
             _type(p["schema"]),
             _text(p.get("description", "")),
         )
         for p in operation.get("parameters", ())
     ]
-    wanted = operation.get("requestBody", {})
+    request = operation.get("requestBody", {})
     bodies = [
-        (_media(media, content), "needed" if wanted.get("required") else "")
-        for media, content in wanted.get("content", {}).items()
+        (_media(media, content), "required" if request.get("required") else "")
+        for media, content in request.get("content", {}).items()
     ]
-    answers = [
+    responses = [
         (
             f"<code>{status}</code>",
-            ", ".join(_media(*item) for item in answer.get("content", {}).items()),
-            _text(answer.get("description", "")),
+            ", ".join(_media(*item) for item in response.get("content", {}).items()),
+            _text(response.get("description", "")),
         )
-        for status, answer in sorted(operation["responses"].items())
+        for status, response in sorted(operation["responses"].items())
     ]
-    signed = "<p>With a user's token.</p>" if operation.get("security") else ""
+    signed = "<p>Requires a user's token.</p>" if operation.get("security") else ""
     return (
         f'<section><h2 id="{_anchor(method + path)}">{_name(path, method)}</h2>'
         f"{_text(operation.get('description', ''))}{signed}"
         + (_table(("parameter", "takes", ""), rows) if rows else "")
         + (_table(("request body", ""), bodies) if bodies else "")
-        + _table(("answer", "body", ""), answers)
+        + _table(("response", "body", ""), responses)
         + "</section>"
     )
 
@@ -99,11 +99,11 @@ def _media(media: str, content: dict[str, Any]) -> str:
     return f"<code>{escape(media)}</code> {_type(content.get('schema', {}))}"
 
 
-def _schema(name: str, schema: dict[str, Any], needed: Sequence[str]) -> str:
-    """`needed`: the fields that a request's body has to have."""
+def _schema(name: str, schema: dict[str, Any], required: Sequence[str]) -> str:
+    """`required`: the fields that a request's body must have."""
     rows = [
         (
-            f"<code>{escape(field)}</code>" + (" (needed)" if field in needed else ""),
+            f"<code>{escape(field)}</code>" + (" (required)" if field in required else ""),
             _type(inner),
             _text(inner.get("description", "")),
         )
@@ -151,7 +151,7 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def _text(text: str) -> str:
-    """A description: paragraphs, and `code` as such."""
+    """A description as paragraphs, with its `code`."""
     return "".join(
         "<p>" + re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(part)) + "</p>"
         for part in re.split(r"\n\s*\n", text)

@@ -1,4 +1,4 @@
-"""The project's public keys, fetched without making anyone wait who need not."""
+"""The project's public keys: cached, and refreshed in the background."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from meshmetrics.runtime.logs import describe
 log = structlog.get_logger()
 
 FRESH_SECONDS = 600.0
-"""How long keys are used before they are fetched again, in the background."""
+"""How old cached keys may be before they are refreshed."""
 PAUSE_SECONDS = 30.0
-"""Least time between two fetches, so that tokens with made-up key ids cause no more of them."""
+"""Minimum time between two fetches, so that tokens with invented key ids cannot cause more."""
 TIMEOUT = 5.0
-MOST_KEYS = 20
+MAX_KEYS = 20
 ALGORITHMS = {("EC", "P-256"): "ES256", ("RSA", None): "RS256"}
 
 
@@ -29,7 +29,7 @@ def jwks_url(supabase_url: str) -> str:
 
 
 class Jwks:
-    """Keys by id, of one address. Keys once fetched are used until a fetch says otherwise."""
+    """The keys of one URL, by id. They stay in use until another fetch succeeds."""
 
     def __init__(
         self,
@@ -47,11 +47,10 @@ class Jwks:
         self._fetching: asyncio.Task[None] | None = None
 
     async def key(self, kid: str, algorithm: str) -> jwt.PyJWK | None:
-        """The key of that id, if it is one for that algorithm.
+        """The key with that id, if it belongs to that algorithm.
 
-        Waits for a fetch only where the id is not known; not more often than every
-        `PAUSE_SECONDS`, whatever ids are asked for. Raises `ConnectionError` where no keys could
-        be had at all.
+        Waits for a fetch only if the id is unknown, and at most once per `PAUSE_SECONDS`.
+        Raises ConnectionError if no fetch has succeeded yet.
         """
         known = self._keys.get(kid)
         if known is None:
@@ -60,22 +59,22 @@ class Jwks:
             if known is None and self._fetched_at is None:
                 raise ConnectionError("the project's public keys cannot be fetched")
         elif self._fetched_at is None or self._clock() - self._fetched_at > FRESH_SECONDS:
-            self._begin()
+            self._start()
         return known if known is not None and known.algorithm_name == algorithm else None
 
     async def close(self) -> None:
-        """Give up a fetch under way."""
+        """Cancel a fetch in progress."""
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.wait({self._fetching})
 
     async def _fetch(self) -> None:
-        task = self._begin()
+        task = self._start()
         if task is not None:
             await asyncio.wait({task})
 
-    def _begin(self) -> asyncio.Task[None] | None:
-        """The fetch under way, or a new one unless the last was just now."""
+    def _start(self) -> asyncio.Task[None] | None:
+        """The fetch in progress, or a new one unless the last was less than a pause ago."""
         if self._fetching is not None and not self._fetching.done():
             return self._fetching
         now = self._clock()
@@ -90,7 +89,9 @@ class Jwks:
             response = await self._client.get(self._url, timeout=TIMEOUT)
             response.raise_for_status()
             self._keys = usable_keys(response.json()["keys"])
-        except Exception as error:  # whatever is wrong with the answer, the old keys go on
+        except (
+            Exception
+        ) as error:  # whatever is wrong with the response: the cached keys stay in use
             log.warning("auth.keys_unavailable", error=describe(error))
         else:
             self._fetched_at = self._clock()
@@ -98,9 +99,9 @@ class Jwks:
 
 
 def usable_keys(documents: list[dict[str, object]]) -> dict[str, jwt.PyJWK]:
-    """The signing keys among them, each bound to the one algorithm of its kind."""
+    """The signing keys among them, each bound to its one algorithm."""
     found = {}
-    for document in documents[:MOST_KEYS]:
+    for document in documents[:MAX_KEYS]:
         algorithm = ALGORITHMS.get((str(document.get("kty")), _curve(document)))
         if algorithm is None or document.get("alg", algorithm) != algorithm:
             continue

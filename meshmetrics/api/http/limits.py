@@ -1,4 +1,4 @@
-"""How much one request may be, and how many one caller may send."""
+"""Limits: the size of one request, and the rate of one caller."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from meshmetrics.api.http.problems import Problem, answer
+from meshmetrics.runtime.token_bucket import TokenBucket
 
-MOST_HEADER_BYTES = 16 * 1024
-MOST_BODY_BYTES = 64 * 1024
-MOST_CALLERS = 10_000
-TOO_LARGE = f"a body may be {MOST_BODY_BYTES:,} bytes"
+MAX_HEADER_BYTES = 16 * 1024
+MAX_BODY_BYTES = 64 * 1024
+MAX_CALLERS = 10_000
+TOO_LARGE = f"the maximum body size is {MAX_BODY_BYTES:,} bytes"
 
 
 class CallerBudget:
-    """A token bucket for each caller: so many requests at once, and so many a second after that.
+    """A token bucket per caller: a burst of requests, then a sustained rate.
 
-    Callers beyond `MOST_CALLERS` push out those not seen for the longest time.
+    A new caller beyond `MAX_CALLERS` evicts the one that has been quiet for the longest.
     """
 
     def __init__(
@@ -30,28 +31,27 @@ class CallerBudget:
         self._per_second = per_second
         self._burst = burst
         self._clock = clock
-        self._left: OrderedDict[object, tuple[float, float]] = OrderedDict()
+        self._buckets: OrderedDict[object, TokenBucket] = OrderedDict()
 
     def take(self, caller: object) -> None:
-        """Count one request. Raises Problem (429) when it is one too many."""
+        """Count one request. Raises Problem (429) if it exceeds the limit."""
         now = self._clock()
-        left, at = self._left.pop(caller, (float(self._burst), now))
-        left = min(float(self._burst), left + (now - at) * self._per_second)
-        enough = left >= 1
-        self._left[caller] = (left - 1 if enough else left, now)
-        if len(self._left) > MOST_CALLERS:
-            self._left.popitem(last=False)
-        if not enough:
-            wait = math.ceil((1 - left) / self._per_second)
+        bucket = self._buckets.pop(caller, None) or TokenBucket(self._per_second, self._burst, now)
+        self._buckets[caller] = bucket
+        if len(self._buckets) > MAX_CALLERS:
+            self._buckets.popitem(last=False)
+        if not bucket.available(now):
             raise Problem(
                 429,
-                f"at most {self._burst} requests at once and {self._per_second:g} a second",
-                headers={"Retry-After": str(wait)},
+                f"the limit is {self._per_second:g} requests per second,"
+                f" with a burst of {self._burst}",
+                headers={"Retry-After": str(math.ceil(bucket.wait()))},
             )
+        bucket.spend(1)
 
 
 class RequestLimits:
-    """Refuses headers and bodies that are larger than anything the API takes."""
+    """Refuses headers and bodies that are larger than the API ever needs."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -71,23 +71,23 @@ class RequestLimits:
 def _head_problem(scope: Scope) -> Problem | None:
     size = len(scope.get("query_string", b"")) + len(scope.get("raw_path") or b"")
     size += sum(len(name) + len(value) + 4 for name, value in scope["headers"])
-    if size > MOST_HEADER_BYTES:
-        return Problem(431, f"address and headers may be {MOST_HEADER_BYTES:,} bytes")
+    if size > MAX_HEADER_BYTES:
+        return Problem(431, f"the maximum size of URL and headers is {MAX_HEADER_BYTES:,} bytes")
     for name, value in scope["headers"]:
-        if name == b"content-length" and (not value.isdigit() or int(value) > MOST_BODY_BYTES):
+        if name == b"content-length" and (not value.isdigit() or int(value) > MAX_BODY_BYTES):
             return Problem(413, TOO_LARGE, headers={"Connection": "close"})
     return None
 
 
 def _counting(receive: Receive) -> Receive:
-    taken = 0
+    received = 0
 
     async def counted() -> Message:
-        nonlocal taken
+        nonlocal received
         message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > MOST_BODY_BYTES:
-            # The framework's own, which it lets pass where it reads a body.
+        received += len(message.get("body", b""))
+        if received > MAX_BODY_BYTES:
+            # The framework passes on its own exception, and no other, while it reads a body.
             raise HTTPException(413, TOO_LARGE, headers={"Connection": "close"})
         return message
 

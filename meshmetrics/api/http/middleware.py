@@ -26,11 +26,12 @@ from meshmetrics.runtime.telemetry import Telemetry
 
 
 def frame(app: FastAPI, telemetry: Telemetry, *, cors_origins: Sequence[str] = ()) -> None:
-    """Put it around `app`. Browsers on other origins than these may call nothing."""
+    """Add it to `app`. Browsers may call the API only from these origins and its own."""
     app.exception_handler(Problem)(on_problem)
     app.exception_handler(HTTPException)(on_http_error)
     app.exception_handler(RequestValidationError)(on_invalid)
-    # The last is the outermost: what goes wrong is logged, and a page may read that it did.
+    # The last one added is the outermost: errors of the others are logged, and pages of other
+    # origins can read them.
     app.add_middleware(RequestLimits)
     app.add_middleware(Observe, telemetry=telemetry)
     if cors_origins:
@@ -63,7 +64,7 @@ def frame(app: FastAPI, telemetry: Telemetry, *, cors_origins: Sequence[str] = (
 
 
 def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with our errors in place of the framework's."""
+    """The document with our error schemas instead of the framework's."""
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)

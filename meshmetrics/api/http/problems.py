@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457), naming the parameter and what it takes."""
+"""Errors as `application/problem+json` (RFC 9457), with the parameter and what it takes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from meshmetrics.database.errors import is_transient
 
 MEDIA_TYPE = "application/problem+json"
 
-# The parameters of the SQL functions, as the REST API calls them.
-_NAMES = {
+# The REST API's name of each parameter that the SQL functions call otherwise.
+_API_NAMES = {
     "from_at": "from",
     "to_at": "to",
     "zone": "tz",
@@ -27,26 +27,59 @@ _NAMES = {
     "max_rows": "limit",
 }
 _TITLES = {
-    400: "Not understood",
+    400: "Bad request",
     401: "Not signed in",
     404: "Not found",
     405: "Method not allowed",
-    409: "Not possible now",
+    409: "Conflict",
     413: "Request too large",
-    422: "A parameter is wrong",
+    422: "Invalid parameter",
     429: "Too many requests",
     431: "Request headers too large",
     500: "Internal error",
-    503: "Not available now",
+    503: "Service unavailable",
+}
+# What a parameter takes, by the type of Pydantic's error and its context.
+_TAKES = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "an object",
+    "enum": "{expected}",
+    "finite_number": "a finite number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "greater_than": "a number greater than {gt}",
+    "greater_than_equal": "a number that is at least {ge}",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a smaller number",
+    "int_type": "a whole number",
+    "json_invalid": "valid JSON",
+    "less_than": "a number less than {lt}",
+    "less_than_equal": "a number that is at most {le}",
+    "list_type": "a list",
+    "literal_error": "{expected}",
+    "missing": "a value",
+    "model_attributes_type": "an object",
+    "model_type": "an object",
+    "string_pattern_mismatch": "text that matches {pattern}",
+    "string_too_long": "at most {max_length} characters",
+    "string_too_short": "at least {min_length} characters",
+    "string_type": "text",
+    "too_long": "at most {max_length} items",
+    "too_short": "at least {min_length} items",
+    "uuid_parsing": "a UUID",
+    "uuid_type": "a UUID",
+    "value_error": "{error}",
 }
 
 
 class WrongParameter(BaseModel):
-    """One parameter that is wrong."""
+    """One invalid parameter."""
 
-    parameter: str = Field(description="What it is called")
-    given: str | None = Field(description="What was given; null where it is missing")
-    takes: str = Field(description="What it takes")
+    parameter: str = Field(description="Name of the parameter")
+    given: str | None = Field(description="The value sent; null if it is missing")
+    takes: str = Field(description="The values that it takes")
 
 
 class ProblemDocument(BaseModel):
@@ -54,15 +87,15 @@ class ProblemDocument(BaseModel):
 
     model_config = ConfigDict(title="Problem")
 
-    type: str = Field(description="`about:blank`: the status says what kind of problem it is")
+    type: str = Field(description="`about:blank`: the status identifies the kind of problem")
     title: str
     status: int
-    detail: str = Field(description="What is wrong, and what to do about it")
-    request_id: str | None = Field(description="Names this request in the logs")
-    errors: list[WrongParameter] = Field(description="The parameters that are wrong, if any")
+    detail: str = Field(description="What is wrong, and how to fix it")
+    request_id: str | None = Field(description="The id of this request in the logs")
+    errors: list[WrongParameter] = Field(description="The invalid parameters, if any")
 
 
-class Problem(Exception):  # noqa: N818 (RFC 9457 calls it so, and it is an answer)
+class Problem(Exception):  # noqa: N818 (the name in RFC 9457; it is a response, too)
     """Ends a request with a problem document."""
 
     def __init__(
@@ -80,16 +113,16 @@ class Problem(Exception):  # noqa: N818 (RFC 9457 calls it so, and it is an answ
         self.headers = headers or {}
 
 
-def wrong(parameter: str, given: str | None, takes: str) -> Problem:
-    """A parameter that is wrong: 422."""
-    given = given if given is None or len(given) <= 200 else given[:199] + "…"
-    error = WrongParameter(parameter=parameter, given=given, takes=takes)
-    said = "missing" if given is None else repr(given)
-    return Problem(422, f"{parameter} is {said}: it takes {takes}", errors=[error])
+def wrong(parameter: str, value: str | None, takes: str) -> Problem:
+    """An invalid parameter: 422. `value` None: it is missing."""
+    value = value if value is None or len(value) <= 200 else value[:199] + "…"
+    error = WrongParameter(parameter=parameter, given=value, takes=takes)
+    shown = "missing" if value is None else repr(value)
+    return Problem(422, f"{parameter} is {shown}: it takes {takes}", errors=[error])
 
 
 def document(problem: Problem, request_id: str | None) -> bytes:
-    """The body of the answer."""
+    """The body of the response."""
     return (
         ProblemDocument(
             type="about:blank",
@@ -105,7 +138,7 @@ def document(problem: Problem, request_id: str | None) -> bytes:
 
 
 def answer(problem: Problem, request_id: str | None) -> Response:
-    """The answer as a response."""
+    """The problem as a response."""
     return Response(
         document(problem, request_id),
         status_code=problem.status,
@@ -125,7 +158,7 @@ async def on_problem(request: Request, error: Problem) -> Response:
 
 
 async def on_http_error(request: Request, error: HTTPException) -> Response:
-    """Handler of what the framework refuses: no such path, no such method."""
+    """Handler of the framework's own errors: no such path, no such method."""
     headers = dict(error.headers or {})
     return answer(
         Problem(error.status_code, str(error.detail), headers=headers), _request_id(request)
@@ -133,12 +166,12 @@ async def on_http_error(request: Request, error: HTTPException) -> Response:
 
 
 async def on_invalid(request: Request, error: RequestValidationError) -> Response:
-    """Handler of parameters that do not fit their declaration."""
+    """Handler of parameters that do not match their declaration."""
     return answer(explain(error.errors()), _request_id(request))
 
 
 def explain(errors: Sequence[Mapping[str, Any]]) -> Problem:
-    """What Pydantic found, as one problem. A place begins with `query` or `body`: left out."""
+    """Pydantic's errors as one problem. Each `loc` begins with `query` or `body`."""
     problems = [_explain(details) for details in errors]
     return Problem(
         422,
@@ -148,48 +181,45 @@ def explain(errors: Sequence[Mapping[str, Any]]) -> Problem:
 
 
 def _explain(details: Mapping[str, Any]) -> Problem:
-    place = [str(part) for part in details["loc"][1:]] or [str(details["loc"][0])]
-    kind, message = details["type"], str(details["msg"])
+    loc, kind = details["loc"], details["type"]
+    name = str(loc[1] if len(loc) > 1 else loc[0])
     if kind == "extra_forbidden":
-        return wrong(place[0], str(details["input"]), "nothing: there is no such parameter")
+        return wrong(name, str(details["input"]), "nothing: there is no such parameter")
     if kind == "missing":
-        return wrong(place[0], None, "a value")
-    if kind == "unfit":  # to the other fields: the input is all of them
+        return wrong(name, None, _TAKES[kind])
+    if kind == "unfit":  # it contradicts other fields, so the input is the whole body
         name = str(details["ctx"]["parameter"])
-        return wrong(name, str(details["input"].get(name)), message)
-    takes = message.removeprefix("Value error, ").removeprefix("Input should be ")
-    return wrong(place[0], str(details["input"]), takes)
+        return wrong(name, str(details["input"].get(name)), str(details["msg"]))
+    template = _TAKES.get(kind)
+    takes = template.format(**details.get("ctx", {})) if template else str(details["msg"])
+    return wrong(name, str(details["input"]), takes)
 
 
 def from_database(error: BaseException) -> Problem | None:
-    """What a reader is told of an error of the database; None where it is our own fault."""
+    """The caller's answer to a database error; None if the error is a bug of ours."""
     if isinstance(error, asyncpg.InvalidParameterValueError):
         try:
-            said = json.loads(error.detail or "")
-            name = _NAMES.get(said["parameter"], said["parameter"])
-            return wrong(name, said["given"], _rename(said["takes"]))
+            detail = json.loads(error.detail or "")
+            name = _API_NAMES.get(detail["parameter"], detail["parameter"])
+            return wrong(name, detail["given"], detail["takes"])
         except (ValueError, KeyError, TypeError):
             return None
     if isinstance(error, asyncpg.QueryCanceledError):
         return Problem(
-            503, "it took too long: ask for a shorter period or fewer workflows", headers=RETRY
+            503,
+            "the query timed out: choose a shorter period or fewer workflows",
+            headers=RETRY,
         )
     if is_transient(error):
-        return Problem(503, "the database cannot answer now", headers=RETRY)
+        return Problem(503, "the database is not available now", headers=RETRY)
     return None
 
 
 RETRY = {"Retry-After": "2"}
 
 
-def _rename(text: str) -> str:
-    for ours, theirs in _NAMES.items():
-        text = text.replace(ours, theirs)
-    return text
-
-
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What an operation declares of its errors."""
+    """An operation's error responses, for OpenAPI."""
     return {
         status: {
             "description": _TITLES[status],

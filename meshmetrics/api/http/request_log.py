@@ -1,4 +1,4 @@
-"""Every request measured, named and logged: one line each."""
+"""Measures and logs every request: one line per request."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from meshmetrics.runtime.telemetry import Telemetry
 log = structlog.get_logger()
 
 HEADER = b"x-request-id"
-_TAKEN = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_VALID_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 QUIET = {"/healthz", "/readyz", "/metrics"}
-"""Asked every few seconds by machines: logged only where all is."""
+"""Probes and scrapers send these every few seconds: they are logged only at level debug."""
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class Observe:
-    """Gives a request its id (`X-Request-ID`, taken or made), times it, and logs it when it ends.
+    """Gives a request its id (the valid `X-Request-ID` sent, or a new one), times it, and logs it
+    when it ends.
 
-    An error that nobody handled is logged with its trace and answered with 500.
+    An unhandled error is logged with its traceback and answered with 500.
     """
 
     def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
@@ -54,10 +55,10 @@ class Observe:
         except Exception as error:
             failure = error
             if status == 0:
-                problem = Problem(500, "something went wrong here; the logs say what")
+                problem = Problem(500, "internal error; the server's logs have the details")
                 await answer(problem, request_id)(scope, receive, send_named)
             else:
-                raise  # the answer has begun: it is cut off, so as not to be taken for whole
+                raise  # cut off a response that has begun, so that it is not mistaken for complete
         finally:
             self._telemetry.http_in_flight.dec()
             self._note(scope, status, time.perf_counter() - began, request_id, failure)
@@ -67,7 +68,7 @@ class Observe:
     ) -> None:
         route = getattr(scope.get("route"), "path", None) or "unknown"
         method = scope["method"] if scope["method"] in METHODS else "other"
-        cut_off = status == 0 and failure is None  # the client left
+        cut_off = status == 0 and failure is None  # the client disconnected
         shown = "499" if cut_off else str(status or 500)
         self._telemetry.http_seconds.labels(method, route, shown).observe(seconds)
         if failure is not None or status >= 500:
@@ -92,6 +93,6 @@ class Observe:
 
 def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
-        if name == HEADER and _TAKEN.fullmatch(value):
+        if name == HEADER and _VALID_ID.fullmatch(value):
             return str(value, "ascii")
     return uuid4().hex

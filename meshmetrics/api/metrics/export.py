@@ -51,12 +51,12 @@ _FORMULA = (
 
 
 def head() -> bytes:
-    """The first line."""
+    """The header line."""
     return _lines([COLUMNS])
 
 
 def lines(rows: Sequence[asyncpg.Record]) -> bytes:
-    """A line for each row of the summary."""
+    """One line per row of the summary."""
     return _lines([[_cell(row[column]) for column in COLUMNS] for row in rows])
 
 
@@ -71,8 +71,8 @@ def _cell(value: object) -> str:
 
 
 def _harmless(text: str) -> str:
-    """A text that no spreadsheet takes for a formula: whoever names a workflow is not the one who
-    opens the file."""
+    """A text that no spreadsheet runs as a formula: the person who named the workflow is not the
+    one who opens the file."""
     return "'" + text if text.lstrip(" ").startswith(_FORMULA) else text
 
 

@@ -1,4 +1,4 @@
-"""What a dashboard needs beside the metrics: what there is, and how it ended lately."""
+"""Operations that a dashboard needs beside the metrics: the catalogue and the last runs."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ async def catalogue(request: Request, api: Api, who: Signed) -> Response:
 
 @router.get("/workflows/recent", response_model=RecentRuns, responses=NOT_MODIFIED)
 async def workflows_recent(
-    request: Request, api: Api, who: Signed, asked: Annotated[RecentParameters, Query()]
+    request: Request, api: Api, who: Signed, parameters: Annotated[RecentParameters, Query()]
 ) -> Response:
-    """How the last runs of each workflow ended."""
+    """The outcomes of each workflow's last runs."""
     async with api.reader.reading(who) as reading:
-        rows = await reading.recent(asked.project, asked.workflow, asked.most)
+        rows = await reading.recent(parameters.project, parameters.workflow, parameters.most)
     workflows = [
         Recent(
             project_id=project_id,
@@ -78,20 +78,20 @@ async def workflows_recent(
 
 @router.get("/workflows/outcomes", response_model=Strips, responses=NOT_MODIFIED)
 async def workflows_outcomes(
-    request: Request, api: Api, who: Signed, asked: Annotated[RecentParameters, Query()]
+    request: Request, api: Api, who: Signed, parameters: Annotated[RecentParameters, Query()]
 ) -> Response:
-    """How the last runs of each workflow ended, in a letter each: what a strip of them takes."""
+    """The outcomes of each workflow's last runs, one letter per run."""
     async with api.reader.reading(who) as reading:
-        rows = await reading.outcomes(asked.project, asked.workflow, asked.most)
+        rows = await reading.outcomes(parameters.project, parameters.workflow, parameters.most)
     return cached(request, Strips(workflows=[Strip.model_construct(**dict(row)) for row in rows]))
 
 
 @router.get("/standing", response_model=Standing)
 async def standing(request: Request, api: Api, who: Signed) -> Response:
-    """When all counts were last compared with the runs, what came of it, whether the past is
-    counted, and which statuses of the caller's runs count as no outcome."""
+    """When all counts were last compared with the runs, the result, whether older runs are
+    counted, and the statuses of the caller's runs that are not mapped to an outcome."""
     async with api.reader.reading(who) as reading:
         rows = await reading.unknown_statuses()
     unknown = [UnknownStatus(**dict(row)) for row in rows]
-    known = await api.standing()
-    return cached(request, known.model_copy(update={"unknown_statuses": unknown}))
+    counts = await api.standing()
+    return cached(request, counts.model_copy(update={"unknown_statuses": unknown}))

@@ -1,4 +1,4 @@
-"""What the REST API's operations take."""
+"""The parameters of the REST API's operations."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from meshmetrics.api.http.as_caller import Page, Wanted
+from meshmetrics.api.http.as_caller import Page, Selection
 from meshmetrics.api.http.problems import wrong
 
 Range = Literal["1h", "24h", "7d", "30d", "90d", "365d"]
 Bucket = Literal["auto", "minute", "quarter", "hour", "day", "week"]
 Versions = Literal["all", "one", "newest"]
 VERSIONS = (
-    "`one`: only the very versions given as `workflow`, not all of theirs; `newest`: of each"
-    " workflow only its newest"
+    "`all`: all versions of each workflow; `one`: only the versions whose ids are in `workflow`;"
+    " `newest`: only the newest version of each workflow"
 )
 
 RANGES: dict[str, timedelta] = {
@@ -48,7 +48,7 @@ SORTS = (
     "open",
     "overdue",
 )
-MOST_IDS = 200
+MAX_IDS = 200
 
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+\- ]\d\d:\d\d)", re.ASCII
@@ -57,7 +57,7 @@ _TIME_TAKES = "a time with its offset (RFC 3339), such as 2026-11-23T18:00:00Z"
 
 
 def _time(value: object) -> datetime:
-    """A time with its offset. A `+` that a query string turned into a space is put right."""
+    """A time with its offset. A `+` that a query string turned into a space is restored."""
     match = _TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(_TIME_TAKES)
@@ -82,7 +82,7 @@ def _zone(name: str) -> str:
 
 
 def _text(text: str) -> str:
-    """What a text column can hold."""
+    """Text that a column can store."""
     if "\0" in text:
         raise ValueError("text without the character U+0000")
     return text
@@ -95,34 +95,36 @@ Zone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]
 
 
 class _Strict(BaseModel):
-    """Refuses parameters that it does not know: a misspelt filter must not be taken for none."""
+    """Refuses unknown parameters: a misspelt filter must not be ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class PeriodParameters(_Strict):
-    """Which period."""
+    """A period."""
 
     from_: Time | None = Field(
         None,
         alias="from",
-        description="Begin of the period, with its offset (RFC 3339). Goes with `to`, not `range`",
+        description="Start of the period, with its offset (RFC 3339). Not together with `range`",
     )
-    to: Time | None = Field(None, description="End of the period; now, if only `from` is given")
+    to: Time | None = Field(
+        None, description="End of the period. The default is now. Only together with `from`"
+    )
     range: Range | None = Field(
-        None, description="A period that ends now. Without `from` and `range`, the last 24 hours"
+        None, description="A period that ends now. The default is `24h`. Not together with `from`"
     )
 
     def period(self) -> tuple[datetime, datetime]:
-        """From when to when, as asked for; the database rounds it. Raises Problem."""
+        """Start and end; the database rounds them. Raises Problem."""
         if self.from_ is None:
             if self.to is not None:
-                raise wrong("from", None, "a time before `to`; or give `range` instead of both")
-            # To the minute: the same answer, and so the same ETag, for the rest of it.
+                raise wrong("from", None, "a time before `to`; or send `range` instead of both")
+            # Rounded to the minute, so that the response and its ETag stay the same within it.
             now = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
             return now - RANGES[self.range or "24h"], now
         if self.range is not None:
-            raise wrong("range", self.range, "nothing beside `from`")
+            raise wrong("range", self.range, "nothing together with `from`")
         to = self.to or datetime.now(UTC)
         if self.from_ >= to:
             raise wrong(
@@ -132,9 +134,11 @@ class PeriodParameters(_Strict):
 
 
 class LiveParameters(PeriodParameters):
-    """A period that a screen may follow."""
+    """A period that a client may keep up to date by broadcasts."""
 
-    live: bool = Field(False, description="Also tell `held`, on which broadcasts can be applied")
+    live: bool = Field(
+        False, description="Also return `held`, the counters to which broadcasts can be applied"
+    )
 
 
 class ChartParameters(LiveParameters):
@@ -142,11 +146,11 @@ class ChartParameters(LiveParameters):
 
     tz: Zone = Field(
         "UTC",
-        description="Whose days, weeks and hours: the IANA name of a time zone",
+        description="Time zone of days, weeks and hours, by its IANA name",
         examples=["Asia/Kathmandu"],
     )
     bucket: Bucket = Field(
-        "auto", description="Length of a point of the series; at most 2,000 points"
+        "auto", description="Length of each point of the series; maximum 2,000 points"
     )
 
 
@@ -154,15 +158,15 @@ class WorkflowParameters(ChartParameters):
     """One workflow."""
 
     versions: Literal["all", "one"] = Field(
-        "all", description="`all`: its versions added up; `one`: only the version of this id"
+        "all", description="`all`: the sum of its versions; `one`: only the version with this id"
     )
 
 
-Ids = Annotated[list[UUID], Field(max_length=MOST_IDS)]
+Ids = Annotated[list[UUID], Field(max_length=MAX_IDS)]
 
 
 class HistoryParameters(ChartParameters):
-    """The series over all."""
+    """The series over all selected workflows."""
 
     project: Ids | None = Field(None, description="Only these projects (repeatable)")
     workflow: Ids | None = Field(
@@ -170,23 +174,23 @@ class HistoryParameters(ChartParameters):
     )
     versions: Versions = Field("all", description=VERSIONS)
 
-    def wanted(self) -> Wanted:
-        """As the database takes it. Raises Problem."""
-        return Wanted(*self.period(), self.project, self.workflow, versions=self.versions)
+    def selection(self) -> Selection:
+        """As a parameter of the queries. Raises Problem."""
+        return Selection(*self.period(), self.project, self.workflow, versions=self.versions)
 
 
 class RecentParameters(_Strict):
-    """Which workflows' last runs."""
+    """The workflows whose last runs are returned."""
 
     project: Ids | None = Field(None, description="Only these projects (repeatable)")
     workflow: Ids | None = Field(
         None, description="Only these workflows, by the id of any of their versions (repeatable)"
     )
-    most: int = Field(30, ge=1, le=100, description="Most runs of each workflow")
+    most: int = Field(30, ge=1, le=100, description="Maximum number of runs per workflow")
 
 
 class TableParameters(PeriodParameters):
-    """The table of workflows: which rows, in which order."""
+    """The table of workflows: its rows and their order."""
 
     project: Ids | None = Field(None, description="Only these projects (repeatable)")
     workflow: Ids | None = Field(
@@ -194,38 +198,38 @@ class TableParameters(PeriodParameters):
     )
     versions: Versions = Field("all", description=VERSIONS)
     search: Annotated[str, AfterValidator(_text)] | None = Field(
-        None, max_length=200, description="Only workflows with this in their name or slug"
+        None, max_length=200, description="Only workflows whose name or slug contains this"
     )
     group_by: Literal["workflow", "version"] = Field(
-        "workflow", description="`version`: a row for each version, not their sum"
+        "workflow", description="`workflow`: one row per workflow; `version`: one row per version"
     )
     failing: bool = Field(False, description="Only rows with failed runs")
     min_runs: int = Field(
-        0, ge=0, le=10**9, description="Only rows with so many succeeded and failed runs"
+        0, ge=0, le=10**9, description="Only rows with at least this many succeeded and failed runs"
     )
     sort: str = Field(
         "-failure_rate_low",
         description=(
-            "Column, `-` before it: descending. Rows without a value come last. The default is"
-            " worst first, by the lower bound of the failure rate: one failed run does not stand"
-            " above a workflow that is proven bad"
+            "Column; a leading `-` sorts in descending order. Rows without a value come last. The"
+            " default is worst first, by the lower bound of the failure rate, so that one failed"
+            " run does not rank above a workflow that fails often"
         ),
         json_schema_extra={"enum": [sign + name for name in SORTS for sign in ("", "-")]},
     )
 
-    def wanted(self) -> Wanted:
-        """As the database takes it. Raises Problem."""
+    def selection(self) -> Selection:
+        """As a parameter of the queries. Raises Problem."""
         search = self.search.strip() if self.search else None
-        return Wanted(
+        return Selection(
             *self.period(), self.project, self.workflow, search or None, versions=self.versions
         )
 
     def page(self, limit: int, after: tuple[float, str, UUID] | None) -> Page:
-        """As the database takes it. Raises Problem."""
+        """As a parameter of the queries. Raises Problem."""
         column = self.sort.removeprefix("-")
         if column not in SORTS:
             raise wrong(
-                "sort", self.sort, "one of " + ", ".join(SORTS) + ", with - before it or not"
+                "sort", self.sort, "one of " + ", ".join(SORTS) + ", optionally with a leading -"
             )
         return Page(
             group_by=self.group_by,
@@ -237,15 +241,17 @@ class TableParameters(PeriodParameters):
             after=after,
         )
 
-    def question(self, user_id: UUID) -> str:
-        """What has to stay the same from page to page."""
+    def query(self, user_id: UUID) -> str:
+        """Everything that must stay the same from page to page."""
         return f"{user_id} {self.model_dump_json(exclude={'limit', 'cursor'})}"
 
 
 class SummaryParameters(LiveParameters, TableParameters):
     """A page of the table."""
 
-    limit: int = Field(50, ge=1, le=500, description="Most rows of this page")
+    limit: int = Field(50, ge=1, le=500, description="Maximum number of rows on this page")
     cursor: str | None = Field(
-        None, max_length=2000, description="`next` of the page before; all else unchanged"
+        None,
+        max_length=2000,
+        description="`next` of the previous page; all other parameters unchanged",
     )

@@ -11,7 +11,7 @@ import asyncpg
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from meshmetrics.api.http.as_caller import Page, Reader, Reading, Wanted
+from meshmetrics.api.http.as_caller import Page, Reader, Reading, Selection
 from meshmetrics.api.http.auth import Caller
 from meshmetrics.api.http.cursors import Cursor
 from meshmetrics.api.http.dependencies import Api, Signed, bearer
@@ -38,56 +38,56 @@ router = APIRouter(
 
 @router.get("/workflows/summary", response_model=Summary, responses=NOT_MODIFIED)
 async def workflows_summary(
-    request: Request, api: Api, who: Signed, asked: Annotated[SummaryParameters, Query()]
+    request: Request, api: Api, who: Signed, parameters: Annotated[SummaryParameters, Query()]
 ) -> Response:
-    """All workflows together, and a row for each: worst first, unless sorted otherwise."""
-    question = asked.question(who.user_id)
-    wanted, after = asked.wanted(), None
-    if asked.cursor is not None:
-        cursor = api.cursors.read(asked.cursor, question)
+    """All workflows together, and one row per workflow: worst first by default."""
+    query = parameters.query(who.user_id)
+    selection, after = parameters.selection(), None
+    if parameters.cursor is not None:
+        cursor = api.cursors.read(parameters.cursor, query)
         after = cursor.after
-        wanted = replace(wanted, from_at=cursor.from_at, to_at=cursor.to_at)
+        selection = replace(selection, from_at=cursor.from_at, to_at=cursor.to_at)
     async with api.reader.reading(who) as reading:
-        totals = await reading.totals(wanted)
-        rows = await reading.summary(wanted, asked.page(asked.limit, after))
-        held = await _held(reading, wanted, asked.live)
-    following = None
+        totals = await reading.totals(selection)
+        rows = await reading.summary(selection, parameters.page(parameters.limit, after))
+        counters = await _live_counters(reading, selection, parameters.live)
+    next_cursor = None
     if rows and rows[0]["remaining"] > len(rows):
-        following = api.cursors.write(
-            Cursor(wanted.from_at, wanted.to_at, _key(rows[-1])), question
+        next_cursor = api.cursors.write(
+            Cursor(selection.from_at, selection.to_at, _key(rows[-1])), query
         )
-    answer = Summary.model_validate(
+    summary = Summary.model_validate(
         {
             **_comparison(totals),
             "workflows": totals["workflows"],
             "matching": rows[0]["matching"] if rows else 0,
             "rows": [_row(row) for row in rows],
-            "next": following,
-            "held": held,
+            "next": next_cursor,
+            "held": counters,
         }
     )
-    return cached(request, answer)
+    return cached(request, summary)
 
 
 @router.get("/workflows/history", response_model=History, responses=NOT_MODIFIED)
 async def workflows_history(
-    request: Request, api: Api, who: Signed, asked: Annotated[HistoryParameters, Query()]
+    request: Request, api: Api, who: Signed, parameters: Annotated[HistoryParameters, Query()]
 ) -> Response:
     """All workflows together, over time."""
-    wanted = asked.wanted()
+    selection = parameters.selection()
     async with api.reader.reading(who) as reading:
-        totals = await reading.totals(wanted)
-        series = await reading.series(wanted, asked.bucket, asked.tz)
-        held = await _held(reading, wanted, asked.live)
-    answer = History.model_validate(
+        totals = await reading.totals(selection)
+        series = await reading.series(selection, parameters.bucket, parameters.tz)
+        counters = await _live_counters(reading, selection, parameters.live)
+    history = History.model_validate(
         {
             **_comparison(totals),
-            **_series(series, asked.tz),
+            **_series(series, parameters.tz),
             "workflows": totals["workflows"],
-            "held": held,
+            "held": counters,
         }
     )
-    return cached(request, answer)
+    return cached(request, history)
 
 
 @router.get(
@@ -95,18 +95,18 @@ async def workflows_history(
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "The table of `summary`, all pages; a period is as rounded there",
+            "description": "All rows of `summary`, with the same rounding of the period",
             "content": {"text/csv": {"schema": {"type": "string"}}},
         }
     },
 )
 async def workflows_export(
-    api: Api, who: Signed, asked: Annotated[TableParameters, Query()]
+    api: Api, who: Signed, parameters: Annotated[TableParameters, Query()]
 ) -> StreamingResponse:
-    """The whole table as CSV (UTF-8, comma, CRLF). A text that a spreadsheet would take for a
-    formula has a `'` before it."""
-    pages = _pages(api.reader, who, asked.wanted(), asked.page(EXPORT_PAGE, None))
-    first = await anext(pages)  # what is wrong with the question is said before the answer begins
+    """The whole table as CSV (UTF-8, comma, CRLF). A text that a spreadsheet would run as a formula
+    begins with `'`."""
+    pages = _pages(api.reader, who, parameters.selection(), parameters.page(EXPORT_PAGE, None))
+    first = await anext(pages)  # reports an invalid parameter before the response begins
 
     async def body() -> AsyncIterator[bytes]:
         yield export.head() + export.lines(first)
@@ -134,46 +134,50 @@ async def workflow(
     api: Api,
     who: Signed,
     workflow_id: UUID,
-    asked: Annotated[WorkflowParameters, Query()],
+    parameters: Annotated[WorkflowParameters, Query()],
 ) -> Response:
-    """One workflow, of which any version's id may be given: since ever, in a period, before
-    it, and over time. Another tenant's workflow is as unknown as one that does not exist."""
-    from_at, to_at = asked.period()
+    """One workflow, by the id of any of its versions: all-time, in a period, in the period before,
+    and over time. Another tenant's workflow is 404, as one that does not exist."""
+    from_at, to_at = parameters.period()
     async with api.reader.reading(who) as reading:
-        row = await reading.workflow(workflow_id, from_at, to_at, asked.versions)
+        row = await reading.workflow(workflow_id, from_at, to_at, parameters.versions)
         if row is None:
-            raise Problem(404, "there is no such workflow, or it is not yours")
-        wanted = Wanted(from_at, to_at, [row["project_id"]], [workflow_id], versions=asked.versions)
-        series = await reading.series(wanted, asked.bucket, asked.tz)
-        held = await _held(reading, wanted, asked.live)
-    answer = Workflow.model_validate(
+            raise Problem(404, "there is no such workflow, or it belongs to another tenant")
+        selection = Selection(
+            from_at, to_at, [row["project_id"]], [workflow_id], versions=parameters.versions
+        )
+        series = await reading.series(selection, parameters.bucket, parameters.tz)
+        counters = await _live_counters(reading, selection, parameters.live)
+    response = Workflow.model_validate(
         {
             **row,
             **_comparison(row),
-            **_series(series, asked.tz),
+            **_series(series, parameters.tz),
             "workflow_id": row["latest_id"],
             "totals": _totals(row),
-            "held": held,
+            "held": counters,
         }
     )
-    return cached(request, answer)
+    return cached(request, response)
 
 
-async def _held(reading: Reading, wanted: Wanted, told: bool) -> dict[UUID, dict[str, Any]] | None:
-    """The counters of the versions that are counted in the answer, if they are asked for."""
-    if not told:
+async def _live_counters(
+    reading: Reading, selection: Selection, live: bool
+) -> dict[UUID, dict[str, Any]] | None:
+    """The counters of the versions that the response counts, if it is to be kept `live`."""
+    if not live:
         return None
-    rows = await reading.versions(wanted.projects, wanted.workflows, wanted.versions)
+    rows = await reading.versions(selection.projects, selection.workflows, selection.versions)
     return {row["workflow_id"]: dict(row) for row in rows}
 
 
 async def _pages(
-    reader: Reader, who: Caller, wanted: Wanted, page: Page
+    reader: Reader, who: Caller, selection: Selection, page: Page
 ) -> AsyncIterator[list[asyncpg.Record]]:
-    """The table page by page, at least one: a slow client holds up no transaction."""
+    """The table page by page, at least one: a slow client does not keep a transaction open."""
     while True:
         async with reader.reading(who) as reading:
-            rows = await reading.summary(wanted, page)
+            rows = await reading.summary(selection, page)
         yield rows
         if not rows or rows[0]["remaining"] == len(rows):
             return

@@ -1,4 +1,4 @@
-"""What the REST API's operations answer."""
+"""The responses of the REST API's operations."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 MIN_RUNS = 5
-"""Fewer succeeded and failed runs than this are too few to show a rate by itself."""
+"""Minimum number of succeeded and failed runs for a rate to be shown without its interval."""
 
 
 class Counts(BaseModel):
-    """Finished runs, and what share of them succeeded."""
+    """Finished runs, and their success rate."""
 
     success_count: int
     failure_count: int
-    canceled_count: int = Field(description="In no rate")
+    canceled_count: int = Field(description="Not part of any rate")
     success_rate: float | None = Field(
         description="success / (success + failure); null without such runs"
     )
     success_rate_low: float | None = Field(description="Lower Wilson 95 % bound of the rate")
     success_rate_high: float | None = Field(description="Upper Wilson 95 % bound of the rate")
 
-    @computed_field(  # type: ignore[prop-decorator] # mypy knows no decorated properties
-        description=f"Whether there are {MIN_RUNS} runs or more, so that the rate may stand alone"
+    @computed_field(  # type: ignore[prop-decorator] # mypy does not support decorated properties
+        description=f"Whether there are at least {MIN_RUNS} runs; if not, show the interval, too"
     )
     @property
     def enough_runs(self) -> bool:
@@ -39,10 +39,10 @@ class Period(Counts):
 
     from_: datetime = Field(
         alias="from",
-        description="Begin of what is counted here: `from` rounded down to what is still kept"
-        " (minutes for 2 days, quarters of an hour for 400, then whole UTC days)",
+        description="Start of the counted period: `from` rounded down to the grain that is still"
+        " stored (minutes for 2 days, quarters of an hour for 400 days, then whole UTC days)",
     )
-    to: datetime = Field(description="End of what is counted here, rounded up likewise")
+    to: datetime = Field(description="End of the counted period: `to` rounded up to the same grain")
 
 
 class OpenRuns(BaseModel):
@@ -50,20 +50,20 @@ class OpenRuns(BaseModel):
 
     open: int = Field(description="Runs that are running or paused now")
     oldest_open_at: datetime | None = Field(description="When the oldest open run started")
-    overdue: int = Field(description="Open runs that are open for longer than their deadline")
+    overdue: int = Field(description="Open runs that are older than their deadline")
     abandoned: int = Field(
-        description="How many of the period's failures are abandoned: a step failed, and nothing"
-        " followed. Such a run counts as a failure until it goes on"
+        description="How many of the period's failures are abandoned runs: a step failed and no"
+        " event followed. Such a run counts as a failure until it continues"
     )
 
 
 class Comparison(BaseModel):
-    """A period, and the one of the same length before it."""
+    """A period, and the period of the same length before it."""
 
     period: Period
     previous: Period
     success_rate_change: float | None = Field(
-        description="Rate less previous rate: 0.02 is two percentage points; null without both"
+        description="Rate minus previous rate (0.02: two percentage points); null unless both exist"
     )
 
 
@@ -72,7 +72,7 @@ class Point(Counts):
 
     start: datetime
     end: datetime
-    partial: bool = Field(description="The period holds only a part of this hour, day or week")
+    partial: bool = Field(description="The period contains only part of this hour, day or week")
 
 
 class Series(BaseModel):
@@ -84,7 +84,7 @@ class Series(BaseModel):
 
 
 class Held(BaseModel):
-    """The counters of one workflow version, since ever, that an answer's numbers hold."""
+    """The all-time counters of one workflow version that a response's numbers include."""
 
     revision: int
     success_count: int
@@ -93,38 +93,38 @@ class Held(BaseModel):
     open: int
     oldest_open_at: datetime | None
     overdue: int
-    abandoned: int = Field(description="Runs that are abandoned now, whatever the period")
+    abandoned: int = Field(description="Runs that are abandoned now, regardless of the period")
 
 
 class Live(BaseModel):
-    """What a screen needs to follow the broadcasts from these numbers on."""
+    """What a client needs to apply broadcasts to these numbers."""
 
     held: dict[UUID, Held] | None = Field(
         None,
-        description="With `live=true`: each workflow version's counters in these numbers. A"
-        " broadcast whose `base_revision` is this revision is the first that they do not hold",
+        description="With `live=true`: the counters of each workflow version that these numbers"
+        " include. The first broadcast to apply is the one whose `base_revision` is this revision",
     )
 
 
 class History(Comparison, OpenRuns, Series, Live):
-    """All workflows asked for, together."""
+    """All selected workflows together."""
 
-    workflows: int = Field(description="How many workflows that are")
+    workflows: int = Field(description="How many workflows are selected")
 
 
 class Totals(Counts):
-    """All finished runs since ever."""
+    """All finished runs, all-time."""
 
     last_success_at: datetime | None
     last_failure_at: datetime | None
     last_updated: datetime | None = Field(description="When these counters last changed")
-    revision: int = Field(description="Grows whenever one of the counters changes")
+    revision: int = Field(description="Increases whenever one of the counters changes")
 
 
 class Workflow(Comparison, OpenRuns, Series, Live):
     """One workflow."""
 
-    workflow_id: UUID = Field(description="Of the newest version counted here")
+    workflow_id: UUID = Field(description="The id of the newest version counted here")
     project_id: UUID
     slug: str
     name: str
@@ -134,14 +134,14 @@ class Workflow(Comparison, OpenRuns, Series, Live):
 
 
 class Row(Counts, OpenRuns):
-    """One workflow, or one version of it, in the table."""
+    """One row of the table: a workflow, or one of its versions."""
 
-    workflow_id: UUID = Field(description="Of the newest version counted in this row")
+    workflow_id: UUID = Field(description="The id of the newest version counted in this row")
     project_id: UUID
     slug: str
     name: str
     version: int
-    versions: int = Field(description="How many versions are added up in this row")
+    versions: int = Field(description="How many versions this row adds up")
     failure_rate: float | None
     failure_rate_low: float | None
     failure_rate_high: float | None
@@ -152,12 +152,12 @@ class Row(Counts, OpenRuns):
 
 
 class Summary(Comparison, OpenRuns, Live):
-    """All workflows asked for, together and one by one."""
+    """All selected workflows, together and one by one."""
 
     workflows: int = Field(
-        description="How many workflows `period` adds up: before `failing` and `min_runs`"
+        description="How many workflows `period` adds up, regardless of `failing` and `min_runs`"
     )
-    matching: int = Field(description="How many rows all pages together have")
+    matching: int = Field(description="How many rows all pages have together")
     rows: list[Row]
     next: str | None = Field(description="`cursor` of the next page; null on the last")
 
@@ -171,7 +171,7 @@ class Version(BaseModel):
     version: int
     name: str
     created_at: datetime | None = Field(
-        description="When it was made; null where MeshHook does not say"
+        description="When it was created; null if MeshHook does not record it"
     )
 
 
@@ -184,9 +184,9 @@ class Project(BaseModel):
 
 
 class Catalogue(BaseModel):
-    """What there is to look at."""
+    """The projects and workflows that the caller may see."""
 
-    projects: list[Project] = Field(description="Those with a workflow, by name")
+    projects: list[Project] = Field(description="Projects that have a workflow, sorted by name")
 
 
 class Outcome(BaseModel):
@@ -196,59 +196,60 @@ class Outcome(BaseModel):
     outcome: Literal["success", "failure", "canceled"]
     finished_at: datetime
     abandoned: bool = Field(
-        description="It is a failure because a step failed and nothing followed, until it goes on"
+        description="It counts as a failure because a step failed and no event followed"
     )
 
 
 class Recent(BaseModel):
-    """How the last runs of one workflow ended."""
+    """The outcomes of one workflow's last runs."""
 
     project_id: UUID
     slug: str
-    outcomes: list[Outcome] = Field(description="All versions together, the newest first")
+    outcomes: list[Outcome] = Field(description="All versions together, newest first")
 
 
 class RecentRuns(BaseModel):
-    """How the last runs of each workflow ended. A workflow without finished runs is not here."""
+    """The outcomes of each workflow's last runs. Workflows without finished runs are left out."""
 
     workflows: list[Recent]
 
 
 class Strip(BaseModel):
-    """How the last runs of one workflow ended, in short."""
+    """The outcomes of one workflow's last runs, as letters."""
 
     project_id: UUID
     slug: str
     outcomes: str = Field(
         pattern="^[sfc]*$",
         description="`s`uccess, `f`ailure or `c`anceled for each run of all versions together,"
-        " the newest first",
+        " newest first",
     )
 
 
 class Strips(BaseModel):
-    """How the last runs of each workflow ended. A workflow without finished runs is not here."""
+    """The outcomes of each workflow's last runs. Workflows without finished runs are left out."""
 
     workflows: list[Strip]
 
 
 class UnknownStatus(BaseModel):
-    """A status of MeshHook's runs that no outcome is mapped to: its runs are in no rate."""
+    """A status of MeshHook's runs that is not mapped to an outcome: its runs are in no rate."""
 
     status: str
-    runs: int = Field(description="How many of the caller's runs have it; 1000: that many or more")
+    runs: int = Field(description="How many of the caller's runs have it; 1000 means 1000 or more")
 
 
 class Standing(BaseModel):
-    """How far the numbers can be trusted: what an operator would be asked for."""
+    """How far the numbers are verified."""
 
     audited_at: datetime | None = Field(
-        description="When the last audit of all counts began; null before the first is finished"
+        description="When the last audit of all counts began; null until the first one finishes"
     )
-    drift: int | None = Field(description="How many differences to the runs it found")
+    drift: int | None = Field(description="How many differences from the runs it found")
     backfilled: bool | None = Field(
-        description="Whether the runs from before the installation are in; null if unknown"
+        description="Whether the runs from before the installation are counted; null if unknown"
     )
     unknown_statuses: list[UnknownStatus] = Field(
-        default_factory=list, description="Of the caller's runs: the 20 with the most"
+        default_factory=list,
+        description="The 20 most frequent unmapped statuses of the caller's runs",
     )

@@ -44,7 +44,7 @@ begin
   limit 1;
   if fitting is null then
     perform meshmetrics_parts.refuse_parameter(
-      'from_at', to_json(starts_at) #>> '{}', format('a time at most %s weeks before to_at', most)
+      'from_at', to_json(starts_at) #>> '{}', format('a time at most %s weeks before the end of the period', most)
     );
   end if;
   if rank < finest then

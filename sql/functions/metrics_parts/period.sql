@@ -29,7 +29,7 @@ begin
   end if;
   if from_at >= to_at then
     perform meshmetrics_parts.refuse_parameter(
-      'from_at', to_json(from_at) #>> '{}', 'a time before to_at, which is ' || (to_json(to_at) #>> '{}')
+      'from_at', to_json(from_at) #>> '{}', 'a time before the end of the period, ' || (to_json(to_at) #>> '{}')
     );
   end if;
 

@@ -33,7 +33,7 @@ export interface paths {
         };
         /**
          * Workflows Recent
-         * @description How the last runs of each workflow ended.
+         * @description The outcomes of each workflow's last runs.
          */
         get: operations["workflows_recent"];
         put?: never;
@@ -53,7 +53,7 @@ export interface paths {
         };
         /**
          * Workflows Outcomes
-         * @description How the last runs of each workflow ended, in a letter each: what a strip of them takes.
+         * @description The outcomes of each workflow's last runs, one letter per run.
          */
         get: operations["workflows_outcomes"];
         put?: never;
@@ -73,8 +73,8 @@ export interface paths {
         };
         /**
          * Standing
-         * @description When all counts were last compared with the runs, what came of it, whether the past is
-         *     counted, and which statuses of the caller's runs count as no outcome.
+         * @description When all counts were last compared with the runs, the result, whether older runs are
+         *     counted, and the statuses of the caller's runs that are not mapped to an outcome.
          */
         get: operations["standing"];
         put?: never;
@@ -94,7 +94,7 @@ export interface paths {
         };
         /**
          * Workflows Summary
-         * @description All workflows together, and a row for each: worst first, unless sorted otherwise.
+         * @description All workflows together, and one row per workflow: worst first by default.
          */
         get: operations["workflows_summary"];
         put?: never;
@@ -134,8 +134,8 @@ export interface paths {
         };
         /**
          * Workflows Export
-         * @description The whole table as CSV (UTF-8, comma, CRLF). A text that a spreadsheet would take for a
-         *     formula has a `'` before it.
+         * @description The whole table as CSV (UTF-8, comma, CRLF). A text that a spreadsheet would run as a formula
+         *     begins with `'`.
          */
         get: operations["workflows_export"];
         put?: never;
@@ -155,8 +155,8 @@ export interface paths {
         };
         /**
          * Workflow
-         * @description One workflow, of which any version's id may be given: since ever, in a period, before
-         *     it, and over time. Another tenant's workflow is as unknown as one that does not exist.
+         * @description One workflow, by the id of any of its versions: all-time, in a period, in the period before,
+         *     and over time. Another tenant's workflow is 404, as one that does not exist.
          */
         get: operations["workflow"];
         put?: never;
@@ -456,7 +456,7 @@ export interface paths {
         };
         /**
          * Healthz
-         * @description Answers as long as the process lives.
+         * @description Returns 200 while the process runs.
          */
         get: operations["healthz"];
         put?: never;
@@ -476,7 +476,7 @@ export interface paths {
         };
         /**
          * Readyz
-         * @description 200 if everything works, 503 if not; either way what works and what does not.
+         * @description Returns 200 if everything works, else 503, with the state of each part.
          */
         get: operations["readyz"];
         put?: never;
@@ -496,7 +496,7 @@ export interface paths {
         };
         /**
          * Metrics
-         * @description Prometheus' text format.
+         * @description The metrics in Prometheus' text format.
          */
         get: operations["metrics"];
         put?: never;
@@ -521,12 +521,12 @@ export interface components {
         };
         /**
          * Catalogue
-         * @description What there is to look at.
+         * @description The projects and workflows that the caller may see.
          */
         Catalogue: {
             /**
              * Projects
-             * @description Those with a workflow, by name
+             * @description Projects that have a workflow, sorted by name
              */
             projects: components["schemas"]["Project"][];
         };
@@ -643,7 +643,7 @@ export interface components {
         };
         /**
          * Counts
-         * @description Finished runs, and what share of them succeeded.
+         * @description Finished runs, and their success rate.
          */
         Counts: {
             /** Success Count */
@@ -652,7 +652,7 @@ export interface components {
             failure_count: number;
             /**
              * Canceled Count
-             * @description In no rate
+             * @description Not part of any rate
              */
             canceled_count: number;
             /**
@@ -672,7 +672,7 @@ export interface components {
             success_rate_high: number | null;
             /**
              * Enough Runs
-             * @description Whether there are 5 runs or more, so that the rate may stand alone
+             * @description Whether there are at least 5 runs; if not, show the interval, too
              */
             readonly enough_runs: boolean;
         };
@@ -806,7 +806,7 @@ export interface components {
         };
         /**
          * Held
-         * @description The counters of one workflow version, since ever, that an answer's numbers hold.
+         * @description The all-time counters of one workflow version that a response's numbers include.
          */
         Held: {
             /** Revision */
@@ -825,18 +825,18 @@ export interface components {
             overdue: number;
             /**
              * Abandoned
-             * @description Runs that are abandoned now, whatever the period
+             * @description Runs that are abandoned now, regardless of the period
              */
             abandoned: number;
         };
         /**
          * History
-         * @description All workflows asked for, together.
+         * @description All selected workflows together.
          */
         History: {
             /**
              * Held
-             * @description With `live=true`: each workflow version's counters in these numbers. A broadcast whose `base_revision` is this revision is the first that they do not hold
+             * @description With `live=true`: the counters of each workflow version that these numbers include. The first broadcast to apply is the one whose `base_revision` is this revision
              */
             held?: {
                 [key: string]: components["schemas"]["Held"];
@@ -862,24 +862,24 @@ export interface components {
             oldest_open_at: string | null;
             /**
              * Overdue
-             * @description Open runs that are open for longer than their deadline
+             * @description Open runs that are older than their deadline
              */
             overdue: number;
             /**
              * Abandoned
-             * @description How many of the period's failures are abandoned: a step failed, and nothing followed. Such a run counts as a failure until it goes on
+             * @description How many of the period's failures are abandoned runs: a step failed and no event followed. Such a run counts as a failure until it continues
              */
             abandoned: number;
             period: components["schemas"]["Period"];
             previous: components["schemas"]["Period"];
             /**
              * Success Rate Change
-             * @description Rate less previous rate: 0.02 is two percentage points; null without both
+             * @description Rate minus previous rate (0.02: two percentage points); null unless both exist
              */
             success_rate_change: number | null;
             /**
              * Workflows
-             * @description How many workflows that are
+             * @description How many workflows are selected
              */
             workflows: number;
         };
@@ -1326,7 +1326,7 @@ export interface components {
             finished_at: string;
             /**
              * Abandoned
-             * @description It is a failure because a step failed and nothing followed, until it goes on
+             * @description It counts as a failure because a step failed and no event followed
              */
             abandoned: boolean;
         };
@@ -1341,7 +1341,7 @@ export interface components {
             failure_count: number;
             /**
              * Canceled Count
-             * @description In no rate
+             * @description Not part of any rate
              */
             canceled_count: number;
             /**
@@ -1362,18 +1362,18 @@ export interface components {
             /**
              * From
              * Format: date-time
-             * @description Begin of what is counted here: `from` rounded down to what is still kept (minutes for 2 days, quarters of an hour for 400, then whole UTC days)
+             * @description Start of the counted period: `from` rounded down to the grain that is still stored (minutes for 2 days, quarters of an hour for 400 days, then whole UTC days)
              */
             from: string;
             /**
              * To
              * Format: date-time
-             * @description End of what is counted here, rounded up likewise
+             * @description End of the counted period: `to` rounded up to the same grain
              */
             to: string;
             /**
              * Enough Runs
-             * @description Whether there are 5 runs or more, so that the rate may stand alone
+             * @description Whether there are at least 5 runs; if not, show the interval, too
              */
             readonly enough_runs: boolean;
         };
@@ -1388,7 +1388,7 @@ export interface components {
             failure_count: number;
             /**
              * Canceled Count
-             * @description In no rate
+             * @description Not part of any rate
              */
             canceled_count: number;
             /**
@@ -1418,12 +1418,12 @@ export interface components {
             end: string;
             /**
              * Partial
-             * @description The period holds only a part of this hour, day or week
+             * @description The period contains only part of this hour, day or week
              */
             partial: boolean;
             /**
              * Enough Runs
-             * @description Whether there are 5 runs or more, so that the rate may stand alone
+             * @description Whether there are at least 5 runs; if not, show the interval, too
              */
             readonly enough_runs: boolean;
         };
@@ -1467,7 +1467,7 @@ export interface components {
         };
         /**
          * Recent
-         * @description How the last runs of one workflow ended.
+         * @description The outcomes of one workflow's last runs.
          */
         Recent: {
             /**
@@ -1479,13 +1479,13 @@ export interface components {
             slug: string;
             /**
              * Outcomes
-             * @description All versions together, the newest first
+             * @description All versions together, newest first
              */
             outcomes: components["schemas"]["Outcome"][];
         };
         /**
          * RecentRuns
-         * @description How the last runs of each workflow ended. A workflow without finished runs is not here.
+         * @description The outcomes of each workflow's last runs. Workflows without finished runs are left out.
          */
         RecentRuns: {
             /** Workflows */
@@ -1493,7 +1493,7 @@ export interface components {
         };
         /**
          * Row
-         * @description One workflow, or one version of it, in the table.
+         * @description One row of the table: a workflow, or one of its versions.
          */
         Row: {
             /**
@@ -1508,12 +1508,12 @@ export interface components {
             oldest_open_at: string | null;
             /**
              * Overdue
-             * @description Open runs that are open for longer than their deadline
+             * @description Open runs that are older than their deadline
              */
             overdue: number;
             /**
              * Abandoned
-             * @description How many of the period's failures are abandoned: a step failed, and nothing followed. Such a run counts as a failure until it goes on
+             * @description How many of the period's failures are abandoned runs: a step failed and no event followed. Such a run counts as a failure until it continues
              */
             abandoned: number;
             /** Success Count */
@@ -1522,7 +1522,7 @@ export interface components {
             failure_count: number;
             /**
              * Canceled Count
-             * @description In no rate
+             * @description Not part of any rate
              */
             canceled_count: number;
             /**
@@ -1543,7 +1543,7 @@ export interface components {
             /**
              * Workflow Id
              * Format: uuid
-             * @description Of the newest version counted in this row
+             * @description The id of the newest version counted in this row
              */
             workflow_id: string;
             /**
@@ -1559,7 +1559,7 @@ export interface components {
             version: number;
             /**
              * Versions
-             * @description How many versions are added up in this row
+             * @description How many versions this row adds up
              */
             versions: number;
             /** Failure Rate */
@@ -1577,7 +1577,7 @@ export interface components {
             last_failure_at: string | null;
             /**
              * Enough Runs
-             * @description Whether there are 5 runs or more, so that the rate may stand alone
+             * @description Whether there are at least 5 runs; if not, show the interval, too
              */
             readonly enough_runs: boolean;
         };
@@ -1814,33 +1814,33 @@ export interface components {
         };
         /**
          * Standing
-         * @description How far the numbers can be trusted: what an operator would be asked for.
+         * @description How far the numbers are verified.
          */
         Standing: {
             /**
              * Audited At
-             * @description When the last audit of all counts began; null before the first is finished
+             * @description When the last audit of all counts began; null until the first one finishes
              */
             audited_at: string | null;
             /**
              * Drift
-             * @description How many differences to the runs it found
+             * @description How many differences from the runs it found
              */
             drift: number | null;
             /**
              * Backfilled
-             * @description Whether the runs from before the installation are in; null if unknown
+             * @description Whether the runs from before the installation are counted; null if unknown
              */
             backfilled: boolean | null;
             /**
              * Unknown Statuses
-             * @description Of the caller's runs: the 20 with the most
+             * @description The 20 most frequent unmapped statuses of the caller's runs
              */
             unknown_statuses?: components["schemas"]["UnknownStatus"][];
         };
         /**
          * Strip
-         * @description How the last runs of one workflow ended, in short.
+         * @description The outcomes of one workflow's last runs, as letters.
          */
         Strip: {
             /**
@@ -1852,13 +1852,13 @@ export interface components {
             slug: string;
             /**
              * Outcomes
-             * @description `s`uccess, `f`ailure or `c`anceled for each run of all versions together, the newest first
+             * @description `s`uccess, `f`ailure or `c`anceled for each run of all versions together, newest first
              */
             outcomes: string;
         };
         /**
          * Strips
-         * @description How the last runs of each workflow ended. A workflow without finished runs is not here.
+         * @description The outcomes of each workflow's last runs. Workflows without finished runs are left out.
          */
         Strips: {
             /** Workflows */
@@ -1866,12 +1866,12 @@ export interface components {
         };
         /**
          * Summary
-         * @description All workflows asked for, together and one by one.
+         * @description All selected workflows, together and one by one.
          */
         Summary: {
             /**
              * Held
-             * @description With `live=true`: each workflow version's counters in these numbers. A broadcast whose `base_revision` is this revision is the first that they do not hold
+             * @description With `live=true`: the counters of each workflow version that these numbers include. The first broadcast to apply is the one whose `base_revision` is this revision
              */
             held?: {
                 [key: string]: components["schemas"]["Held"];
@@ -1888,29 +1888,29 @@ export interface components {
             oldest_open_at: string | null;
             /**
              * Overdue
-             * @description Open runs that are open for longer than their deadline
+             * @description Open runs that are older than their deadline
              */
             overdue: number;
             /**
              * Abandoned
-             * @description How many of the period's failures are abandoned: a step failed, and nothing followed. Such a run counts as a failure until it goes on
+             * @description How many of the period's failures are abandoned runs: a step failed and no event followed. Such a run counts as a failure until it continues
              */
             abandoned: number;
             period: components["schemas"]["Period"];
             previous: components["schemas"]["Period"];
             /**
              * Success Rate Change
-             * @description Rate less previous rate: 0.02 is two percentage points; null without both
+             * @description Rate minus previous rate (0.02: two percentage points); null unless both exist
              */
             success_rate_change: number | null;
             /**
              * Workflows
-             * @description How many workflows `period` adds up: before `failing` and `min_runs`
+             * @description How many workflows `period` adds up, regardless of `failing` and `min_runs`
              */
             workflows: number;
             /**
              * Matching
-             * @description How many rows all pages together have
+             * @description How many rows all pages have together
              */
             matching: number;
             /** Rows */
@@ -1923,7 +1923,7 @@ export interface components {
         };
         /**
          * Totals
-         * @description All finished runs since ever.
+         * @description All finished runs, all-time.
          */
         Totals: {
             /** Success Count */
@@ -1932,7 +1932,7 @@ export interface components {
             failure_count: number;
             /**
              * Canceled Count
-             * @description In no rate
+             * @description Not part of any rate
              */
             canceled_count: number;
             /**
@@ -1961,25 +1961,25 @@ export interface components {
             last_updated: string | null;
             /**
              * Revision
-             * @description Grows whenever one of the counters changes
+             * @description Increases whenever one of the counters changes
              */
             revision: number;
             /**
              * Enough Runs
-             * @description Whether there are 5 runs or more, so that the rate may stand alone
+             * @description Whether there are at least 5 runs; if not, show the interval, too
              */
             readonly enough_runs: boolean;
         };
         /**
          * UnknownStatus
-         * @description A status of MeshHook's runs that no outcome is mapped to: its runs are in no rate.
+         * @description A status of MeshHook's runs that is not mapped to an outcome: its runs are in no rate.
          */
         UnknownStatus: {
             /** Status */
             status: string;
             /**
              * Runs
-             * @description How many of the caller's runs have it; 1000: that many or more
+             * @description How many of the caller's runs have it; 1000 means 1000 or more
              */
             runs: number;
         };
@@ -2006,7 +2006,7 @@ export interface components {
             name: string;
             /**
              * Created At
-             * @description When it was made; null where MeshHook does not say
+             * @description When it was created; null if MeshHook does not record it
              */
             created_at: string | null;
         };
@@ -2017,7 +2017,7 @@ export interface components {
         Workflow: {
             /**
              * Held
-             * @description With `live=true`: each workflow version's counters in these numbers. A broadcast whose `base_revision` is this revision is the first that they do not hold
+             * @description With `live=true`: the counters of each workflow version that these numbers include. The first broadcast to apply is the one whose `base_revision` is this revision
              */
             held?: {
                 [key: string]: components["schemas"]["Held"];
@@ -2043,25 +2043,25 @@ export interface components {
             oldest_open_at: string | null;
             /**
              * Overdue
-             * @description Open runs that are open for longer than their deadline
+             * @description Open runs that are older than their deadline
              */
             overdue: number;
             /**
              * Abandoned
-             * @description How many of the period's failures are abandoned: a step failed, and nothing followed. Such a run counts as a failure until it goes on
+             * @description How many of the period's failures are abandoned runs: a step failed and no event followed. Such a run counts as a failure until it continues
              */
             abandoned: number;
             period: components["schemas"]["Period"];
             previous: components["schemas"]["Period"];
             /**
              * Success Rate Change
-             * @description Rate less previous rate: 0.02 is two percentage points; null without both
+             * @description Rate minus previous rate (0.02: two percentage points); null unless both exist
              */
             success_rate_change: number | null;
             /**
              * Workflow Id
              * Format: uuid
-             * @description Of the newest version counted here
+             * @description The id of the newest version counted here
              */
             workflow_id: string;
             /**
@@ -2116,7 +2116,7 @@ export interface components {
         ProblemDocument: {
             /**
              * Type
-             * @description `about:blank`: the status says what kind of problem it is
+             * @description `about:blank`: the status identifies the kind of problem
              */
             type: string;
             /** Title */
@@ -2125,38 +2125,38 @@ export interface components {
             status: number;
             /**
              * Detail
-             * @description What is wrong, and what to do about it
+             * @description What is wrong, and how to fix it
              */
             detail: string;
             /**
              * Request Id
-             * @description Names this request in the logs
+             * @description The id of this request in the logs
              */
             request_id: string | null;
             /**
              * Errors
-             * @description The parameters that are wrong, if any
+             * @description The invalid parameters, if any
              */
             errors: components["schemas"]["WrongParameter"][];
         };
         /**
          * WrongParameter
-         * @description One parameter that is wrong.
+         * @description One invalid parameter.
          */
         WrongParameter: {
             /**
              * Parameter
-             * @description What it is called
+             * @description Name of the parameter
              */
             parameter: string;
             /**
              * Given
-             * @description What was given; null where it is missing
+             * @description The value sent; null if it is missing
              */
             given: string | null;
             /**
              * Takes
-             * @description What it takes
+             * @description The values that it takes
              */
             takes: string;
         };
@@ -2187,7 +2187,7 @@ export interface operations {
                     "application/json": components["schemas"]["Catalogue"];
                 };
             };
-            /** @description Nothing has changed since the answer with the `ETag` given */
+            /** @description Nothing has changed since the response with the given `ETag` */
             304: {
                 headers: {
                     [name: string]: unknown;
@@ -2203,7 +2203,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2239,7 +2239,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2257,7 +2257,7 @@ export interface operations {
                 project?: string[] | null;
                 /** @description Only these workflows, by the id of any of their versions (repeatable) */
                 workflow?: string[] | null;
-                /** @description Most runs of each workflow */
+                /** @description Maximum number of runs per workflow */
                 most?: number;
             };
             header?: never;
@@ -2275,7 +2275,7 @@ export interface operations {
                     "application/json": components["schemas"]["RecentRuns"];
                 };
             };
-            /** @description Nothing has changed since the answer with the `ETag` given */
+            /** @description Nothing has changed since the response with the given `ETag` */
             304: {
                 headers: {
                     [name: string]: unknown;
@@ -2291,7 +2291,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2327,7 +2327,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2345,7 +2345,7 @@ export interface operations {
                 project?: string[] | null;
                 /** @description Only these workflows, by the id of any of their versions (repeatable) */
                 workflow?: string[] | null;
-                /** @description Most runs of each workflow */
+                /** @description Maximum number of runs per workflow */
                 most?: number;
             };
             header?: never;
@@ -2363,7 +2363,7 @@ export interface operations {
                     "application/json": components["schemas"]["Strips"];
                 };
             };
-            /** @description Nothing has changed since the answer with the `ETag` given */
+            /** @description Nothing has changed since the response with the given `ETag` */
             304: {
                 headers: {
                     [name: string]: unknown;
@@ -2379,7 +2379,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2415,7 +2415,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2453,7 +2453,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2489,7 +2489,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2503,33 +2503,33 @@ export interface operations {
     workflows_summary: {
         parameters: {
             query?: {
-                /** @description Begin of the period, with its offset (RFC 3339). Goes with `to`, not `range` */
+                /** @description Start of the period, with its offset (RFC 3339). Not together with `range` */
                 from?: string | null;
-                /** @description End of the period; now, if only `from` is given */
+                /** @description End of the period. The default is now. Only together with `from` */
                 to?: string | null;
-                /** @description A period that ends now. Without `from` and `range`, the last 24 hours */
+                /** @description A period that ends now. The default is `24h`. Not together with `from` */
                 range?: ("1h" | "24h" | "7d" | "30d" | "90d" | "365d") | null;
                 /** @description Only these projects (repeatable) */
                 project?: string[] | null;
                 /** @description Only these workflows, by the id of any of their versions (repeatable) */
                 workflow?: string[] | null;
-                /** @description `one`: only the very versions given as `workflow`, not all of theirs; `newest`: of each workflow only its newest */
+                /** @description `all`: all versions of each workflow; `one`: only the versions whose ids are in `workflow`; `newest`: only the newest version of each workflow */
                 versions?: "all" | "one" | "newest";
-                /** @description Only workflows with this in their name or slug */
+                /** @description Only workflows whose name or slug contains this */
                 search?: string | null;
-                /** @description `version`: a row for each version, not their sum */
+                /** @description `workflow`: one row per workflow; `version`: one row per version */
                 group_by?: "workflow" | "version";
                 /** @description Only rows with failed runs */
                 failing?: boolean;
-                /** @description Only rows with so many succeeded and failed runs */
+                /** @description Only rows with at least this many succeeded and failed runs */
                 min_runs?: number;
-                /** @description Column, `-` before it: descending. Rows without a value come last. The default is worst first, by the lower bound of the failure rate: one failed run does not stand above a workflow that is proven bad */
+                /** @description Column; a leading `-` sorts in descending order. Rows without a value come last. The default is worst first, by the lower bound of the failure rate, so that one failed run does not rank above a workflow that fails often */
                 sort?: "name" | "-name" | "slug" | "-slug" | "version" | "-version" | "runs" | "-runs" | "success_count" | "-success_count" | "failure_count" | "-failure_count" | "canceled_count" | "-canceled_count" | "success_rate" | "-success_rate" | "success_rate_low" | "-success_rate_low" | "failure_rate" | "-failure_rate" | "failure_rate_low" | "-failure_rate_low" | "success_rate_change" | "-success_rate_change" | "last_success_at" | "-last_success_at" | "last_failure_at" | "-last_failure_at" | "open" | "-open" | "overdue" | "-overdue";
-                /** @description Also tell `held`, on which broadcasts can be applied */
+                /** @description Also return `held`, the counters to which broadcasts can be applied */
                 live?: boolean;
-                /** @description Most rows of this page */
+                /** @description Maximum number of rows on this page */
                 limit?: number;
-                /** @description `next` of the page before; all else unchanged */
+                /** @description `next` of the previous page; all other parameters unchanged */
                 cursor?: string | null;
             };
             header?: never;
@@ -2547,7 +2547,7 @@ export interface operations {
                     "application/json": components["schemas"]["Summary"];
                 };
             };
-            /** @description Nothing has changed since the answer with the `ETag` given */
+            /** @description Nothing has changed since the response with the given `ETag` */
             304: {
                 headers: {
                     [name: string]: unknown;
@@ -2563,7 +2563,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2599,7 +2599,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2613,23 +2613,23 @@ export interface operations {
     workflows_history: {
         parameters: {
             query?: {
-                /** @description Begin of the period, with its offset (RFC 3339). Goes with `to`, not `range` */
+                /** @description Start of the period, with its offset (RFC 3339). Not together with `range` */
                 from?: string | null;
-                /** @description End of the period; now, if only `from` is given */
+                /** @description End of the period. The default is now. Only together with `from` */
                 to?: string | null;
-                /** @description A period that ends now. Without `from` and `range`, the last 24 hours */
+                /** @description A period that ends now. The default is `24h`. Not together with `from` */
                 range?: ("1h" | "24h" | "7d" | "30d" | "90d" | "365d") | null;
-                /** @description Also tell `held`, on which broadcasts can be applied */
+                /** @description Also return `held`, the counters to which broadcasts can be applied */
                 live?: boolean;
-                /** @description Whose days, weeks and hours: the IANA name of a time zone */
+                /** @description Time zone of days, weeks and hours, by its IANA name */
                 tz?: string;
-                /** @description Length of a point of the series; at most 2,000 points */
+                /** @description Length of each point of the series; maximum 2,000 points */
                 bucket?: "auto" | "minute" | "quarter" | "hour" | "day" | "week";
                 /** @description Only these projects (repeatable) */
                 project?: string[] | null;
                 /** @description Only these workflows, by the id of any of their versions (repeatable) */
                 workflow?: string[] | null;
-                /** @description `one`: only the very versions given as `workflow`, not all of theirs; `newest`: of each workflow only its newest */
+                /** @description `all`: all versions of each workflow; `one`: only the versions whose ids are in `workflow`; `newest`: only the newest version of each workflow */
                 versions?: "all" | "one" | "newest";
             };
             header?: never;
@@ -2647,7 +2647,7 @@ export interface operations {
                     "application/json": components["schemas"]["History"];
                 };
             };
-            /** @description Nothing has changed since the answer with the `ETag` given */
+            /** @description Nothing has changed since the response with the given `ETag` */
             304: {
                 headers: {
                     [name: string]: unknown;
@@ -2663,7 +2663,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2699,7 +2699,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2713,27 +2713,27 @@ export interface operations {
     workflows_export: {
         parameters: {
             query?: {
-                /** @description Begin of the period, with its offset (RFC 3339). Goes with `to`, not `range` */
+                /** @description Start of the period, with its offset (RFC 3339). Not together with `range` */
                 from?: string | null;
-                /** @description End of the period; now, if only `from` is given */
+                /** @description End of the period. The default is now. Only together with `from` */
                 to?: string | null;
-                /** @description A period that ends now. Without `from` and `range`, the last 24 hours */
+                /** @description A period that ends now. The default is `24h`. Not together with `from` */
                 range?: ("1h" | "24h" | "7d" | "30d" | "90d" | "365d") | null;
                 /** @description Only these projects (repeatable) */
                 project?: string[] | null;
                 /** @description Only these workflows, by the id of any of their versions (repeatable) */
                 workflow?: string[] | null;
-                /** @description `one`: only the very versions given as `workflow`, not all of theirs; `newest`: of each workflow only its newest */
+                /** @description `all`: all versions of each workflow; `one`: only the versions whose ids are in `workflow`; `newest`: only the newest version of each workflow */
                 versions?: "all" | "one" | "newest";
-                /** @description Only workflows with this in their name or slug */
+                /** @description Only workflows whose name or slug contains this */
                 search?: string | null;
-                /** @description `version`: a row for each version, not their sum */
+                /** @description `workflow`: one row per workflow; `version`: one row per version */
                 group_by?: "workflow" | "version";
                 /** @description Only rows with failed runs */
                 failing?: boolean;
-                /** @description Only rows with so many succeeded and failed runs */
+                /** @description Only rows with at least this many succeeded and failed runs */
                 min_runs?: number;
-                /** @description Column, `-` before it: descending. Rows without a value come last. The default is worst first, by the lower bound of the failure rate: one failed run does not stand above a workflow that is proven bad */
+                /** @description Column; a leading `-` sorts in descending order. Rows without a value come last. The default is worst first, by the lower bound of the failure rate, so that one failed run does not rank above a workflow that fails often */
                 sort?: "name" | "-name" | "slug" | "-slug" | "version" | "-version" | "runs" | "-runs" | "success_count" | "-success_count" | "failure_count" | "-failure_count" | "canceled_count" | "-canceled_count" | "success_rate" | "-success_rate" | "success_rate_low" | "-success_rate_low" | "failure_rate" | "-failure_rate" | "failure_rate_low" | "-failure_rate_low" | "success_rate_change" | "-success_rate_change" | "last_success_at" | "-last_success_at" | "last_failure_at" | "-last_failure_at" | "open" | "-open" | "overdue" | "-overdue";
             };
             header?: never;
@@ -2742,7 +2742,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The table of `summary`, all pages; a period is as rounded there */
+            /** @description All rows of `summary`, with the same rounding of the period */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2760,7 +2760,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2796,7 +2796,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2810,19 +2810,19 @@ export interface operations {
     workflow: {
         parameters: {
             query?: {
-                /** @description Begin of the period, with its offset (RFC 3339). Goes with `to`, not `range` */
+                /** @description Start of the period, with its offset (RFC 3339). Not together with `range` */
                 from?: string | null;
-                /** @description End of the period; now, if only `from` is given */
+                /** @description End of the period. The default is now. Only together with `from` */
                 to?: string | null;
-                /** @description A period that ends now. Without `from` and `range`, the last 24 hours */
+                /** @description A period that ends now. The default is `24h`. Not together with `from` */
                 range?: ("1h" | "24h" | "7d" | "30d" | "90d" | "365d") | null;
-                /** @description Also tell `held`, on which broadcasts can be applied */
+                /** @description Also return `held`, the counters to which broadcasts can be applied */
                 live?: boolean;
-                /** @description Whose days, weeks and hours: the IANA name of a time zone */
+                /** @description Time zone of days, weeks and hours, by its IANA name */
                 tz?: string;
-                /** @description Length of a point of the series; at most 2,000 points */
+                /** @description Length of each point of the series; maximum 2,000 points */
                 bucket?: "auto" | "minute" | "quarter" | "hour" | "day" | "week";
-                /** @description `all`: its versions added up; `one`: only the version of this id */
+                /** @description `all`: the sum of its versions; `one`: only the version with this id */
                 versions?: "all" | "one";
             };
             header?: never;
@@ -2842,7 +2842,7 @@ export interface operations {
                     "application/json": components["schemas"]["Workflow"];
                 };
             };
-            /** @description Nothing has changed since the answer with the `ETag` given */
+            /** @description Nothing has changed since the response with the given `ETag` */
             304: {
                 headers: {
                     [name: string]: unknown;
@@ -2867,7 +2867,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2903,7 +2903,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2935,7 +2935,7 @@ export interface operations {
                     "application/json": components["schemas"]["Rule"][];
                 };
             };
-            /** @description Not understood */
+            /** @description Bad request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2962,7 +2962,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not possible now */
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -2971,7 +2971,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3007,7 +3007,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3040,7 +3040,7 @@ export interface operations {
                     "application/json": components["schemas"]["Rule"];
                 };
             };
-            /** @description Not understood */
+            /** @description Bad request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3067,7 +3067,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not possible now */
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3076,7 +3076,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3112,7 +3112,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3145,7 +3145,7 @@ export interface operations {
                     "application/json": components["schemas"]["Preview"];
                 };
             };
-            /** @description Not understood */
+            /** @description Bad request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3172,7 +3172,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not possible now */
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3181,7 +3181,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3217,7 +3217,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3248,7 +3248,7 @@ export interface operations {
                     "application/json": components["schemas"]["Rule"];
                 };
             };
-            /** @description Not understood */
+            /** @description Bad request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3275,7 +3275,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not possible now */
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3284,7 +3284,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3320,7 +3320,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3349,7 +3349,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Not understood */
+            /** @description Bad request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3376,7 +3376,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not possible now */
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3385,7 +3385,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3421,7 +3421,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3456,7 +3456,7 @@ export interface operations {
                     "application/json": components["schemas"]["Rule"];
                 };
             };
-            /** @description Not understood */
+            /** @description Bad request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3483,7 +3483,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not possible now */
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3492,7 +3492,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3528,7 +3528,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3563,7 +3563,7 @@ export interface operations {
                     "application/json": components["schemas"]["Rule"];
                 };
             };
-            /** @description Not understood */
+            /** @description Bad request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3590,7 +3590,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not possible now */
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3599,7 +3599,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3635,7 +3635,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3681,7 +3681,7 @@ export interface operations {
                     "application/json": components["schemas"]["Incidents"];
                 };
             };
-            /** @description Not understood */
+            /** @description Bad request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3708,7 +3708,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not possible now */
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3717,7 +3717,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3753,7 +3753,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3784,7 +3784,7 @@ export interface operations {
                     "application/json": components["schemas"]["IncidentHistory"];
                 };
             };
-            /** @description Not understood */
+            /** @description Bad request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3811,7 +3811,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not possible now */
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3820,7 +3820,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3856,7 +3856,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3891,7 +3891,7 @@ export interface operations {
                     "application/json": components["schemas"]["Incident"];
                 };
             };
-            /** @description Not understood */
+            /** @description Bad request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3918,7 +3918,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not possible now */
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3927,7 +3927,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3963,7 +3963,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3995,7 +3995,7 @@ export interface operations {
                     "application/json": components["schemas"]["Channel"][];
                 };
             };
-            /** @description Not understood */
+            /** @description Bad request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4022,7 +4022,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not possible now */
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4031,7 +4031,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4067,7 +4067,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4100,7 +4100,7 @@ export interface operations {
                     "application/json": components["schemas"]["ChannelSecret"];
                 };
             };
-            /** @description Not understood */
+            /** @description Bad request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4127,7 +4127,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not possible now */
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4136,7 +4136,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4172,7 +4172,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4201,7 +4201,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Not understood */
+            /** @description Bad request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4228,7 +4228,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not possible now */
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4237,7 +4237,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4273,7 +4273,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4308,7 +4308,7 @@ export interface operations {
                     "application/json": components["schemas"]["Channel"];
                 };
             };
-            /** @description Not understood */
+            /** @description Bad request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4335,7 +4335,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not possible now */
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4344,7 +4344,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4380,7 +4380,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4411,7 +4411,7 @@ export interface operations {
                     "application/json": components["schemas"]["Delivery"];
                 };
             };
-            /** @description Not understood */
+            /** @description Bad request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4438,7 +4438,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not possible now */
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4447,7 +4447,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4483,7 +4483,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4514,7 +4514,7 @@ export interface operations {
                     "application/json": components["schemas"]["ChannelSecret"];
                 };
             };
-            /** @description Not understood */
+            /** @description Bad request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4541,7 +4541,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not possible now */
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4550,7 +4550,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4586,7 +4586,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4628,7 +4628,7 @@ export interface operations {
                     "application/json": components["schemas"]["Deliveries"];
                 };
             };
-            /** @description Not understood */
+            /** @description Bad request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4655,7 +4655,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not possible now */
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4664,7 +4664,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4700,7 +4700,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4731,7 +4731,7 @@ export interface operations {
                     "application/json": components["schemas"]["Delivery"];
                 };
             };
-            /** @description Not understood */
+            /** @description Bad request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4758,7 +4758,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not possible now */
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4767,7 +4767,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description A parameter is wrong */
+            /** @description Invalid parameter */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4803,7 +4803,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Not available now */
+            /** @description Service unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4887,7 +4887,7 @@ export interface operations {
                     "text/plain": string;
                 };
             };
-            /** @description Another token is needed */
+            /** @description The bearer token is missing or wrong */
             401: {
                 headers: {
                     [name: string]: unknown;

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshmetrics.broadcast.token_bucket import RECOVERY_SECONDS, Budget
+from meshmetrics.broadcast.budget import RECOVERY_SECONDS, Budget
 
 
 @given(st.lists(st.floats(0, 2), max_size=200), st.integers(1, 100))

@@ -1,4 +1,4 @@
-"""Whether Realtime can be reached, would tell us of changes, and passes our broadcasts on."""
+"""Checks of Realtime: it is reachable, sends us changes, and delivers our broadcasts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import httpx
 from realtime import AsyncRealtimeChannel, RealtimeSubscribeStates
 
 from meshmetrics.broadcast.messages import request
-from meshmetrics.commands.check import Check
+from meshmetrics.commands.doctor.check import Check
 from meshmetrics.daemon.daemon import realtime_http
 from meshmetrics.runtime.logs import describe, redactor
 from meshmetrics.settings.fields import Settings
@@ -25,20 +25,20 @@ from meshmetrics.stream.session import (
 )
 
 CANARY_SECONDS = 10.0
-MOST_CHARACTERS = 400
+MAX_CHARACTERS = 400
 NOT_PUBLISHED = "Unable to subscribe to changes"
-"""How Realtime's answer begins for a table that the publication lacks or that it may not read."""
+"""The prefix of Realtime's answer for a table that is not published or not readable."""
 REFUSALS = ("HTTP 401", "HTTP 403", "JWT", "Token", "Unauthorized")
-KEYS = "check that SUPABASE_URL and SUPABASE_SECRET_KEY are of the same project"
+KEYS = "check that SUPABASE_URL and SUPABASE_SECRET_KEY belong to the same project"
 ADDRESS = (
-    "check that SUPABASE_URL is the project's address, that this machine reaches it, and that"
-    " Realtime is enabled; the project's Realtime logs say more"
+    "check that SUPABASE_URL is the project's URL, that this machine can reach it, and that"
+    " Realtime is enabled; the project's Realtime logs have the details"
 )
 MIGRATE = "run `meshmetrics migrate`: it adds workflow_runs to the publication supabase_realtime"
 
 
 async def checks(settings: Settings) -> list[Check]:
-    """The stream of changes, and a broadcast that must come back."""
+    """Subscribe to changes, and send a broadcast that must come back."""
     client_log.install()
     keys = SecretKeys(settings.secret_keys)
     async with httpx.AsyncClient() as http:
@@ -48,23 +48,25 @@ async def checks(settings: Settings) -> list[Check]:
             stream = await _stream(settings, keys, http)
         found = [stream]
         if (refused := settings.secret_keys.index(keys.current)) and stream.state == "ok":
-            text = f"the first {refused} of SUPABASE_SECRET_KEY are refused; the next one works"
-            found.append(Check("secret keys", "note", text, "remove the keys that are refused"))
-        # A table that is not published says nothing about the keys: a broadcast does.
+            text = (
+                f"Supabase refuses the first {refused} of SUPABASE_SECRET_KEY; the next one works"
+            )
+            found.append(Check("secret keys", "note", text, "remove the refused keys"))
+        # An unpublished table says nothing about the keys; a broadcast does.
         if stream.state == "ok" or NOT_PUBLISHED in stream.text:
             return [*found, await _canary(settings, keys.current, http)]
-        return [*found, Check("broadcast", "skipped", "Realtime cannot be used")]
+        return [*found, Check("broadcast", "skipped", "not tried without a session with Realtime")]
 
 
 def _remedy(text: str) -> str:
-    """What helps against that reason of Realtime's."""
+    """The fix for an error text of Realtime's."""
     if NOT_PUBLISHED in text:
         return MIGRATE
     return KEYS if any(word in text for word in REFUSALS) else ADDRESS
 
 
 async def _stream(settings: Settings, keys: SecretKeys, http: httpx.AsyncClient) -> Check:
-    """A session as the daemon has one, until changes flow."""
+    """Open a session as the daemon does, and wait until changes flow."""
     text = ""
     for private in (False, True):  # some projects allow private channels only
         up = asyncio.Event()
@@ -87,15 +89,15 @@ async def _stream(settings: Settings, keys: SecretKeys, http: httpx.AsyncClient)
         (result,) = await asyncio.gather(running, return_exceptions=True)
         if up.is_set():
             return Check("realtime", "ok", f"changes flow after {took * 1000:,.0f} ms")
-        said = str(result) if isinstance(result, SessionEndedError) else repr(result)
-        text = redactor(settings.secrets())(said)[:MOST_CHARACTERS]
+        reason = str(result) if isinstance(result, SessionEndedError) else repr(result)
+        text = redactor(settings.secrets())(reason)[:MAX_CHARACTERS]
         if "PrivateOnly" not in text:
             break
     return Check("realtime", "wrong", f"no stream of changes: {text}", _remedy(text))
 
 
 async def _canary(settings: Settings, key: str, http: httpx.AsyncClient) -> Check:
-    """A private broadcast over HTTP, as the daemon sends them, to a topic that nobody else has."""
+    """Send a private broadcast over HTTP, as the daemon does, to a new topic, and receive it."""
     topic = f"metrics:{uuid4()}"
     back = asyncio.Event()
     try:
@@ -126,7 +128,7 @@ async def _canary(settings: Settings, key: str, http: httpx.AsyncClient) -> Chec
             finally:
                 await close(client, channel)
     except TimeoutError:
-        fix = "is the key the secret one, and are the policies on realtime.messages in place?"
+        fix = "check that the key is a secret key, and that realtime.messages has its policies"
         text = f"a canary did not come back within {CANARY_SECONDS:.0f} s"
         return Check("broadcast", "wrong", text, fix)
     except Exception as error:
@@ -137,12 +139,12 @@ async def _canary(settings: Settings, key: str, http: httpx.AsyncClient) -> Chec
 
 def _refused(status: int) -> str:
     if status == httpx.codes.TOO_MANY_REQUESTS:
-        return "the project is over its plan's limit of messages: try again, or raise the limit"
+        return "the project exceeds its message limit: try again later, or raise the limit"
     return KEYS if status in (401, 403) else ADDRESS
 
 
 async def _joined(channel: AsyncRealtimeChannel) -> None:
-    """Join. Raises ConnectionError with what Realtime said."""
+    """Join the channel. Raises ConnectionError with Realtime's reason."""
     joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def state(now: RealtimeSubscribeStates, error: Exception | None) -> None:

@@ -1,4 +1,4 @@
-"""The optional parts, a line each: on, or off with the setting that switches it on."""
+"""Checks of the optional parts: on, or off with the setting that switches it on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 
 from meshmetrics.api.http.jwks import TIMEOUT, jwks_url, usable_keys
-from meshmetrics.commands.check import Check, State
+from meshmetrics.commands.doctor.check import Check, State, advised
 from meshmetrics.runtime.logs import describe
 from meshmetrics.settings.fields import Settings
 
@@ -15,7 +15,7 @@ FERNET = "32 random bytes in URL-safe base64; docs/operations.md has the command
 
 
 async def checks(settings: Settings, http: httpx.AsyncClient) -> list[Check]:
-    """All optional parts."""
+    """One check per optional part."""
     return [
         *_sign_in(settings),
         await _tokens(settings, http),
@@ -25,10 +25,11 @@ async def checks(settings: Settings, http: httpx.AsyncClient) -> list[Check]:
 
 
 def _sign_in(s: Settings) -> Iterator[Check]:
-    yield _option(
+    yield advised(
         "sign-in",
         s.supabase_publishable_key is not None,
         "the dashboard signs users in",
+        "off",
         "set SUPABASE_PUBLISHABLE_KEY to the project's publishable key",
     )
 
@@ -51,40 +52,40 @@ async def _tokens(s: Settings, http: httpx.AsyncClient) -> Check:
         "switch to JWT signing keys in Supabase (Project Settings → JWT Keys), or set"
         " SUPABASE_JWT_SECRET to the legacy secret"
     )
-    # Where users sign in their tokens have to be checked; else the API may be unused.
+    # Without sign-in the API may be unused, so an unchecked token is only a note.
     state: State = "note" if s.supabase_publishable_key is None else "wrong"
     return Check(name, state, f"off: {problem}", fix)
 
 
 def _alerts(s: Settings) -> Iterator[Check]:
-    yield _option(
+    yield advised(
         "alert channels",
         s.alert_keys is not None,
         "incidents are sent to channels",
+        "off",
         f"set MESHMETRICS_ALERT_KEYS to a Fernet key: {FERNET}",
     )
-    yield _option(
+    yield advised(
         "e-mail",
         s.smtp_url is not None,
         f"sent as {s.smtp_from}",
+        "off",
         "set MESHMETRICS_SMTP_URL to your mail server, and MESHMETRICS_SMTP_FROM",
     )
 
 
 def _links(s: Settings) -> Iterator[Check]:
-    yield _option(
+    yield advised(
         "dashboard links",
         s.dashboard_url is not None,
         f"alerts link to {s.dashboard_url}",
+        "off",
         "set MESHMETRICS_DASHBOARD_URL to where users open the dashboard",
     )
-    yield _option(
+    yield advised(
         "run links",
         s.runs_url is not None,
         "the dashboard links to MeshHook's runs",
+        "off",
         "set MESHMETRICS_RUNS_URL to where MeshHook lists a workflow's runs",
     )
-
-
-def _option(name: str, on: bool, text: str, fix: str) -> Check:
-    return Check(name, "ok", text) if on else Check(name, "note", "off", fix)

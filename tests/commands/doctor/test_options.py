@@ -1,4 +1,4 @@
-"""doctor's rows of the optional parts: on, or off with the setting that switches it on."""
+"""The doctor's checks of the optional parts: on, or off with the setting that switches it on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from meshmetrics.commands.check import Check
-from meshmetrics.commands.doctor_options import checks
+from meshmetrics.commands.doctor.check import Check
+from meshmetrics.commands.doctor.options import checks
 from tests.daemon.conftest import JWT_SECRET, TestSettings
 
 BASE = {
@@ -43,7 +43,7 @@ def away(_: httpx.Request) -> httpx.Response:
     raise httpx.ConnectError("no route")
 
 
-async def looked_at(
+async def check_of(
     name: str,
     answer: Callable[[httpx.Request], httpx.Response] = away,
     **settings: Any,
@@ -63,22 +63,22 @@ def signing_key() -> dict[str, Any]:
 @pytest.mark.parametrize("name", OPTIONS)
 async def test_what_is_off_says_which_setting_switches_it_on(name: str) -> None:
     variable, setting = OPTIONS[name]
-    off = await looked_at(name)
+    off = await check_of(name)
     assert (off.state, off.text) == ("note", "off")
     assert f"set {variable} to" in off.fix
-    on = await looked_at(name, **setting)
+    on = await check_of(name, **setting)
     assert (on.state, on.fix) == ("ok", "")
 
 
 async def test_tokens_are_checked_by_published_keys_or_by_the_secret(
     signing_key: dict[str, Any],
 ) -> None:
-    published = await looked_at("token checking", publishing(signing_key))
+    published = await check_of("token checking", publishing(signing_key))
     assert (published.state, published.text) == (
         "ok",
         "users' tokens are checked by 1 public keys of the project",
     )
-    by_secret = await looked_at("token checking", supabase_jwt_secret=JWT_SECRET)
+    by_secret = await check_of("token checking", supabase_jwt_secret=JWT_SECRET)
     assert (by_secret.state, by_secret.fix) == ("ok", "")
     assert "SUPABASE_JWT_SECRET" in by_secret.text
 
@@ -96,9 +96,9 @@ async def test_tokens_are_checked_by_published_keys_or_by_the_secret(
 async def test_tokens_that_cannot_be_checked_are_wrong_where_users_sign_in(
     answer: Callable[[httpx.Request], httpx.Response], said: str
 ) -> None:
-    unused = await looked_at("token checking", answer)
+    unused = await check_of("token checking", answer)
     assert unused.state == "note"
-    check = await looked_at("token checking", answer, supabase_publishable_key="sb_publishable_a")
+    check = await check_of("token checking", answer, supabase_publishable_key="sb_publishable_a")
     assert check.state == "wrong"
     assert said in check.text
     assert "SUPABASE_JWT_SECRET" in check.fix

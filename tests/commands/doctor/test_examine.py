@@ -1,11 +1,11 @@
-"""doctor: what is wrong is named with what mends it, and no secret is told."""
+"""doctor: what is wrong is named with its fix, and no secret is shown."""
 
 from __future__ import annotations
 
 import pytest
 
-from meshmetrics.commands.check import Check
-from meshmetrics.commands.doctor import examine
+from meshmetrics.commands.doctor.check import Check
+from meshmetrics.commands.doctor.examine import examine
 from meshmetrics.devstack.realtime import RealtimeServer, Timing
 from tests.commands.conftest import Command
 from tests.daemon.conftest import JWT_SECRET, KEY, World
@@ -20,7 +20,7 @@ def settings(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-async def looked_at(name: str) -> Check:
+async def check_of(name: str) -> Check:
     return {check.name: check for check in await examine()}[name]
 
 
@@ -62,9 +62,9 @@ BROKEN = [
 
 @pytest.mark.parametrize(("name", "harm"), BROKEN)
 async def test_what_was_broken_in_the_database_is_named(world: World, name: str, harm: str) -> None:
-    assert (await looked_at(name)).state == "ok"
+    assert (await check_of(name)).state == "ok"
     await world.owner.execute(harm)
-    check = await looked_at(name)
+    check = await check_of(name)
     assert check.state == "wrong"
     assert check.fix
 
@@ -73,7 +73,7 @@ async def test_functions_of_a_newer_meshmetrics_are_no_fault(world: World) -> No
     await world.owner.execute(
         "update meshmetrics.migrations set checksum = 'x', release = 1000 where version = 0"
     )
-    check = await looked_at("migrations")
+    check = await check_of("migrations")
     assert (check.state, "newer functions (release 1000)" in check.text) == ("note", True)
 
 
@@ -82,7 +82,7 @@ async def test_an_index_that_a_broken_attempt_left_is_named(world: World) -> Non
         "update pg_index set indisvalid = false"
         " where indexrelid = 'public.workflow_runs_updated_at_id'::regclass"
     )
-    assert (await looked_at("index")).text == "the index is invalid"
+    assert (await check_of("index")).text == "the index is invalid"
 
 
 async def test_a_role_without_the_daemons_rights_is_named(
@@ -95,11 +95,11 @@ async def test_a_role_without_the_daemons_rights_is_named(
     )
     monkeypatch.setenv("DATABASE_URL", world.database.dsn(role))
     try:
-        check = await looked_at("grants")
+        check = await check_of("grants")
         assert check.state == "wrong"
         assert "count_runs" in check.text
         await world.owner.execute(f"revoke all on schema meshmetrics from {role}")
-        check = await looked_at("database")
+        check = await check_of("database")
         assert "member of meshmetrics_worker" in check.fix
     finally:
         await world.owner.execute(f"drop owned by {role}; drop role {role}")
@@ -109,9 +109,9 @@ async def test_a_database_that_is_not_migrated_or_not_there_is_named(
     world: World, source_database: DatabaseClone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", source_database.owner_dsn)
-    assert (await looked_at("database")).fix == "run `meshmetrics migrate`"
+    assert (await check_of("database")).fix == "run `meshmetrics migrate`"
     monkeypatch.setenv("DATABASE_URL", world.database.server.dsn("nosuchdatabase"))
-    assert "DATABASE_URL" in (await looked_at("database")).fix
+    assert "DATABASE_URL" in (await check_of("database")).fix
 
 
 async def test_before_the_first_migration_realtimes_own_reason_is_shown_and_no_key_is_blamed(
@@ -157,7 +157,7 @@ async def test_hidden_transactions_are_noted_with_the_grant_that_shows_them(worl
         f"alter role {role} bypassrls"
     )
     try:
-        check = await looked_at("long transactions")
+        check = await check_of("long transactions")
         assert check.state == "note"
         assert check.fix.startswith(f"grant pg_read_all_stats to {role};")
     finally:
@@ -175,7 +175,7 @@ async def test_runs_set_aside_are_noted(world: World) -> None:
         "insert into meshmetrics.set_aside_runs (run_id, reason)"
         " select id, 'odd' from public.workflow_runs"
     )
-    check = await looked_at("set aside")
+    check = await check_of("set aside")
     assert (check.state, check.text) == ("note", "1 runs cannot be counted")
 
 
@@ -188,21 +188,21 @@ async def test_a_realtime_that_is_away_is_named(world: World) -> None:
 
 async def test_a_broadcast_that_is_refused_is_named(world: World) -> None:
     world.realtime.faults.http = 429
-    check = await looked_at("broadcast")
+    check = await check_of("broadcast")
     assert (check.state, check.text) == ("wrong", "refused with HTTP 429")
 
 
 async def test_a_broadcast_that_does_not_come_back_is_named(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshmetrics.commands.doctor_realtime.CANARY_SECONDS", 1.0)
+    monkeypatch.setattr("meshmetrics.commands.doctor.realtime.CANARY_SECONDS", 1.0)
     world.realtime.faults.http = 202  # taken, and dropped: what happens without permission
-    check = await looked_at("broadcast")
+    check = await check_of("broadcast")
     assert check.state == "wrong"
     assert "did not come back" in check.text
 
 
-async def test_a_foreign_key_is_named_and_not_told(
+async def test_a_key_of_another_project_is_reported_and_not_shown(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = "sb_secret_" + "f" * 30
@@ -212,7 +212,7 @@ async def test_a_foreign_key_is_named_and_not_told(
     assert not [c for c in checks if key in c.text + c.fix]
 
 
-async def test_the_command_says_all_that_and_ends_with_1_and_tells_no_secret(
+async def test_the_command_shows_all_checks_exits_with_1_and_shows_no_secret(
     world: World, command: Command
 ) -> None:
     well = await command("doctor", "--json")
@@ -227,6 +227,6 @@ async def test_the_command_says_all_that_and_ends_with_1_and_tells_no_secret(
     texts = [line["text"] for line in wrong.json["checks"] if line["state"] == "wrong"]
     assert any("SUPABASE_URL" in text for text in texts)
     assert any("MESHMETRICS_POOL_SIZE" in text for text in texts)
-    for said in (well, result, wrong):
+    for shown in (well, result, wrong):
         for secret in (password, KEY, JWT_SECRET):
-            assert secret not in said.out + said.err
+            assert secret not in shown.out + shown.err

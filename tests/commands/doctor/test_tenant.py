@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from meshmetrics.commands.check import Check
-from meshmetrics.commands.doctor import examine
+from meshmetrics.commands.doctor.check import Check
+from meshmetrics.commands.doctor.examine import examine
 from meshmetrics.counting.store import CountingStore
 from tests.commands.conftest import Command
 from tests.daemon.conftest import LOSE_PUBLIC, World
@@ -33,14 +33,14 @@ async def counted(world: World, store: CountingStore) -> None:
     await store.count_runs(runs)
 
 
-async def looked_at(name: str) -> Check:
+async def check_of(name: str) -> Check:
     return {check.name: check for check in await examine()}[name]
 
 
 async def test_the_owner_of_the_newest_run_reads_what_the_ledger_holds(
     world: World, counted: None
 ) -> None:
-    check = await looked_at("tenants")
+    check = await check_of("tenants")
     assert (check.state, check.fix) == ("ok", "")
     assert str(world.workflow.project_id) in check.text
     assert "equals the ledger" in check.text
@@ -51,7 +51,7 @@ async def test_deleted_runs_that_were_retired_are_no_difference(
 ) -> None:
     await world.owner.execute("delete from public.workflow_runs where status = 'failed'")
     assert (await store.maintain(None, 1000)).retired_runs == 1
-    assert (await looked_at("tenants")).state == "ok"
+    assert (await check_of("tenants")).state == "ok"
 
 
 async def test_functions_without_public_in_their_path_are_named_with_what_the_database_said(
@@ -72,7 +72,7 @@ async def test_one_broken_function_is_named_alone(world: World, counted: None) -
         "alter function public.workflow_alert_preview(jsonb, uuid, integer)"
         " set search_path = pg_catalog, pg_temp"
     )
-    check = await looked_at("tenants")
+    check = await check_of("tenants")
     assert check.state == "wrong"
     assert "the rule preview fails" in check.text
     assert "the summary fails" not in check.text
@@ -82,7 +82,7 @@ async def test_numbers_that_differ_from_the_ledger_are_named(world: World, count
     await world.owner.execute(
         "update public.workflow_run_buckets set success_count = success_count + 5"
     )
-    check = await looked_at("tenants")
+    check = await check_of("tenants")
     assert check.state == "wrong"
     assert "shows 7 succeeded, 1 failed, 1 canceled" in check.text
     assert "the ledger holds 2 succeeded, 1 failed, 1 canceled" in check.text
@@ -91,20 +91,20 @@ async def test_numbers_that_differ_from_the_ledger_are_named(world: World, count
 
 async def test_a_workflow_that_its_owner_cannot_see_is_named(world: World, counted: None) -> None:
     await world.owner.execute('drop policy "select own" on public.workflow_definitions')
-    check = await looked_at("tenants")
+    check = await check_of("tenants")
     assert check.state == "wrong"
-    assert "one workflow is not shown to the owner of its project" in check.text
+    assert "one workflow is hidden from the owner of its project" in check.text
 
 
 async def test_without_a_project_there_is_nothing_to_read(world: World) -> None:
     await world.owner.execute("delete from public.projects")
-    check = await looked_at("tenants")
-    assert (check.state, check.text) == ("note", "no project yet: nothing to read as its owner")
+    check = await check_of("tenants")
+    assert (check.state, check.text) == ("note", "there is no project yet, so nothing to read")
 
 
 async def test_a_project_without_a_workflow_is_read_too(world: World) -> None:
     await world.owner.execute("delete from public.workflow_definitions")
-    check = await looked_at("tenants")
+    check = await check_of("tenants")
     assert check.state == "ok"
     assert "it has no workflow yet" in check.text
 
@@ -113,19 +113,19 @@ async def test_a_role_that_cannot_become_a_tenant_is_not_called_broken(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", world.database.worker_dsn)
-    assert (await looked_at("tenants")).state == "skipped"
-    assert (await looked_at("REST API")).state == "note"
+    assert (await check_of("tenants")).state == "skipped"
+    assert (await check_of("REST API")).state == "note"
 
 
 async def test_an_engine_that_never_writes_failed_is_named_as_such(world: World) -> None:
     assert "failures" not in {check.name for check in await examine()}  # there is no run yet
     await finish_run(world.owner, await insert_run(world.owner, world.workflow))
-    check = await looked_at("failures")
+    check = await check_of("failures")
     assert check.state == "note"
     assert check.text == (
-        "this engine has never written `failed`: failures are taken from events (abandoned runs)"
+        "this engine has never written `failed`: failures are read from events (abandoned runs)"
     )
     await world.owner.execute("drop table public.workflow_events")
-    assert "no table workflow_events" in (await looked_at("failures")).text
+    assert "no table workflow_events" in (await check_of("failures")).text
     await finish_run(world.owner, await insert_run(world.owner, world.workflow), "failed")
-    assert (await looked_at("failures")).state == "ok"
+    assert (await check_of("failures")).state == "ok"
