@@ -85,6 +85,9 @@ describe('incidents', () => {
       '3 of 20 runs failed: 85.0 % succeeded (64.0 % to 94.8 %)',
     );
     expect(measurement(incident({ cause: 'no_data' }))).toBe('');
+    const empty = { ...notice().measured, success_count: 0, failure_count: 0 };
+    const consecutive = incident({ cause: 'consecutive', notice: notice({ measured: empty }) });
+    expect(measurement(consecutive)).toBe('3 or more consecutive failures');
     const open = { open: 12, overdue: 3, oldest_open_at: null };
     expect(measurement(incident({ notice: notice({ open }) }))).toBe('12 open runs, 3 overdue');
     expect(subject(incident({ workflow_slug: '' }))).toBe('All workflows together');

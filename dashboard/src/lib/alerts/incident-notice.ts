@@ -10,10 +10,12 @@ export function subject(incident: Incident): string {
 
 /** "3 of 20 runs failed: 85.0 % succeeded (64.0 % to 94.8 %)", or '' if nothing was measured. */
 export function measurement(incident: Incident): string {
-  const { measured, open } = incident.notice;
+  const { measured, open, rule } = incident.notice;
   if (open) return `${number(open.open)} open runs, ${number(open.overdue)} overdue`;
   if (incident.cause === 'no_data') return '';
   const runs = measured.success_count + measured.failure_count;
+  // A rule on consecutive failures has no window that runs could be counted in.
+  if (runs === 0) return `${number(rule.consecutive)} or more consecutive failures`;
   const text = `${number(measured.failure_count)} of ${number(runs)} runs failed`;
   if (measured.success_rate === null) return text;
   const interval = `${percent(measured.success_rate_low)} to ${percent(measured.success_rate_high)}`;
