@@ -71,7 +71,7 @@ async def test_a_signal_ends_it_well_and_leaves_nothing_behind(
     assert demo.left_behind() == []
 
 
-@pytest.mark.parametrize("step", ["Starting Postgres", "Counting"])
+@pytest.mark.parametrize("step", ["Starting Postgres", "Back-filling"])
 async def test_a_signal_while_it_starts_leaves_nothing_behind(demo: Demo, step: str) -> None:
     demo.start(*DEMO)
     await demo.said(step)
