@@ -106,7 +106,7 @@ alter function meshmetrics.count_runs_itself(uuid[]) rename to count_runs;
 """
 ERRORS = {
     "disk full": "raise 'could not extend file: No space left on device' using errcode = '53100';",
-    "statement timeout": "raise 'canceling statement due to statement timeout' using errcode = '57014';",
+    "statement timeout": "raise 'statement timeout' using errcode = '57014';",
     "serialization failure": "raise 'could not serialize' using errcode = '40001';",
     "out of memory": "raise 'out of memory' using errcode = '53200';",
     "shutting down": "raise 'terminating connection' using errcode = '57P01';",

@@ -23,6 +23,9 @@ class Subscriber(Protocol):
     def receive_change(self, payload: str) -> None:
         """Take the JSON payload of a postgres_changes frame."""
 
+    def subscribed_again(self) -> None:
+        """The tables of the publication changed: the server has subscribed anew."""
+
 
 @dataclass(frozen=True, slots=True)
 class Share:

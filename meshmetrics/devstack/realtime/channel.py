@@ -144,6 +144,10 @@ class Channel:
         state = {"message": message, "status": status, "extension": extension}
         self.send_event("system", dumps({**state, "channel": self.name}))
 
+    def subscribed_again(self) -> None:
+        """The tables of the publication changed: the server subscribes anew, and says so again."""
+        self.system("postgres_changes", "ok", "Subscribed to PostgreSQL")
+
     async def _writable(self) -> bool:
         if self._may_write is None:
             try:

@@ -31,6 +31,11 @@ _READ = """
 select data from pg_logical_slot_get_binary_changes(
   $1, null, $2, 'proto_version', '1', 'publication_names', $3)
 """
+_LAG = """
+select pg_wal_lsn_diff(pg_current_wal_lsn(), s.confirmed_flush_lsn)::bigint
+from pg_replication_slots s where s.slot_name = $1
+"""
+_TABLES = "select schemaname || '.' || tablename from pg_publication_tables where pubname = $1"
 # pgoutput wraps a row into begin and commit, and Postgres counts those as well.
 _MESSAGES_PER_CHANGE = 3
 
@@ -125,8 +130,15 @@ class _Poller:
         self, connection: asyncpg.Connection[asyncpg.Record], slot: str
     ) -> None:
         feed = self._feed
+        tables, compared_at = await _published(connection), time.monotonic()
         while True:
             now = time.monotonic()
+            if now - compared_at >= feed.timing.publication:
+                found, compared_at = await _published(connection), now
+                if found != tables:
+                    tables = found
+                    for channel in list(self.subscribers):
+                        channel.subscribed_again()
             subscribed = bool(self.subscribers)
             if subscribed:
                 self._idle_since = now
@@ -140,7 +152,12 @@ class _Poller:
             if count < feed.limits.changes_per_poll or not subscribed:
                 await asyncio.sleep(feed.timing.poll)
             else:
-                least = count / feed.limits.changes_per_second
+                behind = await connection.fetchval(_LAG, slot) > feed.limits.backlog_bytes
+                least = count / (
+                    feed.limits.backlog_changes_per_second
+                    if behind
+                    else feed.limits.changes_per_second
+                )
                 await asyncio.sleep(max(0.0, least - (time.monotonic() - now)))
 
     async def _hand_out(self, messages: list[bytes]) -> int:
@@ -181,3 +198,7 @@ class _Poller:
         for share in shares:
             if share.channel in self.subscribers:
                 share.channel.receive_change(share.payload)
+
+
+async def _published(connection: asyncpg.Connection[asyncpg.Record]) -> set[str]:
+    return {row[0] for row in await connection.fetch(_TABLES, PUBLICATION)}

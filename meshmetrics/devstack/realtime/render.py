@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
@@ -35,7 +36,7 @@ def refused(change: RowChange, error: str, ids: Iterable[int]) -> str:
         f'{{"data":{{"table":{dumps(change.relation.table)},"type":"{change.action}",'
         f'"record":{{}},"columns":[],"errors":{dumps([error])},'
         f'"schema":{dumps(change.relation.schema)},"commit_timestamp":null{old}}},'
-        f'"ids":{dumps(sorted(ids))}}}'
+        f'"ids":{dumps(_in_any_order(ids))}}}'
     )
 
 
@@ -70,7 +71,13 @@ def shown(
     elif change.action == "DELETE":
         # A deleted row cannot be asked for any more, so nothing but its key is shown.
         parts.append(f'"old_record":{record(old, lambda c: not facts.row_security or c.in_key)}')
-    return f'{{"data":{{{",".join(parts)}}},"ids":{dumps(sorted(ids))}}}'
+    return f'{{"data":{{{",".join(parts)}}},"ids":{dumps(_in_any_order(ids))}}}'
+
+
+def _in_any_order(ids: Iterable[int]) -> list[int]:
+    """As the real server does: nothing may rely on the order."""
+    found = list(ids)
+    return random.sample(found, len(found))
 
 
 def _old_values(change: RowChange, facts: TableFacts) -> Values:

@@ -16,7 +16,7 @@ from meshmetrics.devstack.realtime import Limits, Timing
 from meshmetrics.devstack.realtime.database import Connection, Database
 from tests.devstack.protocol.target import TABLES, Target, make_source, serving
 from tests.devstack.protocol.test_changes import entry, insert
-from tests.devstack.protocol.wire import Wire, wire
+from tests.devstack.protocol.wire import Wire, subscribed, wire
 from tests.support import eventually
 
 pytestmark = [pytest.mark.local_server, pytest.mark.slow]
@@ -52,6 +52,40 @@ async def until_changes_flow(client: Wire, server: EmbeddedPostgres, base: int) 
             assert found >= base
             return n
     raise AssertionError("no change came any more")
+
+
+async def test_when_the_publication_changes_every_channel_is_subscribed_again(
+    mortal: EmbeddedPostgres, row_id: int
+) -> None:
+    async with serving(mortal.dsn()) as target, wire(target) as client, owner(mortal) as sql:
+        await client.subscribe("realtime:again", target.service_key, entry("protocol_open"))
+        await sql.execute("create table public.protocol_late (id bigint primary key)")
+        await sql.execute("alter publication supabase_realtime add table public.protocol_late")
+        assert await client.payload("system") == subscribed("realtime:again")
+        await insert(sql, "protocol_open", row_id)
+        assert (await client.change())["record"]["id"] == row_id
+        await sql.execute("drop table public.protocol_late")
+        assert await client.payload("system") == subscribed("realtime:again")
+
+
+async def test_a_long_backlog_drains_slowly_and_its_events_are_late(
+    mortal: EmbeddedPostgres, row_id: int
+) -> None:
+    limits = Limits(events_per_second=1e9, backlog_bytes=1, backlog_changes_per_second=200)
+    async with serving(mortal.dsn(), limits=limits) as target, wire(target) as client:
+        await client.subscribe("realtime:late", target.service_key, entry("protocol_open"))
+        async with owner(mortal) as sql:
+            for n in range(4):  # transactions that fill a poll each
+                await sql.execute(
+                    "insert into public.protocol_open (id)"
+                    " select $1::bigint + 100 * $2 + i from generate_series(0, 99) i",
+                    row_id,
+                    n,
+                )
+        began = asyncio.get_running_loop().time()
+        for n in range(400):
+            assert (await client.change())["record"]["id"] == row_id + n
+        assert asyncio.get_running_loop().time() - began > 1.0
 
 
 async def test_after_a_restart_of_postgres_changes_come_again_but_not_those_of_the_gap(
