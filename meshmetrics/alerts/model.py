@@ -17,6 +17,7 @@ class AlertProject:
 
     project_id: UUID
     pairs: int  # of a rule and a workflow
+    excess: str | None  # why these are too many, for the tenant
     failures: int  # in a row
     touched: frozenset[UUID] | None
     """The workflow versions that changed; None: evaluate all rules."""

@@ -19,9 +19,7 @@ class AlertStore:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def alert_projects(
-        self, workflow_ids: Sequence[UUID] | None
-    ) -> tuple[AlertProject, ...]:
+    async def alert_projects(self, workflow_ids: Sequence[UUID] | None) -> tuple[AlertProject, ...]:
         """The projects to evaluate: all, or those of these workflow versions. Without those that
         failed and are not due again."""
         rows = await self.database.rows(
@@ -32,6 +30,7 @@ class AlertStore:
             AlertProject(
                 row["project_id"],
                 row["pairs"],
+                row["excess"],
                 row["failures"],
                 None if row["touched"] is None else frozenset(row["touched"]),
             )

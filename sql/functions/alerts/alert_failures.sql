@@ -1,5 +1,5 @@
 -- Records that a project's rules could not be evaluated. It is tried again after 30 seconds, then after twice
--- as long each time, up to an hour.
+-- as long each time, up to ten minutes.
 create or replace function meshmetrics.record_alert_failure(
   of_project uuid,
   why text,
@@ -21,7 +21,7 @@ as $$
       failures = f.failures + 1,
       failed_at = excluded.failed_at,
       retry_at = excluded.failed_at
-        + least(interval '30 seconds' * 2 ^ least(f.failures, 10), interval '1 hour')
+        + least(interval '30 seconds' * 2 ^ least(f.failures, 10), interval '10 minutes')
   returning f.failures, f.retry_at - f.failed_at;
 $$;
 
