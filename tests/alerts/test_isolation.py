@@ -198,7 +198,7 @@ async def test_a_project_has_so_many_transitions_a_call_and_the_next_makes_the_r
         for _ in range(5):
             await make_rule(owner, project, workflow_slug=workflow.slug)
     source = await owner.fetchval(
-        "select pg_get_functiondef('meshmetrics.evaluate_alerts(timestamptz,uuid[],uuid[])'::regprocedure)"
+        "select pg_get_functiondef(p.oid) from pg_proc p where p.proname = 'evaluate_alerts'"
     )
     await owner.execute(source.replace(":= 2000;", ":= 20;"))
     assert len(await evaluate()) == 20
