@@ -26,7 +26,8 @@ create or replace trigger limit_channels
 before insert on public.workflow_alert_channels
 for each row execute function meshmetrics.alert_limit('50');
 
--- Holds a project to so many pairs of a rule and a workflow as one round can evaluate.
+-- Holds a project to so many pairs of a rule and a workflow as one round can evaluate (alert_most_pairs, which
+-- a tenant may not call).
 create or replace function meshmetrics.alert_limit_pairs()
 returns trigger
 language plpgsql
@@ -34,7 +35,7 @@ volatile
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-  most constant integer := meshmetrics.alert_most_pairs();
+  most constant integer := tg_argv[0];
   on_each integer;
   workflows integer;
 begin
@@ -63,4 +64,4 @@ $$;
 
 create or replace trigger limit_pairs
 before insert or update of enabled, scope, workflow_slug, project_id on public.workflow_alert_rules
-for each row execute function meshmetrics.alert_limit_pairs();
+for each row execute function meshmetrics.alert_limit_pairs('50000');
