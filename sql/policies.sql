@@ -88,6 +88,11 @@ create policy "members read" on public.workflow_alert_deliveries
   for select to authenticated
   using (project_id in (select public.user_project_ids()));
 
+drop policy if exists "members read" on public.workflow_alert_failures;
+create policy "members read" on public.workflow_alert_failures
+  for select to authenticated
+  using (project_id in (select public.user_project_ids()));
+
 -- Which columns a member may write is in privileges.sql: here an acknowledgement, in one's own name.
 drop policy if exists "members acknowledge" on public.workflow_alert_incidents;
 create policy "members acknowledge" on public.workflow_alert_incidents

@@ -28,11 +28,12 @@ to authenticated, service_role;
 -- Alerts. Tenants never read a sealed column, and write none of what the daemon finds.
 revoke all on
   public.workflow_alert_rules, public.workflow_alert_channels, public.workflow_alert_states,
-  public.workflow_alert_incidents, public.workflow_alert_events, public.workflow_alert_deliveries
+  public.workflow_alert_incidents, public.workflow_alert_events, public.workflow_alert_deliveries,
+  public.workflow_alert_failures
 from public, anon, authenticated, service_role, meshmetrics_worker;
 grant select on
   public.workflow_alert_rules, public.workflow_alert_states, public.workflow_alert_incidents,
-  public.workflow_alert_events, public.workflow_alert_deliveries
+  public.workflow_alert_events, public.workflow_alert_deliveries, public.workflow_alert_failures
 to authenticated, service_role;
 grant select (
   id, project_id, name, kind, enabled, disabled_reason, hint, old_secret_until, created_at, updated_at
@@ -134,9 +135,14 @@ grant execute on function
   meshmetrics.condition(),
   meshmetrics.engine_habits(),
   meshmetrics.tenant_sample(timestamptz),
-  meshmetrics.evaluate_alerts(timestamptz, uuid[]),
+  meshmetrics.evaluate_alerts(timestamptz, uuid[], uuid[]),
+  meshmetrics.alert_projects(uuid[]),
+  meshmetrics.record_alert_failure(uuid, text),
+  meshmetrics.clear_alert_failure(uuid),
+  meshmetrics.count_alert_failures(),
+  meshmetrics.release_alert_message(uuid, integer, interval),
   meshmetrics.claim_acknowledgements(),
-  meshmetrics.claim_alert_messages(interval, interval, integer, integer),
+  meshmetrics.claim_alert_messages(interval, interval, integer, integer, integer, uuid[], uuid[]),
   meshmetrics.finish_alert_message(
     uuid, integer, boolean, interval, integer, integer, text, text, boolean
   ),

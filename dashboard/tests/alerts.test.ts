@@ -1,6 +1,13 @@
 import { render, screen } from '@testing-library/svelte';
 import { describe, expect, test, vi } from 'vitest';
-import type { AlertsClient, Incident, NewRule, Preview, Rule } from '../src/lib/api/alerts';
+import type {
+  AlertsClient,
+  Incident,
+  NewRule,
+  Preview,
+  Rule,
+  RuleFailure,
+} from '../src/lib/api/alerts';
 import { ApiError } from '../src/lib/api/http';
 import { Alerts } from '../src/lib/alerts/alerts.svelte';
 import { sortRows } from '../src/lib/ui/table/arrange';
@@ -19,6 +26,7 @@ import {
 } from '../src/lib/alerts/alert-states';
 import Chart from '../src/lib/ui/chart/Chart.svelte';
 import OpenIncidents from '../src/lib/ui/alerts/incidents/OpenIncidents.svelte';
+import RuleFailures from '../src/lib/ui/alerts/rules/RuleFailures.svelte';
 import Table from '../src/lib/ui/table/Table.svelte';
 import { incidentMarks } from '../src/lib/ui/chart/marks';
 import { incident, notice, PROJECT, rule, ruleState, series, T0, tableRow } from './fixtures';
@@ -260,6 +268,22 @@ describe('the preview', () => {
   });
 });
 
+const ruleFailure = (): RuleFailure => ({
+  project_id: PROJECT,
+  reason: 'too many rules',
+  failures: 2,
+  since: '2026-01-01T00:00:00Z',
+  failed_at: '2026-01-01T00:00:00Z',
+  retry_at: '2026-01-01T00:01:00Z',
+});
+
+test('the page says of which project the rules cannot be evaluated, and why', () => {
+  render(RuleFailures, { failures: [ruleFailure()], projectName: () => 'Shop' });
+  expect(screen.getByRole('alert').textContent).toContain(
+    'The rules of Shop cannot be evaluated too many rules.',
+  );
+});
+
 describe('the state of alerts', () => {
   function setup(rules: Rule[] = []) {
     const requested = vi.fn();
@@ -270,6 +294,7 @@ describe('the state of alerts', () => {
         return Promise.resolve({ rows: query.state ? open : [], next: null });
       },
       rules: () => Promise.resolve(rules),
+      ruleFailures: () => Promise.resolve([ruleFailure()]),
     } as unknown as AlertsClient;
     const followers: Follower[] = [];
     const metrics = {
@@ -294,6 +319,7 @@ describe('the state of alerts', () => {
     const stop = alerts.start();
     await vi.advanceTimersByTimeAsync(0);
     expect([fetches(), alerts.open.length, alerts.loaded]).toEqual([1, 0, true]);
+    expect(alerts.failures).toEqual([ruleFailure()]);
     opens([incident()]);
     followers[0]?.alert();
     followers[0]?.alert();

@@ -12,6 +12,18 @@ from meshmetrics.alerts.notice import Notice
 
 
 @dataclass(frozen=True, slots=True)
+class AlertProject:
+    """A project whose rules are to be evaluated."""
+
+    project_id: UUID
+    pairs: int  # of a rule and a workflow
+    excess: str | None  # why these are too many, for the tenant
+    failures: int  # in a row
+    touched: frozenset[UUID] | None
+    """The workflow versions that changed; None: evaluate all rules."""
+
+
+@dataclass(frozen=True, slots=True)
 class AlertRound:
     """What one evaluation of the rules found."""
 

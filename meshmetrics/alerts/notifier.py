@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
+from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
+from urllib.parse import urlsplit
+from uuid import UUID
 
 import structlog
 
@@ -30,6 +34,14 @@ LEASE_SECONDS = 60.0
 """Twice as long as any attempt may take. After that another daemon may try."""
 AT_ONCE = 16
 """Attempts under way at the same time."""
+PROJECT_SHARE = 4
+"""Most of these for one project."""
+HOST_SHARE = 6
+"""Most of these for one host, which may be the receiver of several projects."""
+HOST_FULL_SECONDS = 1.0
+"""How long a message waits whose host has its share of attempts under way."""
+KNOWN_HOSTS = 10_000
+"""Channels whose host is remembered."""
 
 
 def retry_in(attempt: int, retry_after: float | None = None) -> float | None:
@@ -73,6 +85,8 @@ class Notifier(Service):
         self._poll = poll
         self._lease = timedelta(seconds=lease)
         self._wake = asyncio.Event()
+        self._under_way: dict[asyncio.Task[None], AlertMessage] = {}
+        self._hosts: dict[UUID, str] = {}
 
     def wake(self) -> None:
         """There may be something to deliver."""
@@ -84,18 +98,22 @@ class Notifier(Service):
         self._wake.set()
 
     async def run(self) -> None:
-        """Deliver until stopped. A slow receiver delays no other channel."""
+        """Deliver until stopped. A slow receiver delays no other host, and a project's receivers
+        no other project."""
         self.started.set()
-        under_way: set[asyncio.Task[None]] = set()
+        under_way = self._under_way
         try:
             while not self.stopping.is_set():
                 self._wake.clear()
                 room = AT_ONCE - len(under_way)
                 messages = await self._claim(room) if room else ()
                 for message in messages:
+                    if self._host(message) in self._full_hosts():
+                        await self._put_back(message)
+                        continue
                     task = asyncio.create_task(self._deliver(message))
-                    under_way.add(task)
-                    task.add_done_callback(under_way.discard)
+                    under_way[task] = message
+                    task.add_done_callback(self._done)
                 if not room:
                     await asyncio.wait(under_way, timeout=1, return_when=asyncio.FIRST_COMPLETED)
                 elif not messages:
@@ -103,19 +121,56 @@ class Notifier(Service):
             if under_way:
                 await asyncio.wait(under_way)
         finally:
-            for task in under_way:
+            for task in list(under_way):
                 task.cancel()
 
     async def _claim(self, most: int) -> tuple[AlertMessage, ...]:
+        full = self._full_hosts()
         try:
             return await self._store.claim_alert_messages(
-                self._lease, self._group_wait, self._per_hour, most
+                self._lease,
+                self._group_wait,
+                self._per_hour,
+                most,
+                per_project=PROJECT_SHARE,
+                under_way=[message.project_id for message in self._under_way.values()],
+                avoided=[channel for channel, host in self._hosts.items() if host in full],
             )
         except Exception as error:
             if not is_transient(error):
                 raise
             log.warning("alert.claim_failed", error=describe(error))
             return ()
+
+    def _host(self, message: AlertMessage) -> str:
+        """Who has to answer: a host, or for channels without one, what sends for all of them."""
+        host = message.channel_kind
+        with contextlib.suppress(SealError, ValueError):
+            host = urlsplit(self._seal.open(message.sealed_target)).hostname or host
+        self._hosts.pop(message.channel_id, None)
+        while len(self._hosts) >= KNOWN_HOSTS:
+            del self._hosts[next(iter(self._hosts))]
+        self._hosts[message.channel_id] = host
+        return host
+
+    def _full_hosts(self) -> set[str]:
+        """Hosts that have their share of attempts under way."""
+        channels = (message.channel_id for message in self._under_way.values())
+        attempts = Counter(self._hosts[c] for c in channels if c in self._hosts)
+        return {host for host, count in attempts.items() if count >= HOST_SHARE}
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._under_way.pop(task, None)
+        self._wake.set()  # its project and its host have room again
+
+    async def _put_back(self, message: AlertMessage) -> None:
+        try:
+            wait = timedelta(seconds=HOST_FULL_SECONDS)
+            await self._store.release_alert_message(message, wait)
+        except Exception as error:  # the message is claimed again when its lease expires
+            if not is_transient(error):
+                raise
+            log.warning("alert.claim_failed", error=describe(error))
 
     async def _deliver(self, message: AlertMessage) -> None:
         try:

@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 import httpx
 
+from meshmetrics.alerts.evaluator import Evaluator
 from meshmetrics.alerts.store import AlertStore
 from meshmetrics.api.alerts.channels import AlertsApi
 from meshmetrics.api.dashboard import Dashboard
@@ -57,6 +58,7 @@ class Daemon:
         self.stream = Stream()
         self.http: HttpServer | None = None
         self._tenants: TenantProbe | None = None
+        self._evaluator: Evaluator | None = None
         self._on_sent = on_sent
         self._leader: Leader | None = None
         self._preparation: Preparation | None = None
@@ -137,6 +139,7 @@ class Daemon:
             lambda notice: publisher.announce(notice.project_id, "alert", notice.document()),
             telemetry,
         )
+        self._evaluator = evaluator
 
         def publish(changes: Sequence[Change], *, counted: float, committed: float | None) -> None:
             publisher.publish(changes, counted=counted, committed=committed)
@@ -185,6 +188,8 @@ class Daemon:
         failing = sorted({name for s in supervisors for name in s.failing})
         if failing:
             parts["services"] = "failing: " + ", ".join(failing)
+        if self._evaluator is not None and self._evaluator.failing:
+            parts["alerts"] = f"cannot be evaluated for {self._evaluator.failing} projects"
         if self._tenants is not None and parts["database"] == "ok":
             parts["api"] = await self._tenants.state()
         bad = {"unreachable", "unknown", "down", BROKEN} | ({OFF} if self.api_only else set())

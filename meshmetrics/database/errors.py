@@ -16,6 +16,8 @@ _TRANSIENT = frozenset({"08", "40", "53", "55", "57", "58"})
 """Classes: connection, rollback, resources, state (locks), operator intervention, system error."""
 _READ_ONLY = "25006"
 """A former primary after a failover."""
+_TOO_MUCH = frozenset({"53200", "53400"})
+"""Out of memory, and beyond a configured limit such as temp_file_limit."""
 _DATA = frozenset({"22", "23"})
 """Classes: data exception, integrity constraint violation."""
 
@@ -38,6 +40,17 @@ def is_transient(error: BaseException) -> bool:
     # InternalClientError: the connection broke during a call.
     return isinstance(
         error, (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+    )
+
+
+def is_of_the_work(error: BaseException) -> bool:
+    """Whether what the call was to do is at fault, rather than the connection, the schema or the
+    server: a part of it, or other work, may succeed at once."""
+    return is_too_long(error) or (
+        isinstance(error, asyncpg.PostgresError)
+        and (not is_transient(error) or _state(error) in _TOO_MUCH)
+        and not is_schema_error(error)
+        and not is_forbidden(error)
     )
 
 

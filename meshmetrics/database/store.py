@@ -32,13 +32,17 @@ class Database:
         self._transaction_pooler = transaction_pooler
 
     @asynccontextmanager
-    async def connection(self, *, unlimited: bool = False) -> AsyncIterator[Connection]:
+    async def connection(
+        self, *, unlimited: bool = False, seconds: float | None = None
+    ) -> AsyncIterator[Connection]:
         """A connection for one call. `unlimited`: the call reads so many runs that no timeout of
-        the database fits; the caller passes `timeout=UNLIMITED` to its statement."""
+        the database fits; the caller passes `timeout=UNLIMITED` to its statement. `seconds`: the
+        database cancels the statement, and rolls it back, after so long."""
         connection = await self._connect()
+        limit = 0 if unlimited else seconds
         try:
-            if self._transaction_pooler or unlimited:
-                async with _transaction(connection, unlimited=unlimited):
+            if self._transaction_pooler or limit is not None:
+                async with _transaction(connection, seconds=limit):
                     yield connection
             else:
                 yield connection
@@ -73,6 +77,13 @@ class Database:
         async with self.connection() as connection:
             return await connection.fetch(sql, *arguments)
 
+    async def row_within(self, seconds: float, sql: str, *arguments: object) -> asyncpg.Record:
+        """As `row`, in at most so many seconds. Raises QueryCanceledError."""
+        async with self.connection(seconds=seconds) as connection:
+            row = await connection.fetchrow(sql, *arguments)
+        assert row is not None  # noqa: S101 - a function called this way returns one row
+        return row
+
     async def long_row(self, sql: str, *arguments: object) -> asyncpg.Record:
         """As `row`, without a timeout, for calls that read every run."""
         (row,) = await self.long_rows(sql, *arguments)
@@ -91,11 +102,14 @@ class Database:
 
 
 @asynccontextmanager
-async def _transaction(connection: Connection, *, unlimited: bool) -> AsyncIterator[None]:
-    """A transaction with our own settings, begun in one round trip."""
+async def _transaction(connection: Connection, *, seconds: float | None) -> AsyncIterator[None]:
+    """A transaction with our own settings, begun in one round trip. `seconds`: of each statement;
+    0: no limit."""
     begin = session.begin(connection.get_server_version().major)
+    if seconds is not None:
+        begin += f"; set local statement_timeout = {round(seconds * 1000)}"
     try:
-        await connection.execute(begin + "; set local statement_timeout = 0" * unlimited)
+        await connection.execute(begin)
         yield
     except BaseException:
         await _roll_back(connection)

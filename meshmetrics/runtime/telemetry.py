@@ -125,6 +125,9 @@ class Telemetry:
             "alert_evaluations", "Evaluations of a rule for a workflow"
         )
         self.alert_notices = self._counter("alert_notices", "Notices queued", "kind")
+        self.alert_projects_failing = self._gauge(
+            "alert_projects_failing", "Projects whose alert rules cannot be evaluated"
+        )
         self.alert_deliveries = self._counter(
             "alert_deliveries", "Delivery attempts", "channel", "result"
         )

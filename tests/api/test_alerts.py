@@ -369,3 +369,38 @@ async def test_channels_need_a_key(
     answer = await client.post("/api/alerts/channels", json=body, headers=headers)
     assert answer.status_code == 503
     assert "MESHMETRICS_ALERT_KEYS" in answer.json()["detail"]
+
+
+async def test_members_see_that_and_why_their_rules_cannot_be_evaluated(
+    client: httpx.AsyncClient,
+    headers: dict[str, str],
+    owner: asyncpg.Connection,
+    worker: asyncpg.Connection,
+    project: Project,
+) -> None:
+    url = "/api/alerts/rule-failures"
+    assert (await client.get(url, headers=headers)).json() == []
+    await worker.execute("select meshmetrics.record_alert_failure($1, 'too much')", project.id)
+    (failure,) = (await client.get(url, headers=headers)).json()
+    assert (failure["project_id"], failure["reason"]) == (str(project.id), "too much")
+    stranger = signed(uuid4())
+    assert (await client.get(url, headers=stranger)).json() == []
+
+
+async def test_too_many_pairs_of_rules_and_workflows_are_answered_with_409_in_clear_words(
+    client: httpx.AsyncClient,
+    headers: dict[str, str],
+    owner: asyncpg.Connection,
+    project: Project,
+) -> None:
+    await owner.execute(
+        "insert into public.workflow_definitions"
+        " (project_id, slug, version, name, definition, status)"
+        " select $1, 'w' || i, 1, 'w', '{}', 'published' from generate_series(1, 30000) i",
+        project.id,
+    )
+    await rule_of(client, headers, project)
+    body = {"project_id": str(project.id), "name": "Fails"}
+    answer = await client.post("/api/alerts/rules", json=body, headers=headers)
+    assert answer.status_code == 409
+    assert "2 rules on each of 30000 workflows are more" in answer.json()["detail"]

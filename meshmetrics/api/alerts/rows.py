@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 from pydantic import BaseModel
 
-from meshmetrics.api.alerts.rule_schemas import Rule, RuleState
+from meshmetrics.api.alerts.rule_schemas import Rule, RuleFailure, RuleState
 from meshmetrics.api.alerts.schemas import Channel, Delivery, Event, Incident
 from meshmetrics.api.http.as_caller import Reader
 from meshmetrics.api.http.auth import Caller
@@ -150,6 +150,15 @@ class Rows:
             incident_id,
         )
         return [Event(**dict(row)) for row in rows]
+
+    async def failures(self, project_id: UUID | None) -> list[RuleFailure]:
+        """Projects whose rules cannot be evaluated."""
+        rows = await self._connection.fetch(
+            f"select {_list(RuleFailure)} from public.workflow_alert_failures"  # noqa: S608
+            " where $1::uuid is null or project_id = $1 order by since, project_id limit 200",
+            project_id,
+        )
+        return [RuleFailure(**dict(row)) for row in rows]
 
     async def preview(self, project_id: UUID, rule: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What a rule would have done. Raises Problem (404) for a project that is not there."""

@@ -59,6 +59,18 @@ class RuleState(BaseModel):
     evaluated_at: datetime
 
 
+class RuleFailure(BaseModel):
+    """A project whose rules cannot be evaluated. It is tried again with growing pauses, and soon
+    after a change of its rules."""
+
+    project_id: UUID
+    reason: str
+    failures: int = Field(description="In a row")
+    since: datetime
+    failed_at: datetime
+    retry_at: datetime
+
+
 class Rule(BaseModel):
     """A rule, and how it stands."""
 

@@ -16,6 +16,7 @@ from meshmetrics.api.alerts.rule_schemas import (
     Preview,
     Rule,
     RuleChange,
+    RuleFailure,
     Silence,
     WouldOpen,
 )
@@ -56,6 +57,14 @@ async def preview(api: Api, who: Signed, rule: NewRule) -> Preview:
     complete = sum(runs.values()) < PREVIEW_RUNS
     history = rule.metric not in OF_OPEN_RUNS
     return Preview(count=len(incidents), incidents=incidents, complete=complete, history=history)
+
+
+@router.get("/rule-failures")
+async def rule_failures(api: Api, who: Signed, project_id: Project = None) -> list[RuleFailure]:
+    """Projects whose rules cannot be evaluated, and why: they open and close no incidents until the
+    next attempt succeeds. Normally none; 200 at most."""
+    async with rows_of(api.reader, who) as rows:
+        return await rows.failures(project_id)
 
 
 @router.get("/rules/{rule_id}")

@@ -1,8 +1,9 @@
--- The last `most` runs of these workflow versions that succeeded or failed and finished after
--- epoch: how many of each, and when the first of them finished.
+-- The last `most` runs of these workflow versions that succeeded or failed and finished after epoch and until
+-- until_at: how many of each, and when the first of them finished.
 create or replace function meshmetrics.alert_last_runs(
   ids uuid[],
   epoch timestamptz,
+  until_at timestamptz,
   most integer,
   out successes bigint,
   out failures bigint,
@@ -25,6 +26,7 @@ as $$
       select r.outcome, r.finished_at
       from meshmetrics.counted_runs r
       where r.workflow_id = i and r.outcome = o.outcome and r.finished_at > epoch
+        and r.finished_at <= until_at
       order by r.finished_at desc
       limit most
     ) c

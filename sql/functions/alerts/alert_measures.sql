@@ -1,8 +1,16 @@
--- The measurements of every enabled rule and each of its workflows as of a moment, or only of the rules that
--- these workflow versions touch. It reads the data as they are, never what happened since the last round.
+-- The measurements of the enabled rules of these projects (null: of all) and each of their workflows as of a
+-- moment, or only of the rules that these workflow versions touch. It reads the data as they are, never what
+-- happened since the last round.
+--
+-- A run that finished after the moment, by a clock that is ahead, is in no window. Only workflows that have one
+-- pay for that.
 --
 -- alert_window says where a window begins. A window that several rules share is counted once.
-create or replace function meshmetrics.alert_measures(as_of timestamptz, workflow_ids uuid[])
+create or replace function meshmetrics.alert_measures(
+  as_of timestamptz,
+  workflow_ids uuid[],
+  project_ids uuid[]
+)
 returns table (
   rule public.workflow_alert_rules,
   slug text,
@@ -27,6 +35,19 @@ set enable_nestloop = off -- but for looking up in the ledger, which knows no ot
 set enable_mergejoin = off -- it sorts ten thousand wide rows
 as $$
 #variable_conflict use_column
+declare
+  watched constant uuid[] := array(
+    select distinct r.project_id
+    from public.workflow_alert_rules r
+    where r.enabled
+      and (project_ids is null or r.project_id = any (project_ids))
+      and (
+        workflow_ids is null
+        or r.project_id in (
+          select d.project_id from public.workflow_definitions d where d.id = any (workflow_ids)
+        )
+      )
+  );
 begin
   return query
   with touched as materialized (
@@ -34,22 +55,33 @@ begin
     from public.workflow_definitions d
     where d.id = any (workflow_ids)
   ),
-  watched as materialized (
-    select distinct r.project_id
-    from public.workflow_alert_rules r
-    where r.enabled and (workflow_ids is null or r.project_id in (select t.project_id from touched t))
-  ),
   versions as materialized (
     select
-      d.id, d.project_id, d.slug, m.last_success_at, m.last_failure_at, o.overdue_count, o.oldest_open_at,
+      d.id, d.project_id, d.slug, o.overdue_count, o.oldest_open_at,
+      case
+        when m.last_success_at > as_of then (
+          select max(c.finished_at) from meshmetrics.counted_runs c
+          where c.workflow_id = d.id and c.outcome = 'success' and c.finished_at <= as_of
+        )
+        else m.last_success_at
+      end as last_success_at,
+      case
+        when m.last_failure_at > as_of then (
+          select max(c.finished_at) from meshmetrics.counted_runs c
+          where c.workflow_id = d.id and c.outcome = 'failure' and c.finished_at <= as_of
+        )
+        else m.last_failure_at
+      end as last_failure_at,
+      coalesce(greatest(m.last_success_at, m.last_failure_at) > as_of, false) as is_ahead,
       (
         select max(b.bucket_start) + interval '15 minutes' from meshmetrics.retired_buckets b
         where b.workflow_id = d.id and b.grain = 'quarter'
       ) as deleted_until
     from public.workflow_definitions d
-    left join public.workflow_run_metrics m on m.workflow_id = d.id
-    left join public.workflow_run_open_counts o on o.workflow_id = d.id
-    where d.project_id in (select w.project_id from watched w)
+    left join public.workflow_run_metrics m on m.workflow_id = d.id and m.project_id = any (watched)
+    left join public.workflow_run_open_counts o
+      on o.workflow_id = d.id and o.project_id = any (watched)
+    where d.project_id = any (watched)
       and (m.workflow_id is not null or o.workflow_id is not null or d.status = 'published')
   ),
   gathered as (
@@ -57,7 +89,7 @@ begin
       v.project_id, v.slug, array_agg(v.id) as ids,
       coalesce(max(v.last_success_at), '-infinity') as last_success,
       coalesce(max(v.last_failure_at), '-infinity') as last_failure,
-      max(v.deleted_until) as deleted_until,
+      max(v.deleted_until) as deleted_until, bool_or(v.is_ahead) as is_ahead,
       sum(v.overdue_count) as overdue, min(v.oldest_open_at) as oldest_open_at
     from versions v
     where workflow_ids is null or (v.project_id, v.slug) in (select t.project_id, t.slug from touched t)
@@ -66,10 +98,11 @@ begin
     select
       v.project_id, '', array_agg(v.id),
       coalesce(max(v.last_success_at), '-infinity'), coalesce(max(v.last_failure_at), '-infinity'),
-      max(v.deleted_until), sum(v.overdue_count), min(v.oldest_open_at)
+      max(v.deleted_until), bool_or(v.is_ahead), sum(v.overdue_count), min(v.oldest_open_at)
     from versions v
     where v.project_id in (
-      select r.project_id from public.workflow_alert_rules r where r.enabled and r.scope = 'project'
+      select r.project_id from public.workflow_alert_rules r
+      where r.enabled and r.scope = 'project' and r.project_id = any (watched)
     )
     group by v.project_id
   ),
@@ -82,18 +115,20 @@ begin
     select r as rule, p.*
     from public.workflow_alert_rules r
     join places p on p.project_id = r.project_id and p.slug = coalesce(r.workflow_slug, '')
-    where r.enabled and (r.scope = 'project' or r.workflow_slug is not null)
+    where r.enabled and r.project_id = any (watched)
+      and (r.scope = 'project' or r.workflow_slug is not null)
     union all
     select r, p.*
     from public.workflow_alert_rules r
     join places p on p.project_id = r.project_id and p.slug <> ''
-    where r.enabled and r.scope = 'workflow' and r.workflow_slug is null
+    where r.enabled and r.project_id = any (watched)
+      and r.scope = 'workflow' and r.workflow_slug is null
   ),
   subjects as materialized (
     select
       u.rule, (u.rule).metric, w.last_runs as most, w.counted, u.place, u.slug, u.ids, s as old,
       u.last_success, u.last_failure, greatest(u.last_success, u.last_failure) as last_run,
-      u.deleted_until, u.overdue, u.oldest_open_at,
+      u.deleted_until, u.is_ahead, u.overdue, u.oldest_open_at,
       coalesce(s.epoch, '-infinity') as epoch,
       greatest(
         as_of - w.width, coalesce(s.epoch, '-infinity') + interval '1 microsecond'
@@ -101,7 +136,7 @@ begin
     from pairs u
     cross join lateral meshmetrics.alert_window(u.rule) w
     left join public.workflow_alert_states s
-      on s.rule_id = (u.rule).id and s.workflow_slug = u.slug
+      on s.rule_id = (u.rule).id and s.workflow_slug = u.slug and s.project_id = any (watched)
   ),
   -- The last runs since the epoch: the whole window, where it holds no more.
   recent as materialized (
@@ -124,6 +159,7 @@ begin
             select x.outcome, x.finished_at
             from meshmetrics.counted_runs x
             where x.workflow_id = i and x.outcome = 'success' and x.finished_at > a.epoch
+              and x.finished_at <= as_of
             order by x.finished_at desc
             limit a.most
           )
@@ -132,6 +168,7 @@ begin
             select x.outcome, x.finished_at
             from meshmetrics.counted_runs x
             where x.workflow_id = i and x.outcome = 'failure' and x.finished_at > a.epoch
+              and x.finished_at <= as_of
             order by x.finished_at desc
             limit a.most
           )
@@ -159,7 +196,7 @@ begin
   windows as materialized (
     select (row_number() over ())::integer as question, a.*
     from (
-      select distinct on (l.place, l.from_at) l.place, l.from_at, l.ids
+      select distinct on (l.place, l.from_at) l.place, l.from_at, l.ids, l.is_ahead
       from planned l
       where l.counting
     ) a
@@ -169,7 +206,8 @@ begin
     from (
       select
         array_agg(w.question) as questions, array_agg(i) as ids, array_agg(w.from_at) as from_at,
-        array_agg('infinity'::timestamptz) as until_at
+        -- Without an upper end fewer rows are read.
+        array_agg(case when w.is_ahead then as_of else 'infinity' end) as until_at
       from windows w
       cross join lateral unnest(w.ids) i
     ) q
@@ -189,7 +227,7 @@ begin
           select
           from meshmetrics.counted_runs x
           where x.workflow_id = any (u.ids) and x.outcome = 'failure'
-            and x.finished_at > greatest(u.last_success, u.epoch)
+            and x.finished_at > greatest(u.last_success, u.epoch) and x.finished_at <= as_of
           limit greatest((u.rule).consecutive, 1)
         ) r
       )
@@ -216,7 +254,7 @@ begin
           from unnest(u.ids) i
           cross join lateral (
             select c.finished_at from meshmetrics.counted_runs c
-            where c.workflow_id = i and c.outcome = 'canceled'
+            where c.workflow_id = i and c.outcome = 'canceled' and c.finished_at <= as_of
             order by c.finished_at desc
             limit 1
           ) x

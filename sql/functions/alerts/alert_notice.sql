@@ -1,5 +1,6 @@
 -- The contents of a notice: the rule, the workflow, its measurements and those of the period before, the
--- version that the failures began with, and the last failed runs. Computed for transitions only.
+-- version that the failures began with, and the last failed runs. Computed for transitions only. Slug and name
+-- are for display: a tenant's may be of any length, so they are cut.
 create or replace function meshmetrics.alert_notice(
   rule public.workflow_alert_rules,
   workflow_slug text,
@@ -37,6 +38,7 @@ begin
     select c.run_id, c.finished_at
     from meshmetrics.counted_runs c
     where c.workflow_id = any (ids) and c.outcome = 'failure' and c.finished_at >= window_from
+    and c.finished_at <= as_of
     order by c.finished_at desc
     limit 5
   ) l;
@@ -44,9 +46,10 @@ begin
   from meshmetrics.counted_runs c
   join public.workflow_definitions d on d.id = c.workflow_id
   where c.workflow_id = any (ids) and c.outcome = 'failure' and c.finished_at >= window_from
+    and c.finished_at <= as_of
   order by c.finished_at
   limit 1;
-  select d.name into called
+  select left(d.name, 200) into called
   from public.workflow_definitions d
   where d.id = any (ids) and workflow_slug <> ''
   order by d.version desc
@@ -66,7 +69,7 @@ begin
       'window_seconds', rule.window_seconds, 'consecutive', rule.consecutive,
       'no_data_after_seconds', rule.no_data_after_seconds
     ),
-    'workflow', case when workflow_slug <> '' then jsonb_build_object('slug', workflow_slug, 'name', called) end,
+    'workflow', case when workflow_slug <> '' then jsonb_build_object('slug', left(workflow_slug, 200), 'name', called) end,
     'measured', jsonb_build_object(
       'from', nullif(window_from, '-infinity'), 'to', as_of,
       'success_count', successes, 'failure_count', failures,

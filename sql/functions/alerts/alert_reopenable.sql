@@ -22,6 +22,7 @@ as $$
     end
   from public.workflow_alert_incidents i
   where i.rule_id = alert_reopenable.rule_id and i.workflow_slug = slug
+    and md5(i.workflow_slug) = md5(slug) -- as it is indexed
     and i.close_reason = 'recovered'
     and i.closed_at > as_of - make_interval(secs => reopen_within_seconds)
   order by i.closed_at desc

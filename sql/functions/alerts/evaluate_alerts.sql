@@ -1,14 +1,20 @@
--- One round: evaluates all enabled rules as of a moment (null: now), or those that these workflow versions
--- touch, and writes the states that changed. alert_transition decides what happens; this finds its inputs
+-- Evaluates the enabled rules of these projects (null: of all) as of a moment (null: now), or only those that
+-- these workflow versions touch, and writes the states that changed. alert_transition decides what happens; this finds its inputs
 -- and writes its answers. A transition, its event, its incident and its deliveries are one transaction, and
 -- only happen where the state is still the one that was read: two evaluators at once make one transition.
 --
 -- Takes no lock that counting or the engine's tables know of.
 --
--- evaluated: rules times workflows. notices: for the broadcast, including those that no channel gets.
+-- One call is one transaction. So that one project's error or size stops no other's alerts, the evaluator calls
+-- this for a few projects at a time, and for each alone after an error. A project has 2,000 transitions a call
+-- at most: the next call makes the rest.
+--
+-- evaluated: rules times workflows. notices: for the broadcast, including those that no channel gets, and up to
+-- 1,000.
 create or replace function meshmetrics.evaluate_alerts(
   as_of timestamptz,
   workflow_ids uuid[],
+  project_ids uuid[] default null,
   out evaluated integer,
   out notices jsonb
 )
@@ -22,14 +28,16 @@ set work_mem = '64MB' -- ten thousand rules and their states
 as $$
 declare
   moment constant timestamptz := coalesce(as_of, now());
+  most_transitions constant integer := 2000;
+  ended jsonb := '[]';
 begin
   if workflow_ids is null then
-    perform meshmetrics.end_alerts(moment);
+    select coalesce(jsonb_agg(e), '[]') into ended from meshmetrics.end_alerts(moment, project_ids) e;
   end if;
 
   with measured as materialized (
     select m.*, v.verdict
-    from meshmetrics.alert_measures(moment, workflow_ids) m
+    from meshmetrics.alert_measures(moment, workflow_ids, project_ids) m
     cross join lateral meshmetrics.alert_verdict(
       m.rule, m.successes, m.failures, m.failures_in_row, m.value
     ) v
@@ -58,7 +66,7 @@ begin
       from (
         select
           h.question, h.ids, (h.incident).opened_until + interval '1 microsecond' as from_at,
-          'infinity'::timestamptz as until_at
+          moment as until_at
         from held h
         union all
         select -h.question, h.ids, (h.incident).opened_from, (h.incident).opened_until from held h
@@ -84,7 +92,7 @@ begin
       select
         coalesce(opened_for.successes, 0) as successes, coalesce(opened_for.failures, 0) as failures,
         meshmetrics.alert_in_row(
-          m.ids, 'success', greatest(m.last_failure_at, (m.incident).opened_until), 'infinity',
+          m.ids, 'success', greatest(m.last_failure_at, (m.incident).opened_until), moment,
           (m.rule).recovery_runs
         ) as successes_in_row
       offset 0 -- each is computed once, not wherever it is named
@@ -141,6 +149,15 @@ begin
       i.state, m.verdict, o.corrected, o.recovered, i.reopenings, i.flapping, o.reminder_due
     ) t
   ),
+  postponed as materialized (
+    select p.rule_id, p.slug
+    from (
+      select (d.rule).id as rule_id, d.slug, row_number() over (partition by (d.rule).project_id) as place
+      from decided d
+      where d.action is not null
+    ) p
+    where p.place > most_transitions
+  ),
   -- 3. What is written -------------------------------------------------------------------------------
   moved as (
     update public.workflow_alert_states s
@@ -155,6 +172,8 @@ begin
         evaluated_at = moment
     from decided d
     where s.rule_id = (d.rule).id and s.workflow_slug = d.slug
+      and md5(s.workflow_slug) = md5(d.slug) -- as it is indexed
+      and (d.action is null or ((d.rule).id, d.slug) not in (select p.rule_id, p.slug from postponed p))
       and s.state = (d.old).state and s.version = (d.old).version
       and (
         d.action is not null
@@ -171,7 +190,8 @@ begin
       d.failures, d.window_from, moment
     from decided d
     where (d.old).rule_id is null
-    on conflict (rule_id, workflow_slug) do nothing
+      and (d.action is null or ((d.rule).id, d.slug) not in (select p.rule_id, p.slug from postponed p))
+    on conflict (rule_id, md5(workflow_slug)) do nothing
     returning rule_id, workflow_slug
   ),
   done as materialized (
@@ -199,7 +219,7 @@ begin
     cross join lateral (
       select least(n.window_from, l.from_at) as from_at
       from meshmetrics.alert_last_runs(
-        n.ids, coalesce((n.old).epoch, '-infinity'), greatest((n.rule).consecutive, 1)
+        n.ids, coalesce((n.old).epoch, '-infinity'), moment, greatest((n.rule).consecutive, 1)
       ) l
     ) f
     cross join lateral meshmetrics.alert_count(n.ids, f.from_at, n.last_run_at) c
@@ -266,12 +286,22 @@ begin
     join public.workflow_alert_channels c
       on c.project_id = (n.rule).project_id
       and c.enabled
-      and ((n.rule).channel_ids is null or c.id = any ((n.rule).channel_ids))
-    where n.notice_kind <> 'resolved' or (n.rule).notify_resolved
+      and case
+        -- An end is for those who heard of the beginning, whatever channels the rule names now.
+        when n.notice_kind = 'resolved' then (n.rule).notify_resolved and exists (
+          select from public.workflow_alert_deliveries b
+          where b.incident_id = n.incident_id and b.channel_id = c.id
+        )
+        else (n.rule).channel_ids is null or c.id = any ((n.rule).channel_ids)
+      end
   )
   select
     (select count(*)::integer from measured),
-    (select coalesce(jsonb_agg(n.notice), '[]') from noticed n)
+    (select ended || coalesce(jsonb_agg(n.notice), '[]') from (select * from noticed limit 1000) n)
   into evaluated, notices;
+
+  if workflow_ids is null then
+    perform meshmetrics.release_silenced_alerts(moment, project_ids);
+  end if;
 end;
 $$;

@@ -34,7 +34,15 @@ begin
         error = left(failure, 500),
         excerpt = left(answer, 500)
     where d.message_id = message and d.status = 'sending' and d.attempts = at_attempt
-    returning d.channel_id
+    returning d.channel_id, d.incident_id
+  ),
+  following as ( -- these waited for it
+    update public.workflow_alert_deliveries f
+    set next_attempt_at = moment
+    from (select distinct d.channel_id, d.incident_id from done d) d
+    where (was_sent or retry_in is null)
+      and f.incident_id = d.incident_id and f.channel_id = d.channel_id
+      and f.status = 'pending' and f.message_id is null and f.next_attempt_at > moment
   )
   select count(*), (array_agg(d.channel_id))[1] into finished, of_channel from done d;
   if disable_channel and finished > 0 then

@@ -3,7 +3,7 @@
  * `alert` broadcast, after a reconnect, after each change by the user, and periodically.
  */
 import { ApiError } from '../api/http';
-import type { AlertsClient, Incident, Rule } from '../api/alerts';
+import type { AlertsClient, Incident, Rule, RuleFailure } from '../api/alerts';
 import type { Metrics } from '../metrics/metrics.svelte';
 import { shared } from '../util/shared-lifecycle';
 import { statesByWorkflow } from './alert-states';
@@ -28,6 +28,8 @@ export class Alerts {
   /** The newest incidents, open and closed, for the charts. */
   recent = $state.raw<readonly Incident[]>([]);
   rules = $state.raw<readonly Rule[]>([]);
+  /** Projects whose rules cannot be evaluated. */
+  failures = $state.raw<readonly RuleFailure[]>([]);
   error = $state.raw<ApiError | null>(null);
   loaded = $state(false);
   /** Increases with every fetch, so that other lists refresh too. */
@@ -86,16 +88,18 @@ export class Alerts {
     const abort = (this.#abort = new AbortController());
     this.#fetchAgain = false;
     try {
-      const [open, recent, rules] = await Promise.all([
+      const [open, recent, rules, failures] = await Promise.all([
         this.client.incidents({ state: 'open', limit: PAGE_SIZE }, abort.signal),
         this.client.incidents({ limit: PAGE_SIZE }, abort.signal),
         this.client.rules(null, abort.signal),
+        this.client.ruleFailures(abort.signal),
       ]);
       if (abort.signal.aborted) return;
       this.open = open.rows;
       this.hasMore = open.next !== null;
       this.recent = recent.rows;
       this.rules = rules;
+      this.failures = failures;
       this.error = null;
       this.loaded = true;
       this.version += 1;

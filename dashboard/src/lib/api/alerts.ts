@@ -6,6 +6,7 @@ export type RuleBody = Omit<Schemas['NewRule'], 'project_id'>;
 export type NewRule = Schemas['NewRule'];
 export type RuleChange = Schemas['RuleChange'];
 export type RuleState = Schemas['RuleState'];
+export type RuleFailure = Schemas['RuleFailure'];
 export type Incident = Schemas['Incident'];
 export type IncidentHistory = Schemas['IncidentHistory'];
 export type Channel = Schemas['Channel'];
@@ -54,6 +55,11 @@ export class AlertsClient {
   rules(project_id: string | null, signal?: AbortSignal): Promise<Rule[]> {
     const params = { query: { project_id } };
     return request(signal, (signal) => this.#http.GET('/api/alerts/rules', { params, signal }));
+  }
+
+  /** The projects whose rules cannot be evaluated. */
+  ruleFailures(signal?: AbortSignal): Promise<RuleFailure[]> {
+    return request(signal, (signal) => this.#http.GET('/api/alerts/rule-failures', { signal }));
   }
 
   addRule(body: NewRule): Promise<Rule> {
