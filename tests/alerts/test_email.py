@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -21,15 +21,16 @@ from aiosmtpd.smtp import AuthResult
 from aiosmtplib import SMTPException
 
 from meshmetrics.alerts.channels.contract import Message
-from meshmetrics.alerts.channels.email.kind import Email
+from meshmetrics.alerts.channels.email.consent import Consent, Verdict
+from meshmetrics.alerts.channels.email.kind import Email, Mailer
 from meshmetrics.alerts.channels.email.smtp import Smtp, send
-from meshmetrics.alerts.notice import TrialNotice
+from meshmetrics.alerts.notice import Delivered, TrialNotice
 from meshmetrics.alerts.notifier import LEASE_SECONDS
 from meshmetrics.alerts.outbound import TIMEOUT_SECONDS, Guard
 from meshmetrics.alerts.store import AlertStore
 from meshmetrics.counting.store import CountingStore
-from tests.alerts.conftest import Evaluate, make_channel, make_rule
-from tests.alerts.sending import SEAL, notifier_of, notifying, sent, tried, trouble
+from tests.alerts.conftest import Evaluate, make_rule
+from tests.alerts.sending import LINKS, mailbox_of, notifier_of, notifying, sent, tried, trouble
 from tests.support import Project, Workflow, eventually
 
 
@@ -56,7 +57,7 @@ async def test_mail_goes_by_tls_as_text_and_html(
     mailbox = Mailbox()
     async with served(mailbox, certificate, scheme) as (url, context):
         smtp = Smtp(url, "alerts@mesh.test", context)
-        await make_channel(owner, project, "email", sealed_target=SEAL.seal("a@b.test"))
+        await mailbox_of(owner, project)
         await make_rule(owner, project)
         await trouble(owner, store, workflow)
         await evaluate()
@@ -66,7 +67,7 @@ async def test_mail_goes_by_tls_as_text_and_html(
     (mail,) = mailbox.mails
     assert mail["Message-ID"] == f"<{row['message_id']}@mesh.test>"
     assert mail["To"] == "a@b.test"
-    assert mail["Subject"] == "Alert: Orders: Orders fail"
+    assert mail["Subject"] == "[meshmetrics] Alert: Orders: Orders fail"
     text, html = mail.get_payload()
     assert (text.get_content_type(), html.get_content_type()) == ("text/plain", "text/html")
     link = f"https://dash.test/alerts/incidents/{row['incident_id']}"
@@ -103,7 +104,7 @@ async def test_a_server_that_is_slow_at_each_step_is_given_up_in_time(
 ) -> None:
     mailbox = Slow()
     async with served(mailbox, certificate, "smtps") as (url, context):
-        await make_channel(owner, project, "email", sealed_target=SEAL.seal("a@b.test"))
+        await mailbox_of(owner, project)
         await make_rule(owner, project)
         await trouble(owner, store, workflow)
         await evaluate()
@@ -157,9 +158,36 @@ def mail_of(text: str = "Hello") -> EmailMessage:
 def message_to(smtp: Smtp) -> tuple[Email, Message]:
     """A test notice, and what sends it."""
     notice = TrialNotice(kind="test", id=uuid4(), url=None)
-    return Email(smtp), Message(
-        uuid4(), uuid4(), datetime.now(UTC), False, "a@b.test", (), (notice,)
+    return Email(Mailer(smtp, LINKS, Welcome())), message_of(notice)
+
+
+def message_of(*notices: Delivered) -> Message:
+    """A message to a@b.test."""
+    return Message(
+        id=uuid4(),
+        project_id=uuid4(),
+        channel_id=uuid4(),
+        first_attempt_at=datetime.now(UTC),
+        digest=False,
+        target="a@b.test",
+        target_digest=bytes(32),
+        secrets=(),
+        notices=notices,
     )
+
+
+class Welcome(Consent):
+    """Admits everything: for what is between us and the mail server."""
+
+    def __init__(self) -> None:
+        self.noted: list[bool] = []
+
+    async def admit(self, *_: object, **__: object) -> tuple[Verdict, float | None]:
+        return "send", None
+
+    async def note(self, channel_id: UUID, *, refused: bool) -> int:
+        self.noted.append(refused)
+        return 1
 
 
 class Refusing(Mailbox):
