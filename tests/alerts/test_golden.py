@@ -82,7 +82,7 @@ async def said(name: str, notice_kind: str, receiver: Receiver) -> str:
             )
         else:
             mail = compose(message(notice_kind), "alerts@mesh.test", f"{link}u")
-        parts = [part.get_content() for part in mail.iter_parts()]  # type: ignore[attr-defined]
+        parts = [part.get_content() for part in mail.iter_parts()]
         return "\n".join([f"Subject: {mail['Subject']}", "", *parts])
     kind = kind_of(name, receiver)
     target = target_of(name, receiver.url)
