@@ -4,8 +4,8 @@ alter table public.workflow_alert_channels
   add column confirmed_at timestamptz,
   -- Only e-mail is confirmed: whoever knows a webhook's URL has it from its receiver.
   -- The table has a few rows for each project: rewriting it takes no time.
-  -- squawk-ignore adding-field-with-default
   add column unconfirmed boolean not null
+    -- squawk-ignore adding-field-with-default
     generated always as (kind = 'email' and confirmed_at is null) stored,
   add column refusals integer not null default 0,
   -- squawk-ignore ban-drop-constraint

@@ -14,8 +14,9 @@ from meshmetrics.alerts.wording import headline, lines, one_line
 
 PRODUCT = "meshmetrics"
 SUBJECT_CHARACTERS = 120
-_POLICY = SMTP.clone(max_line_length=900)
-"""A folded link would be no link any more; RFC 5322 allows lines of 998 characters."""
+_POLICY = SMTP.clone(max_line_length=900, cte_type="7bit")
+"""A folded link would be no link any more; RFC 5322 allows lines of 998 characters. 7bit: every
+server takes it."""
 
 
 def compose(message: Message, sender: str, unsubscribe_url: str) -> EmailMessage:
