@@ -30,7 +30,8 @@ dashboard: $(DASH) ## build the dashboard, which the daemon serves at /
 
 generate: $(VENV)/.ready dashboard/node_modules/.package-lock.json ## write every generated file: API schemas, tables in the docs, SQL release, privileges
 	MESHMETRICS_TEST_WRITE_GOLDEN=1 $(BIN)/pytest --quiet -m "generates and not slow" \
-	  tests/test_docs.py tests/api/test_openapi.py tests/sql/test_catalogue.py tests/sql/test_migrate.py
+	  tests/test_docs.py tests/api/test_openapi.py tests/alerts/test_golden.py tests/sql/test_catalogue.py \
+	  tests/sql/test_migrate.py
 	$(NPM) run --silent api
 
 test: $(VENV)/.ready packages $(DASH) ## run all tests (ARGS="-k name" for some)

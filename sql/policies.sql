@@ -100,12 +100,12 @@ create policy "members acknowledge" on public.workflow_alert_incidents
   using (project_id in (select public.user_project_ids()))
   with check (project_id in (select public.user_project_ids()) and acknowledged_by = (select auth.uid()));
 
--- A test of a channel, and asking for a replay; all else of deliveries is the daemon's.
+-- A test of a channel, asking its address to confirm, and asking for a replay; all else of deliveries is the daemon's.
 drop policy if exists "members test" on public.workflow_alert_deliveries;
 create policy "members test" on public.workflow_alert_deliveries
   for insert to authenticated
   with check (
-    kind = 'test'
+    kind in ('test', 'confirm')
     and project_id in (select public.user_project_ids())
     and channel_id in (
       select c.id from public.workflow_alert_channels c

@@ -36,7 +36,8 @@ grant select on
   public.workflow_alert_events, public.workflow_alert_deliveries, public.workflow_alert_failures
 to authenticated, service_role;
 grant select (
-  id, project_id, name, kind, enabled, disabled_reason, hint, old_secret_until, created_at, updated_at
+  id, project_id, name, kind, enabled, disabled_reason, hint, old_secret_until, created_at, updated_at,
+  unconfirmed
 ) on public.workflow_alert_channels to authenticated, service_role;
 grant delete on public.workflow_alert_rules, public.workflow_alert_channels to authenticated;
 grant insert (
@@ -146,5 +147,9 @@ grant execute on function
   meshmetrics.finish_alert_message(
     uuid, integer, boolean, interval, integer, integer, text, text, boolean
   ),
+  meshmetrics.admit_mail(uuid, bytea[], boolean, integer, integer, integer),
+  meshmetrics.note_mail(uuid, boolean),
+  meshmetrics.confirm_mail(uuid, bytea),
+  meshmetrics.unsubscribe_mail(uuid, uuid, bytea, bytea, boolean),
   meshmetrics.maintain_alerts(timestamptz)
 to meshmetrics_worker;

@@ -13,6 +13,7 @@ const CHANNEL: Channel = {
   kind: 'webhook',
   enabled: true,
   disabled_reason: null,
+  unconfirmed: false,
   hint: 'hooks.example/…',
   old_secret_until: null,
   created_at: '2026-11-01T00:00:00Z',
@@ -73,4 +74,47 @@ test('an invalid target is reported at its field, which keeps the input', async 
   await vi.waitFor(() => expect(target.getAttribute('aria-invalid')).toBe('true'));
   expect(screen.getByText('Must be a URL.', { exact: false })).toBeTruthy();
   expect(target.value).toBe('ftp://b.example');
+});
+
+test('an unconfirmed channel says so, and asks its address again instead of testing', async () => {
+  const askForConfirmation = vi.fn(() => Promise.resolve());
+  render(ChannelRow, {
+    channel: { ...CHANNEL, kind: 'email', unconfirmed: true },
+    alerts: {
+      client: { askForConfirmation },
+      refetch: () => Promise.resolve(),
+    } as unknown as Alerts,
+    now: T0,
+    tz: 'UTC',
+    project: null,
+    deliveriesUrl: '/',
+    refetch: () => Promise.resolve(),
+    showSecret: () => Promise.resolve(),
+  });
+  expect(screen.getByText('Waiting for confirmation')).toBeTruthy();
+  expect(screen.queryByRole('button', { name: /Send test/ })).toBeNull();
+  const again = screen.getByRole<HTMLButtonElement>('button', { name: /Send again/ });
+  await fireEvent.click(again);
+  await vi.waitFor(() => expect(screen.getByText(/on its way/)).toBeTruthy());
+  expect(askForConfirmation).toHaveBeenCalledWith(CHANNEL.id);
+  expect(again.disabled).toBe(true);
+});
+
+test('a limit on confirmation mails is reported', async () => {
+  const detail = 'a channel asks its address for confirmation at most 3 times a day';
+  render(ChannelRow, {
+    channel: { ...CHANNEL, kind: 'email', unconfirmed: true },
+    alerts: {
+      client: { askForConfirmation: () => Promise.reject(new ApiError(409, detail)) },
+    } as unknown as Alerts,
+    now: T0,
+    tz: 'UTC',
+    project: null,
+    deliveriesUrl: '/',
+    refetch: () => Promise.resolve(),
+    showSecret: () => Promise.resolve(),
+  });
+  await fireEvent.click(screen.getByRole('button', { name: /Send again/ }));
+  const alert = await screen.findByRole('alert');
+  expect(alert.textContent).toContain('at most 3 times a day');
 });

@@ -129,9 +129,9 @@ class DeliveredNotice(Notice):
 
 
 class TrialNotice(_Part):
-    """A tenant tries whether a channel works."""
+    """Of no incident: a tenant tries whether a channel works, or asks its address to confirm."""
 
-    kind: Literal["test"]
+    kind: Literal["test", "confirm"]
     id: UUID
     url: str | None
     failed_runs: tuple[LinkedRun, ...] = ()

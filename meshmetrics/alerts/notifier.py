@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import random
 import time
 from collections import Counter
@@ -14,7 +15,7 @@ from uuid import UUID
 
 import structlog
 
-from meshmetrics.alerts.channels.contract import ChannelKind, Message, Outcome
+from meshmetrics.alerts.channels.contract import ATTEMPT_SECONDS, ChannelKind, Message, Outcome
 from meshmetrics.alerts.model import AlertMessage, AlertOutcome
 from meshmetrics.alerts.notice import read_delivery
 from meshmetrics.alerts.sealing import Seal, SealError
@@ -30,7 +31,7 @@ RETRIES = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 8
 """Seconds before the second, third … attempt. After the last one a message is dead."""
 MAX_WAIT = 86_400.0
 """The longest wait in seconds that a receiver may ask for."""
-LEASE_SECONDS = 60.0
+LEASE_SECONDS = 2 * ATTEMPT_SECONDS
 """Twice as long as any attempt may take. After that another daemon may try."""
 AT_ONCE = 16
 """Attempts under way at the same time."""
@@ -235,9 +236,11 @@ class Notifier(Service):
         return Message(
             id=message.message_id,
             project_id=message.project_id,
+            channel_id=message.channel_id,
             first_attempt_at=message.first_attempt_at,
             digest=message.digest,
             target=self._seal.open(message.sealed_target),
+            target_digest=hashlib.sha256(message.sealed_target.encode()).digest(),
             secrets=[self._seal.open(s) for s in sealed if s is not None],
             notices=[read_delivery(d, self._dashboard_url) for d in message.deliveries],
         )

@@ -17,6 +17,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from meshmetrics.api.alerts import mail_links
 from meshmetrics.api.alerts import routes as alerts
 from meshmetrics.api.alerts.channels import AlertsApi
 from meshmetrics.api.dashboard import Dashboard
@@ -81,6 +82,7 @@ def create_app(
     if metrics_api is not None and alerts_api is not None:
         app.state.alerts_api = alerts_api
         app.include_router(alerts.router)
+        app.include_router(mail_links.router)
     if dashboard is not None:
         dashboard.mount(app)
 

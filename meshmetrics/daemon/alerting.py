@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 
+from meshmetrics.alerts.channels.email.consent import Consent, Limits
+from meshmetrics.alerts.channels.email.kind import Mailer
+from meshmetrics.alerts.channels.email.links import Links
 from meshmetrics.alerts.channels.email.smtp import Smtp
 from meshmetrics.alerts.channels.registry import ChannelKinds, channel_kinds
 from meshmetrics.alerts.evaluator import Announce, Evaluator
@@ -11,6 +14,7 @@ from meshmetrics.alerts.notifier import Notifier
 from meshmetrics.alerts.outbound import Guard, Rules
 from meshmetrics.alerts.sealing import Seal
 from meshmetrics.alerts.store import AlertStore
+from meshmetrics.database.store import Database
 from meshmetrics.runtime.telemetry import Telemetry
 from meshmetrics.settings.fields import Settings
 
@@ -29,11 +33,26 @@ def make_guard(settings: Settings) -> Guard:
     )
 
 
-def make_kinds(settings: Settings) -> ChannelKinds:
+def make_kinds(settings: Settings, database: Database) -> ChannelKinds:
     """The channel kinds as the settings allow them to send."""
-    url = settings.smtp_url
-    smtp = Smtp(url.get_secret_value(), settings.smtp_from) if url else None
-    return channel_kinds(make_guard(settings), smtp)
+    url, links, mailer = settings.smtp_url, make_links(settings), None
+    if url and links:
+        smtp = Smtp(url.get_secret_value(), settings.smtp_from)
+        mailer = Mailer(smtp, links, make_consent(settings, database))
+    return channel_kinds(make_guard(settings), mailer)
+
+
+def make_links(settings: Settings) -> Links | None:
+    """What signs the links in mails; None where no key is set."""
+    keys, url = settings.alert_keys, settings.public_url or settings.dashboard_url
+    return Links(keys.get_secret_value(), url) if keys else None
+
+
+def make_consent(settings: Settings, database: Database) -> Consent:
+    """Who wants mail, within the limits of the settings."""
+    s = settings
+    limits = Limits(s.mails_per_hour_recipient, s.mails_per_hour_project, s.mails_per_hour)
+    return Consent(database, limits)
 
 
 def make_seal(settings: Settings) -> Seal | None:
@@ -52,7 +71,7 @@ def alert_services(
         notifier = Notifier(
             store,
             seal,
-            make_kinds(s),
+            make_kinds(s, store.database),
             telemetry,
             dashboard_url=s.dashboard_url,
             group_wait=s.alert_group_wait,

@@ -22,7 +22,13 @@ from meshmetrics.auditing.store import AuditStore
 from meshmetrics.broadcast.publisher import Sent
 from meshmetrics.counting.model import Change
 from meshmetrics.counting.store import CountingStore
-from meshmetrics.daemon.alerting import alert_services, make_kinds, make_seal
+from meshmetrics.daemon.alerting import (
+    alert_services,
+    make_consent,
+    make_kinds,
+    make_links,
+    make_seal,
+)
 from meshmetrics.daemon.counting import counting_services, make_publisher
 from meshmetrics.daemon.leader import Leader
 from meshmetrics.daemon.lease import Lease, LeaseStore
@@ -104,7 +110,7 @@ class Daemon:
                 self.telemetry,
                 metrics_token=token,
                 metrics_api=replace(api, standing=partial(_standing, store, audits)),
-                alerts_api=alerts_api(s),
+                alerts_api=alerts_api(s, database),
                 dashboard=Dashboard(s.supabase_url, s.supabase_publishable_key, s.runs_url),
                 cors_origins=s.cors_origins.split(",") if s.cors_origins else (),
             )
@@ -228,9 +234,14 @@ async def _database_state(database: Database) -> str:
     return "ok"
 
 
-def alerts_api(settings: Settings) -> AlertsApi:
+def alerts_api(settings: Settings, database: Database) -> AlertsApi:
     """What the operations on alerts need."""
-    return AlertsApi(make_seal(settings), make_kinds(settings))
+    return AlertsApi(
+        make_seal(settings),
+        make_kinds(settings, database),
+        make_links(settings),
+        make_consent(settings, database),
+    )
 
 
 def realtime_http(settings: Settings) -> httpx.AsyncClient:

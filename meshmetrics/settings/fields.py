@@ -272,6 +272,24 @@ class Settings(DatabaseSettings):
     smtp_from: str = Field(
         default="meshmetrics@localhost", min_length=3, description="Sender address of e-mail"
     )
+    public_url: Annotated[str, AfterValidator(checks.http_url)] | None = Field(
+        default=None,
+        json_schema_extra={"takes": "an http(s) URL"},
+        description="URL of this server for recipients of e-mail, who confirm and unsubscribe"
+        " there. `MESHMETRICS_DASHBOARD_URL` by default; without either no e-mail is sent",
+    )
+    mails_per_hour: int = Field(
+        default=500, ge=1, le=1_000_000, description="Maximum e-mails per hour"
+    )
+    mails_per_hour_project: int = Field(
+        default=60, ge=1, le=1_000_000, description="Maximum e-mails per hour of one project"
+    )
+    mails_per_hour_recipient: int = Field(
+        default=20,
+        ge=1,
+        le=1_000_000,
+        description="Maximum e-mails per hour to one address, over all projects",
+    )
 
     @property
     def address(self) -> tuple[str, int]:

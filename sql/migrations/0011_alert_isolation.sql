@@ -2,9 +2,11 @@
 -- cannot be evaluated is retried alone, with growing pauses.
 
 -- An index entry holds 2.7 kB at most, and a slug may be almost as long: index its hash.
+-- squawk-ignore ban-drop-constraint
 alter table public.workflow_alert_states drop constraint workflow_alert_states_pkey;
 create unique index workflow_alert_states_place
   on public.workflow_alert_states (rule_id, md5(workflow_slug));
+-- squawk-ignore require-concurrent-index-deletion
 drop index public.workflow_alert_incidents_place;
 create index workflow_alert_incidents_place
   on public.workflow_alert_incidents (rule_id, md5(workflow_slug), closed_at);

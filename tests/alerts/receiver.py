@@ -19,11 +19,14 @@ class Receiver:
 
     url: str = ""
     got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    """Of what came, with the query."""
     answers: list[web.Response | Answer] = field(default_factory=list)
     came: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.got.append((dict(request.headers), await request.read()))
+        self.paths.append(request.path_qs)
         self.came.set()
         answer: Any = self.answers.pop(0) if self.answers else web.Response(text="thanks")
         return answer if isinstance(answer, web.Response) else await answer(request)

@@ -7,10 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 from cryptography.fernet import Fernet
 
+from meshmetrics.alerts.channels.email.consent import Consent, Limits
+from meshmetrics.alerts.channels.email.kind import Mailer
+from meshmetrics.alerts.channels.email.links import Links
 from meshmetrics.alerts.channels.email.smtp import Smtp
 from meshmetrics.alerts.channels.registry import channel_kinds
 from meshmetrics.alerts.channels.webhook.signature import new_secret
@@ -23,14 +27,21 @@ from meshmetrics.runtime.telemetry import Telemetry
 from tests.alerts.conftest import make_channel
 from tests.support import Project, Workflow, insert_run
 
-SEAL = Seal(Fernet.generate_key().decode())
+KEY = Fernet.generate_key().decode()
+SEAL = Seal(KEY)
+LINKS = Links(KEY, "https://rates.test")
 
 
 def notifier_of(
-    alerts: AlertStore, guard: Guard, smtp: Smtp | None = None, **options: Any
+    alerts: AlertStore,
+    guard: Guard,
+    smtp: Smtp | None = None,
+    limits: Limits | None = None,
+    **options: Any,
 ) -> Notifier:
     options = {"poll": 0.02, "group_wait": 0.0, **options}
-    return Notifier(alerts, SEAL, channel_kinds(guard, smtp), Telemetry(), **options)
+    mailer = Mailer(smtp, LINKS, Consent(alerts.database, limits)) if smtp else None
+    return Notifier(alerts, SEAL, channel_kinds(guard, mailer), Telemetry(), **options)
 
 
 @asynccontextmanager
@@ -60,6 +71,14 @@ async def deliveries(owner: asyncpg.Connection) -> list[asyncpg.Record]:
     return await owner.fetch(
         "select * from public.workflow_alert_deliveries order by created_at, id"
     )
+
+
+async def mailbox_of(
+    owner: asyncpg.Connection, project: Project, address: str = "a@b.test", **more: Any
+) -> UUID:
+    """An e-mail channel whose address is confirmed."""
+    confirmed = {"confirmed_at": datetime.now(UTC), "sealed_target": SEAL.seal(address)}
+    return await make_channel(owner, project, "email", **{**confirmed, **more})
 
 
 async def hook(owner: asyncpg.Connection, project: Project, url: str, **more: Any) -> str:

@@ -21,6 +21,7 @@ from tests.alerts.sending import (
     all_are,
     deliveries,
     hook,
+    mailbox_of,
     notifier_of,
     notifying,
     sent,
@@ -65,6 +66,11 @@ def test_a_wrong_target_is_refused_without_being_repeated(name: str) -> None:
         ("webhook", "https://example.com/hook?key=hidden", "example.com/…"),
         ("slack", "https://hooks.slack.com/services/T0/B0/hidden", "hooks.slack.com/…"),
         ("email", "hidden@example.com", "h…@example.com"),
+        ("pagerduty", "eu:hidden" + "0" * 26, "eu:…0000"),
+        ("teams", "https://a.logic.azure.com/workflows/hidden?sig=x", "a.logic.azure.com/…"),
+        ("discord", "https://discord.com/api/webhooks/1/hidden", "discord.com/…"),
+        ("telegram", f"123456:{'hidden' * 6} -1001234", "chat -1001234"),
+        ("ntfy", "https://ntfy.sh/hidden", "ntfy.sh/…"),
     ],
 )
 def test_a_target_is_kept_and_its_hint_does_not_show_the_secret_part(
@@ -130,7 +136,7 @@ async def test_a_kind_that_this_release_does_not_know_is_dead_and_says_so(
 async def test_a_notice_that_cannot_be_read_stops_no_other(
     owner: asyncpg.Connection, alerts: AlertStore, project: Project, unreadable: str
 ) -> None:
-    await make_channel(owner, project, "email", sealed_target=SEAL.seal("a@b.test"))
+    await mailbox_of(owner, project)
     for kind, notice in (("opened", unreadable), ("test", "{}")):
         await owner.execute(
             "insert into public.workflow_alert_deliveries (project_id, channel_id, kind, notice)"

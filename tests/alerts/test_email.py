@@ -5,41 +5,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 from aiosmtpd.controller import Controller
-from aiosmtpd.handlers import Message as Handler
 from aiosmtpd.smtp import AuthResult
 from aiosmtplib import SMTPException
 
 from meshmetrics.alerts.channels.contract import Message
-from meshmetrics.alerts.channels.email.kind import Email
+from meshmetrics.alerts.channels.email.consent import Consent, Verdict
+from meshmetrics.alerts.channels.email.kind import Email, Mailer
 from meshmetrics.alerts.channels.email.smtp import Smtp, send
-from meshmetrics.alerts.notice import TrialNotice
+from meshmetrics.alerts.notice import Delivered, TrialNotice
 from meshmetrics.alerts.notifier import LEASE_SECONDS
 from meshmetrics.alerts.outbound import TIMEOUT_SECONDS, Guard
 from meshmetrics.alerts.store import AlertStore
 from meshmetrics.counting.store import CountingStore
-from tests.alerts.conftest import Evaluate, make_channel, make_rule
-from tests.alerts.sending import SEAL, notifier_of, notifying, sent, tried, trouble
+from meshmetrics.devstack.postgres.server import free_port
+from tests.alerts.conftest import Evaluate, make_rule
+from tests.alerts.mail_server import Mailbox, make_certificate, served
+from tests.alerts.sending import LINKS, mailbox_of, notifier_of, notifying, sent, tried, trouble
 from tests.support import Project, Workflow, eventually
 
 
-class Mailbox(Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.mails: list[Any] = []
-
-    def handle_message(self, message: Any) -> None:
-        self.mails.append(message)
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made for this test run."""
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.mark.parametrize("scheme", ["smtp", "smtps"])
@@ -56,7 +53,7 @@ async def test_mail_goes_by_tls_as_text_and_html(
     mailbox = Mailbox()
     async with served(mailbox, certificate, scheme) as (url, context):
         smtp = Smtp(url, "alerts@mesh.test", context)
-        await make_channel(owner, project, "email", sealed_target=SEAL.seal("a@b.test"))
+        await mailbox_of(owner, project)
         await make_rule(owner, project)
         await trouble(owner, store, workflow)
         await evaluate()
@@ -66,7 +63,7 @@ async def test_mail_goes_by_tls_as_text_and_html(
     (mail,) = mailbox.mails
     assert mail["Message-ID"] == f"<{row['message_id']}@mesh.test>"
     assert mail["To"] == "a@b.test"
-    assert mail["Subject"] == "Alert: Orders: Orders fail"
+    assert mail["Subject"] == "[meshmetrics] Alert: Orders: Orders fail"
     text, html = mail.get_payload()
     assert (text.get_content_type(), html.get_content_type()) == ("text/plain", "text/html")
     link = f"https://dash.test/alerts/incidents/{row['incident_id']}"
@@ -103,7 +100,7 @@ async def test_a_server_that_is_slow_at_each_step_is_given_up_in_time(
 ) -> None:
     mailbox = Slow()
     async with served(mailbox, certificate, "smtps") as (url, context):
-        await make_channel(owner, project, "email", sealed_target=SEAL.seal("a@b.test"))
+        await mailbox_of(owner, project)
         await make_rule(owner, project)
         await trouble(owner, store, workflow)
         await evaluate()
@@ -157,9 +154,36 @@ def mail_of(text: str = "Hello") -> EmailMessage:
 def message_to(smtp: Smtp) -> tuple[Email, Message]:
     """A test notice, and what sends it."""
     notice = TrialNotice(kind="test", id=uuid4(), url=None)
-    return Email(smtp), Message(
-        uuid4(), uuid4(), datetime.now(UTC), False, "a@b.test", (), (notice,)
+    return Email(Mailer(smtp, LINKS, Welcome())), message_of(notice)
+
+
+def message_of(*notices: Delivered) -> Message:
+    """A message to a@b.test."""
+    return Message(
+        id=uuid4(),
+        project_id=uuid4(),
+        channel_id=uuid4(),
+        first_attempt_at=datetime.now(UTC),
+        digest=False,
+        target="a@b.test",
+        target_digest=bytes(32),
+        secrets=(),
+        notices=notices,
     )
+
+
+class Welcome(Consent):
+    """Admits everything: for what is between us and the mail server."""
+
+    def __init__(self) -> None:
+        self.noted: list[bool] = []
+
+    async def admit(self, *_: object, **__: object) -> tuple[Verdict, float | None]:
+        return "send", None
+
+    async def note(self, channel_id: UUID, *, refused: bool) -> int:
+        self.noted.append(refused)
+        return 1
 
 
 class Refusing(Mailbox):
@@ -271,67 +295,3 @@ async def test_the_connection_to_a_server_that_reads_no_more_is_closed(certifica
                 await send(smtp, mail_of("a line\n" * 500_000))
             assert deafened.is_set()
             await gone.wait()
-
-
-@asynccontextmanager
-async def served(
-    mailbox: Mailbox, certificate: Path, scheme: str, **options: Any
-) -> AsyncIterator[tuple[str, ssl.SSLContext]]:
-    """An SMTP server: its URL, and whom to trust."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    tls: dict[str, Any] = {"ssl_context": context}
-    if scheme == "smtp":
-        tls = {"tls_context": context, "require_starttls": True}
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port(), **tls, **options)
-    await asyncio.to_thread(controller.start)
-    try:
-        url = f"{scheme}://127.0.0.1:{controller.port}"
-        yield url, ssl.create_default_context(cafile=str(certificate))
-    finally:
-        await asyncio.to_thread(controller.stop)
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate of 127.0.0.1 and its key, made for this test run."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    import ipaddress
-
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + signed.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
-
-
-def free_port() -> int:
-    from meshmetrics.devstack.postgres.server import free_port
-
-    return free_port()

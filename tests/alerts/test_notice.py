@@ -78,7 +78,19 @@ def test_a_webhook_carries_what_sql_wrote_with_the_deliverys_id_and_links(
     notice = read_delivery(delivery, dashboard)
     at = datetime(2026, 11, 23, 12, 40, tzinfo=UTC)
     project = uuid4()
-    sent = body(Message(uuid4(), project, at, True, "https://x.test", ("s",), [notice]))
+    sent = body(
+        Message(
+            id=uuid4(),
+            project_id=project,
+            channel_id=uuid4(),
+            first_attempt_at=at,
+            digest=True,
+            target="https://x.test",
+            target_digest=bytes(32),
+            secrets=("s",),
+            notices=[notice],
+        )
+    )
     incident_url = f"https://dash.test/alerts/incidents/{WRITTEN['incident_id']}"
     run_url = f"https://dash.test/runs/{run['run_id']}"
     assert exactly(json.loads(sent)) == exactly(

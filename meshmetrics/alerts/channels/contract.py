@@ -14,6 +14,9 @@ from uuid import UUID
 
 from meshmetrics.alerts.notice import Delivered
 
+ATTEMPT_SECONDS = 30.0
+"""The longest that `send` may take, all its requests together: half of the notifier's lease."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -32,10 +35,13 @@ class Message:
     id: UUID
     """The same for every attempt: a receiver drops repeats by it."""
     project_id: UUID
+    channel_id: UUID
     first_attempt_at: datetime
     digest: bool
     """Notices that were kept back because the channel had too many messages."""
     target: str = field(repr=False)
+    target_digest: bytes = field(repr=False)
+    """SHA-256 of the sealed target: another one as soon as the channel's target is written."""
     secrets: Sequence[str] = field(repr=False)
     """The newest first; two for a day after the secret was replaced. Empty for most kinds."""
     notices: Sequence[Delivered]
@@ -73,6 +79,6 @@ class ChannelKind(Protocol):
         ...
 
     async def send(self, message: Message) -> Outcome:
-        """Try once, within half of the notifier's LEASE_SECONDS. Whatever the network or the
+        """Try once, within ATTEMPT_SECONDS. Whatever the network or the
         receiver does is an Outcome, not an error."""
         ...

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import json
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 from urllib.parse import urlsplit
 
-from meshmetrics.alerts.channels.contract import Outcome, Target
+from meshmetrics.alerts.channels.contract import ATTEMPT_SECONDS, Outcome, Target
 from meshmetrics.alerts.outbound import Answer, Guard, RefusedError
 from meshmetrics.runtime.logs import describe
 
@@ -32,6 +35,21 @@ async def post(guard: Guard, url: str, body: bytes, headers: Mapping[str, str]) 
     except OSError as error:
         return Outcome("retry", describe(error))
     return outcome_of(answer, datetime.now(UTC))
+
+
+async def post_each(guard: Guard, url: str, documents: Iterable[Mapping[str, Any]]) -> Outcome:
+    """Send one after another, until one is not taken: all of them within ATTEMPT_SECONDS. The
+    next attempt sends the first ones again, so the receiver has to recognize repeats."""
+    outcome = Outcome("sent")
+    try:
+        async with asyncio.timeout(ATTEMPT_SECONDS):
+            for document in documents:
+                outcome = await post(guard, url, json.dumps(document).encode(), {})
+                if outcome.result != "sent":
+                    return outcome
+    except TimeoutError:
+        return Outcome("retry", "no answer in time")
+    return outcome
 
 
 def outcome_of(answer: Answer, now: datetime) -> Outcome:

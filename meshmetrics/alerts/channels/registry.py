@@ -6,19 +6,32 @@ from collections.abc import Mapping
 from typing import Literal
 
 from meshmetrics.alerts.channels.contract import ChannelKind
-from meshmetrics.alerts.channels.email.kind import Email
-from meshmetrics.alerts.channels.email.smtp import Smtp
+from meshmetrics.alerts.channels.discord.kind import Discord
+from meshmetrics.alerts.channels.email.kind import Email, Mailer
+from meshmetrics.alerts.channels.ntfy.kind import Ntfy
+from meshmetrics.alerts.channels.pagerduty.kind import PagerDuty
 from meshmetrics.alerts.channels.slack.kind import Slack
+from meshmetrics.alerts.channels.teams.kind import Teams
+from meshmetrics.alerts.channels.telegram.kind import Telegram
 from meshmetrics.alerts.channels.webhook.kind import Webhook
 from meshmetrics.alerts.outbound import Guard
 
-KindName = Literal["webhook", "slack", "email"]
+KindName = Literal["webhook", "slack", "email", "pagerduty", "teams", "discord", "telegram", "ntfy"]
 """The OpenAPI document and the dashboard's types follow from this. The database has the same list
 in a constraint of `workflow_alert_channels`."""
 ChannelKinds = Mapping[str, ChannelKind]
 
 
-def channel_kinds(guard: Guard, smtp: Smtp | None) -> ChannelKinds:
-    """Every kind. `guard` is the only way to an address that a tenant chose; `smtp` is the
+def channel_kinds(guard: Guard, mailer: Mailer | None) -> ChannelKinds:
+    """Every kind. `guard` is the only way to an address that a tenant chose; `mailer` has the
     operator's mail server."""
-    return {"webhook": Webhook(guard), "slack": Slack(guard), "email": Email(smtp)}
+    return {
+        "webhook": Webhook(guard),
+        "slack": Slack(guard),
+        "email": Email(mailer),
+        "pagerduty": PagerDuty(guard),
+        "teams": Teams(guard),
+        "discord": Discord(guard),
+        "telegram": Telegram(guard),
+        "ntfy": Ntfy(guard),
+    }

@@ -9,6 +9,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from meshmetrics.alerts.channels.email.consent import Consent
+from meshmetrics.alerts.channels.email.links import Links
 from meshmetrics.alerts.channels.registry import ChannelKinds, KindName
 from meshmetrics.alerts.sealing import Seal
 from meshmetrics.api.alerts.paging import After, Limit, Project
@@ -34,6 +36,10 @@ class AlertsApi:
     seal: Seal | None
     """None where no key is set."""
     kinds: ChannelKinds
+    links: Links | None = None
+    """Of mails; None where no key is set."""
+    consent: Consent | None = None
+    """Of their recipients."""
 
 
 def _alerts(request: Request) -> AlertsApi:
@@ -113,6 +119,17 @@ async def send_test(api: Api, who: Signed, channel_id: UUID) -> Delivery:
     async with rows_of(api.reader, who) as rows:
         channel = await rows.one(CHANNELS, channel_id)
         values = {"project_id": channel["project_id"], "channel_id": channel_id, "kind": "test"}
+        return Delivery(**await rows.add(DELIVERIES, values))
+
+
+@router.post("/channels/{channel_id}/confirmation", status_code=202)
+async def send_confirmation(api: Api, who: Signed, channel_id: UUID) -> Delivery:
+    """Send the mail that asks the address for confirmation again: three times a day at most."""
+    async with rows_of(api.reader, who) as rows:
+        channel = await rows.one(CHANNELS, channel_id)
+        if not channel["unconfirmed"]:
+            raise Problem(409, "there is nothing to confirm")
+        values = {"project_id": channel["project_id"], "channel_id": channel_id, "kind": "confirm"}
         return Delivery(**await rows.add(DELIVERIES, values))
 
 

@@ -73,7 +73,9 @@ class NewChannel(Body):
     name: Name
     kind: KindName
     target: SecretStr = Field(
-        min_length=3, max_length=2000, description="The URL, or the e-mail address; never shown"
+        min_length=3,
+        max_length=2000,
+        description="What its kind sends to, such as a URL or an e-mail address; never shown",
     )
     enabled: bool = True
 
@@ -95,6 +97,9 @@ class Channel(BaseModel):
     kind: KindName
     enabled: bool
     disabled_reason: str | None
+    unconfirmed: bool = Field(
+        description="Nothing is sent until its address is confirmed, by the link in a mail"
+    )
     hint: str = Field(description="The target as far as it is shown")
     old_secret_until: datetime | None = Field(
         description="Until then messages are signed with the previous secret, too"
@@ -116,7 +121,9 @@ class Delivery(BaseModel):
     project_id: UUID
     channel_id: UUID
     incident_id: UUID | None
-    kind: Literal["opened", "reminder", "reopened", "resolved", "flapping", "no_data", "test"]
+    kind: Literal[
+        "opened", "reminder", "reopened", "resolved", "flapping", "no_data", "test", "confirm"
+    ]
     status: Literal["pending", "held", "sending", "sent", "dead", "silenced"]
     held_for: Literal["digest", "cap"] | None
     message_id: UUID | None = Field(description="`webhook-id`: what travels together shares it")

@@ -67,10 +67,11 @@ def _alerts(s: Settings) -> Iterator[Check]:
     )
     yield advised(
         "e-mail",
-        s.smtp_url is not None,
+        s.smtp_url is not None and (s.public_url or s.dashboard_url) is not None,
         f"sent as {s.smtp_from}",
         "off",
-        "set MESHMETRICS_SMTP_URL to your mail server, and MESHMETRICS_SMTP_FROM",
+        "set MESHMETRICS_SMTP_URL to your mail server, MESHMETRICS_SMTP_FROM, and"
+        " MESHMETRICS_PUBLIC_URL to where recipients reach this server",
     )
 
 

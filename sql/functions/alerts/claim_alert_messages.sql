@@ -109,10 +109,17 @@ begin
 
     select * into channel from public.workflow_alert_channels c
     where c.id = lead.channel_id and c.project_id = lead.project_id;
-    if not found or not (channel.enabled or lead.kind = 'test') then
+    if not found or not (channel.enabled or lead.kind in ('test', 'confirm'))
+      or channel.unconfirmed <> (lead.kind = 'confirm')
+    then
       update public.workflow_alert_deliveries d
       set status = 'dead', finished_at = moment,
-          error = case when channel.id is null then 'the channel is gone' else 'the channel is switched off' end
+          error = case
+            when channel.id is null then 'the channel is gone'
+            when channel.unconfirmed then 'the address has not been confirmed'
+            when lead.kind = 'confirm' then 'there is nothing to confirm'
+            else 'the channel is switched off'
+          end
       where d.id = lead.id;
       continue;
     end if;
@@ -156,7 +163,7 @@ begin
         where d.id = lead.id;
         continue;
       end if;
-      if lead.status = 'pending' and lead.kind <> 'test' and lately.newest > moment - group_wait then
+      if lead.status = 'pending' and lead.kind not in ('test', 'confirm') and lately.newest > moment - group_wait then
         update public.workflow_alert_deliveries d
         set next_attempt_at = lately.newest + group_wait
         where d.id = lead.id;
@@ -173,8 +180,8 @@ begin
           when lead.message_id is not null
             then d.message_id = lead.message_id and d.status in ('pending', 'sending')
               and d.next_attempt_at <= moment
-          when lead.kind = 'test' then d.id = lead.id
-          else d.message_id is null and d.status = lead.status and d.kind <> 'test'
+          when lead.kind in ('test', 'confirm') then d.id = lead.id
+          else d.message_id is null and d.status = lead.status and d.kind not in ('test', 'confirm')
             and meshmetrics.alert_waits_until(d, moment) is null
         end
       order by d.created_at, d.id

@@ -1,6 +1,6 @@
--- Forgets what is old: transitions after 90 days, deliveries that are over after 30 (and their incident too:
+-- Deletes what is old: transitions after 90 days, deliveries that are over after 30 (and their incident too:
 -- what a channel was sent decides whether it hears of the end), incidents that are closed after 400; and all
--- of projects that are gone.
+-- of projects that are gone. Of mails it keeps the last day, over which their limits are counted.
 create or replace function meshmetrics.maintain_alerts(as_of timestamptz)
 returns void
 language plpgsql
@@ -30,5 +30,8 @@ begin
   delete from public.workflow_alert_incidents i
   where i.closed_at < moment - interval '400 days'
     or not exists (select from public.projects p where p.id = i.project_id);
+  delete from meshmetrics.mails m where m.at < moment - interval '25 hours';
+  delete from meshmetrics.mail_unsubscribes u
+  where not exists (select from public.projects p where p.id = u.project_id);
 end;
 $$;

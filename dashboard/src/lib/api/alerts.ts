@@ -155,6 +155,13 @@ export class AlertsClient {
     );
   }
 
+  askForConfirmation(channel_id: string): Promise<Delivery> {
+    const params = { path: { channel_id } };
+    return request(undefined, (signal) =>
+      this.#http.POST('/api/alerts/channels/{channel_id}/confirmation', { params, signal }),
+    );
+  }
+
   rotate(channel_id: string): Promise<ChannelSecret> {
     const params = { path: { channel_id } };
     return request(undefined, (signal) =>

@@ -408,6 +408,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/alerts/channels/{channel_id}/confirmation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send Confirmation
+         * @description Send the mail that asks the address for confirmation again: three times a day at most.
+         */
+        post: operations["send_confirmation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/alerts/channels/{channel_id}/rotate-secret": {
         parameters: {
             query?: never;
@@ -572,11 +592,16 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "webhook" | "slack" | "email";
+            kind: "webhook" | "slack" | "email" | "pagerduty" | "teams" | "discord" | "telegram" | "ntfy";
             /** Enabled */
             enabled: boolean;
             /** Disabled Reason */
             disabled_reason: string | null;
+            /**
+             * Unconfirmed
+             * @description Nothing is sent until its address is confirmed, by the link in a mail
+             */
+            unconfirmed: boolean;
             /**
              * Hint
              * @description The target as far as it is shown
@@ -631,11 +656,16 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "webhook" | "slack" | "email";
+            kind: "webhook" | "slack" | "email" | "pagerduty" | "teams" | "discord" | "telegram" | "ntfy";
             /** Enabled */
             enabled: boolean;
             /** Disabled Reason */
             disabled_reason: string | null;
+            /**
+             * Unconfirmed
+             * @description Nothing is sent until its address is confirmed, by the link in a mail
+             */
+            unconfirmed: boolean;
             /**
              * Hint
              * @description The target as far as it is shown
@@ -736,7 +766,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "opened" | "reminder" | "reopened" | "resolved" | "flapping" | "no_data" | "test";
+            kind: "opened" | "reminder" | "reopened" | "resolved" | "flapping" | "no_data" | "test" | "confirm";
             /**
              * Status
              * @enum {string}
@@ -1093,11 +1123,11 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "webhook" | "slack" | "email";
+            kind: "webhook" | "slack" | "email" | "pagerduty" | "teams" | "discord" | "telegram" | "ntfy";
             /**
              * Target
              * Format: password
-             * @description The URL, or the e-mail address; never shown
+             * @description What its kind sends to, such as a URL or an e-mail address; never shown
              */
             target: string;
             /**
@@ -4551,6 +4581,109 @@ export interface operations {
         };
     };
     send_test: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                channel_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Delivery"];
+                };
+            };
+            /** @description Bad request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description Not signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description Not found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description Invalid parameter */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description Request headers too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description Service unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    send_confirmation: {
         parameters: {
             query?: never;
             header?: never;

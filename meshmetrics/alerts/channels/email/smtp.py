@@ -8,6 +8,7 @@ import socket
 import ssl
 from dataclasses import dataclass, field
 from email.message import EmailMessage
+from email.utils import parseaddr
 from urllib.parse import unquote, urlsplit
 
 from aiosmtplib import (
@@ -37,8 +38,8 @@ class Smtp:
 
 
 async def send(smtp: Smtp, mail: EmailMessage) -> None:
-    """Hand the mail over, or give up after `smtp.timeout` seconds, however slowly the server
-    answers. Once it has accepted the mail this succeeds, whatever it answers to the farewell.
+    """Hand the mail over to its one recipient, or give up after `smtp.timeout` seconds, however
+    slowly the server answers. Once the mail is accepted this succeeds, whatever follows.
 
     Raises SMTPException and OSError; TimeoutError is one of the latter.
     """
@@ -49,7 +50,9 @@ async def send(smtp: Smtp, mail: EmailMessage) -> None:
             stack.callback(_shut_down, connection.dup())
             client = _client(smtp, connection)
             await client.connect()
-            await client.send_message(mail)
+            # As the mail's own policy writes it: the client's would fold long links.
+            sender, recipient = (parseaddr(mail[name])[1] for name in ("From", "To"))
+            await client.sendmail(sender, [recipient], mail.as_bytes())
         with contextlib.suppress(SMTPException, OSError):
             await client.quit(timeout=QUIT_SECONDS)
 
