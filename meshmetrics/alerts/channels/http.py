@@ -8,7 +8,8 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from meshmetrics.alerts.channels.contract import Outcome, Target
-from meshmetrics.alerts.outbound import Answer, Guard, RefusedError
+from meshmetrics.alerts.exchange import Answer
+from meshmetrics.alerts.outbound import Guard, RefusedError
 from meshmetrics.runtime.logs import describe
 
 
