@@ -112,5 +112,5 @@ async def _answer(connection: h11.Connection, reader: asyncio.StreamReader) -> A
         raise ConnectionError(f"no answer within {ANSWER_BYTES:,} bytes")
     text = bytes(body[:BODY_BYTES]).decode("utf-8", "replace")
     excerpt = "".join(c if c.isprintable() else " " for c in text).strip()
-    retry_after = next((v for name, v in head.headers if name == b"retry-after"), None)
-    return Answer(head.status_code, excerpt, retry_after and retry_after.decode("latin-1")[:100])
+    waits = [v.decode("latin-1")[:100] for name, v in head.headers if name == b"retry-after"]
+    return Answer(head.status_code, excerpt, waits[0] if waits else None)

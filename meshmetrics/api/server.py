@@ -19,6 +19,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from meshmetrics.api.alerts import routes as alerts
 from meshmetrics.api.alerts.channels import AlertsApi
+from meshmetrics.api.connections import BoundedConnection
 from meshmetrics.api.dashboard import Dashboard
 from meshmetrics.api.http.dependencies import MetricsApi
 from meshmetrics.api.http.middleware import frame
@@ -157,6 +158,8 @@ class HttpServer(Service):
         server = _Server(
             uvicorn.Config(
                 self._app,
+                http=BoundedConnection,
+                ws="none",
                 log_config=None,
                 access_log=False,
                 lifespan="off",  # what the application needs is started before it, by our own rules

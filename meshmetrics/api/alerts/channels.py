@@ -22,7 +22,7 @@ from meshmetrics.api.alerts.schemas import (
     NewChannel,
 )
 from meshmetrics.api.http.dependencies import Api, Signed
-from meshmetrics.api.http.problems import Problem, wrong
+from meshmetrics.api.http.problems import NOT_SHOWN, Problem, wrong
 
 router = APIRouter()
 
@@ -62,7 +62,7 @@ def _target_columns(alerts: AlertsApi, kind: KindName, target: str) -> dict[str,
     try:
         prepared = alerts.kinds[kind].prepare(target)
     except ValueError as error:
-        raise wrong("target", "(not shown)", str(error)) from None
+        raise wrong("target", NOT_SHOWN, str(error)) from None
     return {"sealed_target": seal.seal(prepared.text), "hint": prepared.hint[:300]}
 
 

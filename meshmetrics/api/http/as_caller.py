@@ -13,6 +13,7 @@ import asyncpg
 
 from meshmetrics.api.http.auth import Caller, claims_of
 from meshmetrics.api.http.problems import from_database
+from meshmetrics.api.http.shares import Shares
 from meshmetrics.database.store import Connection
 
 ACQUIRE_SECONDS = 5.0
@@ -179,6 +180,7 @@ class Reader:
         """`statement_timeout`: seconds that one statement may take."""
         self._pool = pool
         self._statement_timeout = str(round(statement_timeout * 1000))
+        self._shares = Shares(max(1, pool.get_max_size() // 4))
 
     @asynccontextmanager
     async def reading(self, caller: Caller) -> AsyncIterator[Reading]:
@@ -204,8 +206,8 @@ class Reader:
     async def writing(self, caller: Caller) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
         """One transaction of the caller.
 
-        Raises Problem for what the caller asked wrongly (422), and where the database does not
-        answer or not in time (503).
+        Raises Problem for what the caller asked wrongly (422), for too many requests at once (429),
+        and where the database does not answer or not in time (503).
         """
         async with self._transaction(caller, "read_committed", readonly=False) as connection:
             yield connection
@@ -220,6 +222,7 @@ class Reader:
     ) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
         try:
             async with (
+                self._shares.of(caller.user_id),
                 self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection,
                 connection.transaction(isolation=isolation, readonly=readonly),
             ):

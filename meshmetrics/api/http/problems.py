@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from meshmetrics.database.errors import is_transient
+from meshmetrics.runtime.logs import redactor
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -39,6 +40,11 @@ _TITLES = {
     500: "Internal error",
     503: "Not available now",
 }
+
+
+MAX_ERRORS = 20
+"""Most wrong parameters that one answer explains."""
+NOT_SHOWN = "(not shown)"
 
 
 class WrongParameter(BaseModel):
@@ -82,10 +88,20 @@ class Problem(Exception):  # noqa: N818 (RFC 9457 calls it so, and it is an answ
 
 def wrong(parameter: str, given: str | None, takes: str) -> Problem:
     """A parameter that is wrong: 422."""
-    given = given if given is None or len(given) <= 200 else given[:199] + "…"
+    parameter, given = _shown(parameter, 100), None if given is None else _shown(given, 200)
     error = WrongParameter(parameter=parameter, given=given, takes=takes)
     said = "missing" if given is None else repr(given)
     return Problem(422, f"{parameter} is {said}: it takes {takes}", errors=[error])
+
+
+_hide = redactor()
+
+
+def _shown(text: str, most: int) -> str:
+    """What a caller sent, as far as an answer repeats it: short, without what looks like a secret,
+    and as characters that JSON in UTF-8 can have."""
+    text = _hide(text[: most * 4]).encode(errors="backslashreplace").decode()
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def document(problem: Problem, request_id: str | None) -> bytes:
@@ -139,7 +155,7 @@ async def on_invalid(request: Request, error: RequestValidationError) -> Respons
 
 def explain(errors: Sequence[Mapping[str, Any]]) -> Problem:
     """What Pydantic found, as one problem. A place begins with `query` or `body`: left out."""
-    problems = [_explain(details) for details in errors]
+    problems = [_explain(details) for details in errors[:MAX_ERRORS]]
     return Problem(
         422,
         "; ".join(p.detail for p in problems),
@@ -149,16 +165,19 @@ def explain(errors: Sequence[Mapping[str, Any]]) -> Problem:
 
 def _explain(details: Mapping[str, Any]) -> Problem:
     place = [str(part) for part in details["loc"][1:]] or [str(details["loc"][0])]
-    kind, message = details["type"], str(details["msg"])
+    kind, message, given = details["type"], str(details["msg"]), details["input"]
     if kind == "extra_forbidden":
-        return wrong(place[0], str(details["input"]), "nothing: there is no such parameter")
+        # It may be a secret under a misspelt name.
+        return wrong(place[0], NOT_SHOWN, "nothing: there is no such parameter")
     if kind == "missing":
         return wrong(place[0], None, "a value")
     if kind == "unfit":  # to the other fields: the input is all of them
         name = str(details["ctx"]["parameter"])
-        return wrong(name, str(details["input"].get(name)), message)
+        return wrong(name, str(given.get(name)), message)
     takes = message.removeprefix("Value error, ").removeprefix("Input should be ")
-    return wrong(place[0], str(details["input"]), takes)
+    if details["loc"][0] == "body" and not isinstance(given, (int, float, type(None))):
+        given = NOT_SHOWN  # bodies hold secrets, and not always in the right place
+    return wrong(place[0], str(given), takes)
 
 
 def from_database(error: BaseException) -> Problem | None:
