@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from meshmetrics.alerts.channels.registry import ChannelKinds, KindName
 from meshmetrics.alerts.sealing import Seal
-from meshmetrics.api.alerts.paging import After, Limit, Project
+from meshmetrics.api.alerts.paging import After, AfterRow, Limit, LongLimit, Project
 from meshmetrics.api.alerts.rows import CHANNELS, DELIVERIES, rows_of
 from meshmetrics.api.alerts.schemas import (
     Channel,
@@ -67,10 +67,16 @@ def _target_columns(alerts: AlertsApi, kind: KindName, target: str) -> dict[str,
 
 
 @router.get("/channels")
-async def channels(api: Api, who: Signed, project_id: Project = None) -> list[Channel]:
-    """All channels. Their targets and secrets are never shown."""
+async def channels(
+    api: Api,
+    who: Signed,
+    project_id: Project = None,
+    limit: LongLimit = 500,
+    after: AfterRow = None,
+) -> list[Channel]:
+    """Channels, oldest first. Their targets and secrets are never shown."""
     async with rows_of(api.reader, who) as rows:
-        return [Channel(**row) for row in await rows.all(CHANNELS, project_id)]
+        return [Channel(**row) for row in await rows.oldest(CHANNELS, project_id, limit, after)]
 
 
 @router.post("/channels", status_code=201)

@@ -31,17 +31,21 @@ _SUMMARY = (
     "select * from public.workflow_metrics_summary("
     "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
 )
-_VERSIONS = "select * from public.workflow_metrics_versions($1, $2, $3)"
+MAX_ROWS = 20_000
+"""Rows of an answer that is not paged: ten times the largest tenant we planned for."""
+_VERSIONS = f"select * from public.workflow_metrics_versions($1, $2, $3) limit {MAX_ROWS:d}"  # noqa: S608
 _RECENT = (
     "select r.*, r.outcome = 'failure' and exists ("
     "select from public.workflow_run_abandonments a where a.run_id = r.run_id) as abandoned"
     " from public.workflow_metrics_recent($1, $2, $3) with ordinality r order by r.ordinality"
+    f" limit {MAX_ROWS:d}"
 )
 _UNKNOWN_STATUSES = "select status, runs from public.workflow_metrics_unknown_statuses()"
 _OUTCOMES = (
     "select project_id, slug,"
     " string_agg(left(outcome, 1), '' order by finished_at desc, run_id) as outcomes"
     " from public.workflow_metrics_recent($1, $2, $3) group by project_id, slug order by 1, 2"
+    f" limit {MAX_ROWS // 4:d}"
 )
 
 
@@ -176,11 +180,12 @@ class Reader:
     """Opens transactions of callers on a pool of its own: reading never takes a connection from
     counting. The pool's user must be able to become `authenticated`."""
 
-    def __init__(self, pool: asyncpg.Pool, *, statement_timeout: float) -> None:
-        """`statement_timeout`: seconds that one statement may take."""
+    def __init__(self, pool: asyncpg.Pool, *, statement_timeout: float, share: int = 1) -> None:
+        """`statement_timeout`: seconds that one statement may take. `share`: connections that one
+        caller may use at the same time."""
         self._pool = pool
         self._statement_timeout = str(round(statement_timeout * 1000))
-        self._shares = Shares(max(1, pool.get_max_size() // 4))
+        self._shares = Shares(share)
 
     @asynccontextmanager
     async def reading(self, caller: Caller) -> AsyncIterator[Reading]:

@@ -187,6 +187,7 @@ class Catalogue(BaseModel):
     """What there is to look at."""
 
     projects: list[Project] = Field(description="Those with a workflow, by name")
+    complete: bool = Field(description="False: there is more than one answer can have")
 
 
 class Outcome(BaseModel):
