@@ -42,7 +42,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_quota(error: BaseException) -> bool:
-    """Whether a caller asked for more than a quota of ours allows. PostgREST answers it with 429."""
+    """Whether a caller asked for more than a quota allows. PostgREST answers it with 429."""
     return _state(error) == "PT429"
 
 

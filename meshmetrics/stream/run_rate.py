@@ -16,7 +16,7 @@ REALTIME_LIMIT = 100
 
 
 class Flow:
-    """Runs counted as they end, a second, averaged over the last `SPAN` seconds.
+    """Runs counted or set aside as they end, a second, averaged over the last `SPAN` seconds.
 
     `heavy` is set once the rate exceeds `most`, and stays so until `calm` finds it below half of
     that. With `most` 0 it is never set.
