@@ -14,6 +14,9 @@ $$;
 revoke all on schema meshmetrics from public, anon, authenticated, service_role, meshmetrics_worker;
 revoke all on schema meshmetrics_parts from public, anon, authenticated, service_role, meshmetrics_worker;
 revoke all on all tables in schema meshmetrics from public, anon, authenticated, service_role, meshmetrics_worker;
+revoke all on all sequences in schema meshmetrics from public, anon, authenticated, service_role, meshmetrics_worker;
+revoke all on sequence public.workflow_alert_events_id_seq
+from public, anon, authenticated, service_role, meshmetrics_worker;
 revoke all on all functions in schema meshmetrics from public, anon, authenticated, service_role, meshmetrics_worker;
 revoke all on
   public.workflow_run_metrics, public.workflow_run_buckets, public.workflow_run_project_buckets,

@@ -53,6 +53,12 @@ describe('the alert state of a workflow', () => {
     expect(workflowState(found, rules, 'another', 'orders')).toBe('none');
   });
 
+  test('is OK where a long list of states ends before the workflow', () => {
+    const long = rule({ states: [ruleState('bills', 'firing')], state_counts: { firing: 1, ok: 9 } });
+    expect(workflowState(statesByWorkflow([long]), [long], PROJECT, 'orders')).toBe('ok');
+    expect(workflowState(statesByWorkflow([long]), [long], PROJECT, 'bills')).toBe('firing');
+  });
+
   test('sorts the table, the worst first and unknown states last', () => {
     expect([...STATES].sort((a, b) => rank(b) - rank(a))).toEqual([...STATES]);
     const rows = [

@@ -146,8 +146,15 @@ export function rule(part: Partial<Rule> = {}): Rule {
     created_at: '2026-11-01T00:00:00Z',
     updated_at: '2026-11-01T00:00:00Z',
     states: [],
+    state_counts: countStates(part.states ?? []),
     ...part,
   };
+}
+
+function countStates(states: readonly RuleState[]): Rule['state_counts'] {
+  const counts: Partial<Record<RuleState['state'], number>> = {};
+  for (const { state } of states) counts[state] = (counts[state] ?? 0) + 1;
+  return counts;
 }
 
 export function ruleState(workflow_slug: string, state: RuleState['state']): RuleState {

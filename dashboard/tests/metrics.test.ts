@@ -18,6 +18,7 @@ const client = {
   catalogue: () => {
     if (fails) return Promise.reject(fails);
     return Promise.resolve({
+      complete: true,
       projects: [
         {
           project_id: PROJECT,

@@ -14,6 +14,7 @@ const version = (project_id: string, slug: string, number: number) => ({
   created_at: null,
 });
 const CATALOGUE: Catalogue = {
+  complete: true,
   projects: [
     {
       project_id: PROJECT,

@@ -26,6 +26,7 @@ const version = (n: number, project: number, slug: string, number: number, name:
   created_at: null,
 });
 const CATALOGUE: Catalogue = {
+  complete: true,
   projects: [
     {
       project_id: id(8),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-BODY_BYTES = 4096
-"""So much of an answer is read, as it came over the wire."""
+from meshmetrics.alerts.exchange import Answer, Endpoint, exchange
+from meshmetrics.alerts.resolver import Resolver
+
 TIMEOUT_SECONDS = 15.0
 """For all of it: the name, the connection, the answer."""
 
@@ -51,15 +51,6 @@ class RefusedError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back."""
-
-    status: int
-    excerpt: str
-    retry_after: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Rules:
     """What is allowed besides https to public addresses."""
 
@@ -79,13 +70,6 @@ class Target:
     port: int
 
 
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """Every address of a host."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
-
-
 class Guard:
     """Sends requests to public addresses, and nowhere else."""
 
@@ -93,13 +77,14 @@ class Guard:
         self,
         rules: Rules | None = None,
         *,
-        resolve: Resolve = resolve,
+        resolve: Resolve | None = None,
         timeout: float = TIMEOUT_SECONDS,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`tls`: whom to trust; the usual authorities where None."""
+        """`resolve`: the system's resolver where None. `timeout`: seconds for all of a request.
+        `tls`: whom to trust; the usual authorities where None."""
         self._rules = rules or Rules()
-        self._resolve = resolve
+        self._resolve = resolve or Resolver()
         self._timeout = timeout
         self._tls = tls
 
@@ -118,8 +103,10 @@ class Guard:
         if "@" in parts.netloc:
             raise RefusedError("a URL may hold no user name or password")
         # What checks and what connects must read it the same way.
-        if not host or same.host != host or "%" in host:
+        if not host or same.raw_host.decode() != host or "%" in host:
             raise RefusedError("the URL has no valid host")
+        if port == 0:
+            raise RefusedError("port 0 is not a port")
         port = port or (443 if parts.scheme == "https" else 80)
         if port not in self._rules.ports:
             allowed = ", ".join(str(p) for p in sorted(self._rules.ports))
@@ -170,50 +157,30 @@ class Guard:
             address = await self._address(target)
             try:
                 return await self._send(target, address, body, headers)
-            except (httpx.HTTPError, OSError) as error:
+            except OSError as error:
                 raise ConnectionError(str(error) or type(error).__name__) from error
 
     async def _send(
         self, target: Target, address: Address, body: bytes, headers: Mapping[str, str]
     ) -> Answer:
-        default = 443 if target.scheme == "https" else 80
+        secure = target.scheme == "https"
+        if secure:
+            # Made once: reading all authorities' certificates holds up the event loop for 25 ms.
+            self._tls = self._tls or httpx.create_ssl_context(trust_env=False)
         name = f"[{target.host}]" if ":" in target.host else target.host
-        authority = name if target.port == default else f"{name}:{target.port}"
-        # Made once: reading all authorities' certificates holds up the event loop for 25 ms.
-        self._tls = self._tls or httpx.create_ssl_context(trust_env=False)
-        # A client for each request: no connection is reused for another host, no proxy of the
+        authority = name if target.port == (443 if secure else 80) else f"{name}:{target.port}"
+        # A connection for each request: none is reused for another host, no proxy of the
         # environment is used, and no header is sent but these.
-        async with httpx.AsyncClient(
-            trust_env=False, follow_redirects=False, timeout=self._timeout, verify=self._tls
-        ) as client:
-            request = httpx.Request(
-                "POST",
-                httpx.URL(target.url).copy_with(host=str(address)),
-                content=body,
-                headers={
-                    "Host": authority,
-                    "User-Agent": "meshmetrics",
-                    "Accept-Encoding": "identity",
-                    **headers,
-                },
-                extensions={
-                    "sni_hostname": target.host,
-                    "timeout": httpx.Timeout(self._timeout).as_dict(),
-                },
-            )
-            response = await client.send(request, stream=True)
-            try:
-                excerpt = await _beginning(response)
-            finally:
-                await response.aclose()
-        return Answer(response.status_code, excerpt, response.headers.get("retry-after"))
-
-
-async def _beginning(response: httpx.Response) -> str:
-    found = b""
-    async for piece in response.aiter_raw(BODY_BYTES):
-        found += piece
-        if len(found) >= BODY_BYTES:
-            break
-    text = found[:BODY_BYTES].decode("utf-8", "replace")
-    return "".join(c if c.isprintable() else " " for c in text).strip()
+        return await exchange(
+            Endpoint(str(address), target.port, target.host),
+            httpx.URL(target.url).raw_path,
+            {
+                "Host": authority,
+                "User-Agent": "meshmetrics",
+                "Accept": "*/*",
+                "Accept-Encoding": "identity",
+                **headers,
+            },
+            body,
+            self._tls if secure else None,
+        )

@@ -84,8 +84,12 @@ class Dashboard:
 
     async def _file(self, request: Request, path: str) -> Response:
         root = self._directory / "_app"
-        file = (root / path).resolve()
-        if not file.is_relative_to(root.resolve()):
+        try:
+            file = (root / path).resolve()
+            known = file.is_relative_to(root.resolve()) and file.is_file()
+        except (OSError, ValueError):  # too long, or with a character that no name has
+            known = False
+        if not known:
             raise Problem(404, "there is no such file")
         return self._answer(request, file, IMMUTABLE if "immutable" in path else REVALIDATE)
 

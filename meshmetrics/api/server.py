@@ -20,6 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from meshmetrics.api.alerts import mail_links
 from meshmetrics.api.alerts import routes as alerts
 from meshmetrics.api.alerts.channels import AlertsApi
+from meshmetrics.api.connections import BoundedConnection
 from meshmetrics.api.dashboard import Dashboard
 from meshmetrics.api.http.dependencies import MetricsApi
 from meshmetrics.api.http.middleware import frame
@@ -164,6 +165,8 @@ class HttpServer(Service):
         server = _Server(
             uvicorn.Config(
                 self._app,
+                http=BoundedConnection,
+                ws="none",
                 log_config=None,
                 access_log=False,
                 lifespan="off",  # the supervisor starts what the application needs

@@ -32,6 +32,9 @@ log = structlog.get_logger()
 T = TypeVar("T")
 Source = Literal["event", "sweep", "backfill", "audit", "open_runs", "retry"]
 
+FOUND = ("event", "sweep")
+"""The sources that find runs as they end."""
+
 
 class Publish(Protocol):
     """Takes changes to broadcast. Never waits, never raises."""
@@ -73,7 +76,8 @@ class Counter(Service):
         self._retry_base = retry_base
         self._retry_cap = retry_cap
         self.counted = asyncio.Event()
-        """Set at every count that changed something, for whoever clears it."""
+        """Set whenever runs were found that may have ended, whether or not they can be counted, for
+        whoever clears it: flawed runs of one tenant hide no sound ones of another."""
 
     def stop(self) -> None:
         """Wake up, count what the inbox holds, and return."""
@@ -120,6 +124,8 @@ class Counter(Service):
         Raises what the database raises where it is no single run's fault.
         """
         changed = 0
+        if run_ids and source in FOUND:
+            self.counted.set()
         pieces = [run_ids[i : i + self._batch] for i in range(0, len(run_ids), self._batch)][::-1]
         while pieces:
             piece = pieces.pop()
@@ -165,6 +171,8 @@ class Counter(Service):
         self._telemetry.runs_counted.labels(source).inc(counted.runs)
         if counted.runs:
             self.counted.set()
+        if source in FOUND:
+            self._flow.add(len(counted.set_aside))
         for item in counted.set_aside:
             self._telemetry.runs_set_aside.inc()
             log.warning("run.set_aside", run_id=str(item.run_id), reason=item.reason)

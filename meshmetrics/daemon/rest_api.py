@@ -34,7 +34,11 @@ async def metrics_api(settings: Settings) -> AsyncIterator[MetricsApi]:
         try:
             yield MetricsApi(
                 Authenticator(secret, keys),
-                Reader(pool, statement_timeout=s.api_statement_timeout),
+                Reader(
+                    pool,
+                    statement_timeout=s.api_statement_timeout,
+                    share=max(1, s.api_pool_size // 4),
+                ),
                 Cursors(s.secret_keys[0]),
                 CallerBudget(s.api_requests_per_second, s.api_burst),
             )

@@ -54,6 +54,11 @@ def is_of_the_work(error: BaseException) -> bool:
     )
 
 
+def is_quota(error: BaseException) -> bool:
+    """Whether a caller asked for more than a quota allows. PostgREST answers it with 429."""
+    return _state(error) == "PT429"
+
+
 def is_too_long(error: BaseException) -> bool:
     """Whether a timeout ended the call, ours or the database's: less work may fit into it."""
     return isinstance(error, (TimeoutError, asyncpg.QueryCanceledError))

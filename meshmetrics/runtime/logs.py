@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TextIO
 
@@ -33,6 +34,13 @@ MINIMUM_LEVELS = {
     "uvicorn": logging.WARNING,
     "uvicorn.access": logging.CRITICAL,
 }
+
+LINES_PER_SECOND = 10
+"""Lines of one event in a second; further ones are counted and not written."""
+ONE_A_SECOND = {"run.set_aside"}
+"""Events that a tenant can cause without end."""
+MAX_EVENTS = 1000
+"""Events that are remembered."""
 
 HIDDEN = "[hidden]"
 _SECRET_NAMES = re.compile(r"(token|secret|passw|apikey|api_key|authorization|dsn|jwt)", re.I)
@@ -69,6 +77,44 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+class Repeats:
+    """Lets a few lines of each event through in a second. The first line after that says in
+    `repeated` how many were left out."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._events: dict[str, tuple[float, int]] = {}
+
+    def passes(self, event: str) -> int | None:
+        """How many lines were left out before this one; None where it is to be left out too."""
+        most = 1 if event in ONE_A_SECOND else LINES_PER_SECOND
+        now = self._clock()
+        began, lines = self._events.get(event, (now, 0))
+        repeated = 0
+        if now - began >= 1:
+            repeated = max(0, lines - most)
+            began, lines = now, 0
+        if event not in self._events and len(self._events) >= MAX_EVENTS:
+            self._events.clear()
+        self._events[event] = (began, lines + 1)
+        return repeated if lines < most else None
+
+    def processor(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        """For structlog: of warnings and errors."""
+        if method in ("debug", "info"):
+            return event
+        repeated = self.passes(str(event["event"]))
+        if repeated is None:
+            raise structlog.DropEvent
+        if repeated:
+            event["repeated"] = repeated
+        return event
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """For the standard library's handlers: libraries' lines, by logger and level."""
+        return self.passes(f"{record.name} {record.levelno}") is not None
+
+
 def configure(
     *,
     level: Literal["debug", "info", "warning", "error"] = "info",
@@ -79,6 +125,7 @@ def configure(
     """Set up structlog and the standard library's logging. Idempotent."""
     out = stream or sys.stderr
     readable = out.isatty() if style == "auto" else style == "console"
+    repeats = Repeats()
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -93,12 +140,13 @@ def configure(
         else structlog.processors.JSONRenderer(default=str, ensure_ascii=False)
     )
     structlog.configure(
-        processors=[*shared, render],
+        processors=[repeats.processor, *shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=False,  # so that module-level loggers follow a later call
     )
     handler = logging.StreamHandler(out)
+    handler.addFilter(repeats.filter)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[_name_library, *shared],

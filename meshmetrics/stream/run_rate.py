@@ -16,7 +16,7 @@ REALTIME_LIMIT = 100
 
 
 class Flow:
-    """The rate of runs that were counted as they ended, averaged over the last `SPAN` seconds.
+    """The rate of runs counted or set aside as they end, averaged over the last `SPAN` seconds.
 
     `heavy` is set when the rate exceeds `max_rate`, until `calm` finds it at half of that or below.
     With `max_rate` 0 it is never set.

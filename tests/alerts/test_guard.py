@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import ssl
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from meshmetrics.alerts.outbound import BODY_BYTES, Guard, RefusedError, Rules
+from meshmetrics.alerts.exchange import ANSWER_BYTES, BODY_BYTES
+from meshmetrics.alerts.outbound import Guard, RefusedError, Rules
+from meshmetrics.alerts.resolver import MAX_OF_DOMAIN, Resolver
 from tests.alerts.receiver import receiving
 
 HOSTILE = [
@@ -63,6 +69,7 @@ HOSTILE = [
     "https://example.com:22/",
     "https://example.com:8080/",
     "https://example.com:99999/",
+    "https://example.com:0/",
     "https://example.com\\@127.0.0.1/",
     "https://example.com /",
     "https://exam\nple.com/",
@@ -75,6 +82,10 @@ def test_a_hostile_url_is_refused_with_a_reason(url: str) -> None:
     with pytest.raises(RefusedError) as refused:
         Guard().check(url)
     assert len(str(refused.value)) > 10
+
+
+def test_a_host_in_punycode_is_taken() -> None:
+    assert Guard().check("https://xn--bcher-kva.example/hook").host == "xn--bcher-kva.example"
 
 
 @pytest.mark.parametrize(
@@ -140,6 +151,109 @@ async def test_a_receiver_that_drips_is_given_up() -> None:
         guard = local_guard(receiver.url, timeout=0.3)
         with pytest.raises(TimeoutError):
             await guard.post(receiver.url, b"", {})
+
+
+@asynccontextmanager
+async def speaking(*pieces: bytes, endless: bool = False) -> AsyncIterator[tuple[str, list[int]]]:
+    """A receiver that writes these bytes whatever it is asked, again and again where `endless`. Its
+    URL, and how many bytes it could write."""
+    written = [0]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            await reader.readuntil(b"\r\n\r\n")
+            while True:
+                for piece in pieces:
+                    writer.write(piece)
+                    await writer.drain()
+                    written[0] += len(piece)
+                if not endless:
+                    break
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"http://hooks.test:{server.sockets[0].getsockname()[1]}/", written
+
+
+INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+async def test_interim_answers_without_end_end_the_attempt_at_once() -> None:
+    async with speaking(INTERIM * 1000, endless=True) as (url, _):
+        began = time.monotonic()
+        with pytest.raises(ConnectionError, match="without end"):
+            await local_guard(url).post(url, b"", {})
+    assert time.monotonic() - began < 1
+
+
+async def test_one_interim_answer_is_passed_over() -> None:
+    async with speaking(INTERIM, OK) as (url, _):
+        answer = await local_guard(url).post(url, b"", {})
+    assert (answer.status, answer.excerpt) == (200, "ok")
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 100_000,),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 1_000_000,),
+        (b"HTTP/1.1 200 " + b"y" * 1_000_000,),
+        (b"\0" * 1_000_000,),
+    ],
+)
+async def test_a_head_without_end_is_given_up(pieces: tuple[bytes, ...]) -> None:
+    async with speaking(*pieces) as (url, _):
+        with pytest.raises(ConnectionError):
+            await local_guard(url).post(url, b"", {})
+
+
+async def test_no_more_than_64_kb_are_read_whatever_frames_the_body() -> None:
+    """Chunks of nothing but extensions: framing that never becomes a body."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"1;" + b"e" * 4000 + b"\r\nx\r\n"
+    async with speaking(head + chunk * 1000) as (url, _):
+        answer = await local_guard(url).post(url, b"", {})
+    assert answer.status == 200
+    assert 0 < len(answer.excerpt) <= ANSWER_BYTES / 4000
+
+
+async def test_a_name_that_hangs_delays_no_other() -> None:
+    release = threading.Event()
+
+    def lookup(host: str, port: int) -> Sequence[str]:
+        if host.startswith("hangs"):
+            release.wait(10)
+        return ["192.0.2.1"]
+
+    resolver = Resolver(lookup, seconds=0.3)
+    hanging = [asyncio.create_task(resolver(f"hangs.{n}.test", 443)) for n in range(40)]
+    await asyncio.sleep(0)
+    began = time.monotonic()
+    assert await resolver("quick.test", 443) == ["192.0.2.1"]
+    assert time.monotonic() - began < 0.25
+    failures = await asyncio.gather(*hanging, return_exceptions=True)
+    assert all(isinstance(failure, TimeoutError) for failure in failures)
+    release.set()
+
+
+async def test_the_names_of_one_domain_have_a_share_of_the_lookups() -> None:
+    release = threading.Event()
+
+    def lookup(host: str, port: int) -> Sequence[str]:
+        release.wait(10)
+        return ["192.0.2.1"]
+
+    resolver = Resolver(lookup, seconds=5)
+    waiting = [
+        asyncio.create_task(resolver(f"n{n}.evil.test", 443)) for n in range(MAX_OF_DOMAIN + 3)
+    ]
+    done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    assert len(done) == 3
+    assert {type(task.exception()) for task in done} == {ConnectionError}
+    release.set()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert await resolver("again.evil.test", 443) == ["192.0.2.1"]
 
 
 async def test_the_authorities_are_read_once_and_not_for_each_request(

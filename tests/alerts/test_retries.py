@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 
 from meshmetrics.alerts.channels.http import outcome_of, retry_after
+from meshmetrics.alerts.exchange import Answer
 from meshmetrics.alerts.model import AlertMessage
 from meshmetrics.alerts.notifier import MAX_WAIT, RETRIES, retry_in
-from meshmetrics.alerts.outbound import Answer
 from meshmetrics.alerts.store import AlertStore
 from meshmetrics.counting.store import CountingStore
 from tests.alerts.conftest import Evaluate, make_rule

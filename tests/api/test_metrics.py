@@ -397,7 +397,7 @@ async def test_an_answer_that_did_not_change_is_304(
     headers = signed(project.owner)
     first = await client.get(path, headers=headers)
     tag = first.headers["etag"]
-    assert "private" in first.headers["cache-control"]
+    assert first.headers["cache-control"] == "no-store"
     for sent in (tag, f'"other", {tag}', f"W/{tag}", "*"):
         again = await client.get(path, headers=headers | {"If-None-Match": sent})
         assert (again.status_code, again.content) == (304, b"")
@@ -469,7 +469,9 @@ async def test_a_wrong_parameter_is_named_with_what_was_given_and_what_it_takes(
     assert [error["parameter"] for error in body["errors"]][:1] == [name]
     assert takes in body["errors"][0]["takes"]
     given = body["errors"][0]["given"]
-    if name in parameters and isinstance(parameters[name], str) and name != "from":
+    if takes == "no such parameter":
+        assert given == "(not shown)"  # it may be a token
+    elif name in parameters and isinstance(parameters[name], str) and name != "from":
         assert given == parameters[name] or given == parameters[name][:199] + "…"
     assert body["request_id"] == response.headers["x-request-id"]
 

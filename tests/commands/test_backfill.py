@@ -217,7 +217,7 @@ async def test_the_command_says_it_on_the_terminal(world: World, unsighted: str)
 
 async def somebody_waits(world: World) -> bool:
     waiting: bool = await world.owner.fetchval(
-        "select exists (select from pg_locks where locktype = 'advisory' and not granted"
+        "select exists (select from pg_locks where locktype = 'relation' and not granted"
         " and database = (select oid from pg_database where datname = current_database()))"
     )
     return waiting

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -138,3 +139,27 @@ def test_an_error_is_described_in_one_line_without_the_row_it_is_about() -> None
     error = asyncpg.CheckViolationError("new row violates a check\nDETAIL:  Failing row (secret)")
     assert logs.describe(error) == "CheckViolationError: new row violates a check"
     assert logs.describe(TimeoutError()) == "TimeoutError"
+
+
+def test_repeated_lines_are_counted_and_not_written() -> None:
+    now = 100.0
+    repeats = logs.Repeats(lambda: now)
+    passed = [repeats.passes("run.set_aside") for _ in range(1000)]
+    assert passed == [0] + [None] * 999
+    now += 1
+    assert repeats.passes("run.set_aside") == 999
+    assert repeats.passes("run.set_aside") is None
+    assert repeats.passes("another.event") == 0
+
+
+def test_the_lines_of_a_flood_end_in_the_log_as_one_with_their_number(
+    stream: io.StringIO,
+) -> None:
+    logs.configure(style="json", stream=stream)
+    log = structlog.get_logger()
+    for run in range(50):
+        log.warning("run.set_aside", run_id=run)
+    time.sleep(1.05)
+    log.warning("run.set_aside", run_id=50)
+    first, last = lines(stream)
+    assert (first["run_id"], last["run_id"], last["repeated"]) == (0, 50, 49)

@@ -18,6 +18,7 @@ DEFINERS = {
     "advance_checkpoint",
     "alert_projects",
     "alert_retry_soon",
+    "alert_quota",
     "audit",
     "audit_project",
     "audit_runs",
@@ -99,11 +100,11 @@ OURS = """
 FUNCTIONS = """
 select p.oid, p.oid::regprocedure::text as name, p.proname, p.prosecdef, p.proconfig, p.proacl,
   has_function_privilege('authenticated', p.oid, 'execute')
-  or (not p.prosecdef and exists (
+  or exists (
     select from pg_trigger t
     where t.tgfoid = p.oid
       and has_any_column_privilege('authenticated', t.tgrelid, 'insert, update')
-  )) as tenants
+  ) as tenants
 from pg_proc p join pg_namespace n on n.oid = p.pronamespace
 where n.nspname in ('meshmetrics', 'meshmetrics_parts')
   or (n.nspname = 'public' and p.proname like 'workflow\\_%')
@@ -116,8 +117,9 @@ select format('%s %s: %s %s', kind, name,
 from (
   select 'table' as kind, c.oid::regclass::text as name, a.grantee, a.privilege_type, c.relowner
   from pg_class c join pg_namespace n on n.oid = c.relnamespace,
-       aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
-  where {OURS} and c.relkind in ('r', 'v', 'p')
+       aclexplode(coalesce(c.relacl, acldefault(
+         case c.relkind when 'S' then 's'::"char" else 'r' end, c.relowner))) a
+  where {OURS} and c.relkind in ('r', 'v', 'p', 'S')
   union all
   select 'column', c.oid::regclass::text || '.' || t.attname, a.grantee, a.privilege_type,
          c.relowner

@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from meshmetrics.alerts.channels.contract import ATTEMPT_SECONDS, Outcome, Target
-from meshmetrics.alerts.outbound import Answer, Guard, RefusedError
+from meshmetrics.alerts.exchange import Answer
+from meshmetrics.alerts.outbound import Guard, RefusedError
 from meshmetrics.runtime.logs import describe
 
 

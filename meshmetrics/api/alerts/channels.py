@@ -13,7 +13,7 @@ from meshmetrics.alerts.channels.email.consent import Consent
 from meshmetrics.alerts.channels.email.links import Links
 from meshmetrics.alerts.channels.registry import ChannelKinds, KindName
 from meshmetrics.alerts.sealing import Seal
-from meshmetrics.api.alerts.paging import After, Limit, Project
+from meshmetrics.api.alerts.paging import After, AfterRow, Limit, LongLimit, Project
 from meshmetrics.api.alerts.rows import CHANNELS, DELIVERIES, rows_of
 from meshmetrics.api.alerts.schemas import (
     Channel,
@@ -24,7 +24,7 @@ from meshmetrics.api.alerts.schemas import (
     NewChannel,
 )
 from meshmetrics.api.http.dependencies import Api, Signed
-from meshmetrics.api.http.problems import Problem, wrong
+from meshmetrics.api.http.problems import NOT_SHOWN, Problem, wrong
 
 router = APIRouter()
 
@@ -68,15 +68,21 @@ def _target_columns(alerts: AlertsApi, kind: KindName, target: str) -> dict[str,
     try:
         prepared = alerts.kinds[kind].prepare(target)
     except ValueError as error:
-        raise wrong("target", "(not shown)", str(error)) from None
+        raise wrong("target", NOT_SHOWN, str(error)) from None
     return {"sealed_target": seal.seal(prepared.text), "hint": prepared.hint[:300]}
 
 
 @router.get("/channels")
-async def channels(api: Api, who: Signed, project_id: Project = None) -> list[Channel]:
-    """All channels. Their targets and secrets are never shown."""
+async def channels(
+    api: Api,
+    who: Signed,
+    project_id: Project = None,
+    limit: LongLimit = 500,
+    after: AfterRow = None,
+) -> list[Channel]:
+    """Channels, oldest first. Their targets and secrets are never shown."""
     async with rows_of(api.reader, who) as rows:
-        return [Channel(**row) for row in await rows.all(CHANNELS, project_id)]
+        return [Channel(**row) for row in await rows.oldest(CHANNELS, project_id, limit, after)]
 
 
 @router.post("/channels", status_code=201)

@@ -12,16 +12,18 @@ from uuid import UUID
 import asyncpg
 from pydantic import BaseModel
 
+from meshmetrics.alerts.rule import State
 from meshmetrics.api.alerts.rule_schemas import Rule, RuleFailure, RuleState
 from meshmetrics.api.alerts.schemas import Channel, Delivery, Event, Incident
 from meshmetrics.api.http.as_caller import Reader
 from meshmetrics.api.http.auth import Caller
 from meshmetrics.api.http.problems import Problem
+from meshmetrics.database.errors import is_quota
 from meshmetrics.database.store import Connection
 
 
 def _list(model: type[BaseModel]) -> str:
-    return ", ".join(name for name in model.model_fields if name != "states")
+    return ", ".join(name for name in model.model_fields if name not in ("states", "state_counts"))
 
 
 RULES = "public.workflow_alert_rules"
@@ -37,6 +39,26 @@ COLUMNS = {
 _TIMES = {INCIDENTS: "opened_at", DELIVERIES: "created_at"}
 MISSING = "there is no such thing, or it is not yours"
 PREVIEW_RUNS = 20_000
+QUOTA_SECONDS = 900
+"""When to come again after a quota of an hour is used up: it may be free by then."""
+MAX_STATES = 2000
+"""States in one answer, of all its rules together. A rule may have one for each workflow."""
+
+_SHOWN = (
+    "case when s.incident_id is not null and r.silenced_until > now() then 'silenced'"
+    " else s.state end"
+)
+_STATE = (
+    "s.workflow_slug, s.since, s.incident_id, s.success_count, s.failure_count,"
+    " nullif(s.window_from, '-infinity') as window_from, s.evaluated_at,"
+    f" {_SHOWN} as state"
+)
+_STATES = "public.workflow_alert_states s join public.workflow_alert_rules r on r.id = s.rule_id"
+_RANK = (
+    "s.incident_id is null, coalesce(array_position("
+    "array['firing', 'flapping', 'recovering', 'no_data', 'pending', 'insufficient'], s.state), 9)"
+)
+"""Those with an incident first."""
 
 # All names below are ours (COLUMNS and fields of our models): no text of a caller's is SQL.
 
@@ -55,12 +77,18 @@ class Rows:
         )
         return _found(row)
 
-    async def all(self, table: str, project_id: UUID | None) -> list[dict[str, Any]]:
-        """All rows there are, of a project or of every one."""
+    async def oldest(
+        self, table: str, project_id: UUID | None, limit: int, after: UUID | None
+    ) -> list[dict[str, Any]]:
+        """Rows of a project or of every one, oldest first, behind another one."""
         rows = await self._connection.fetch(
             f"select {COLUMNS[table]} from {table}"  # noqa: S608
-            " where $1::uuid is null or project_id = $1 order by created_at, id",
+            " where ($1::uuid is null or project_id = $1)"
+            f" and ($3::uuid is null or (created_at, id) > (select created_at, id from {table}"
+            " where id = $3)) order by created_at, id limit $2",
             project_id,
+            limit,
+            after,
         )
         return [dict(row) for row in rows]
 
@@ -127,20 +155,41 @@ class Rows:
             raise Problem(404, MISSING)
 
     async def states(self, rule_ids: Sequence[UUID]) -> dict[UUID, list[RuleState]]:
-        """How rules stand; firing while silenced is told as silenced."""
+        """How rules stand, the worst states first; at most MAX_STATES of all together. Firing while
+        silenced is `silenced`."""
         rows = await self._connection.fetch(
-            "select s.rule_id, s.workflow_slug, s.since, s.incident_id, s.success_count,"
-            " s.failure_count, nullif(s.window_from, '-infinity') as window_from, s.evaluated_at,"
-            " case when s.incident_id is not null and r.silenced_until > now() then 'silenced'"
-            " else s.state end as state"
-            " from public.workflow_alert_states s join public.workflow_alert_rules r"
-            " on r.id = s.rule_id where s.rule_id = any($1) order by s.workflow_slug",
+            f"select rule_id, {_STATE} from {_STATES} where s.rule_id = any($1)"  # noqa: S608
+            f" order by {_RANK}, s.rule_id, s.workflow_slug limit {MAX_STATES:d}",
             list(rule_ids),
         )
         found: dict[UUID, list[RuleState]] = {}
         for row in rows:
             found.setdefault(row["rule_id"], []).append(RuleState(**dict(row)))
         return found
+
+    async def state_counts(self, rule_ids: Sequence[UUID]) -> dict[UUID, dict[State, int]]:
+        """With how many workflows each rule is in which state."""
+        rows = await self._connection.fetch(
+            f"select rule_id, {_SHOWN} as state, count(*) as workflows from {_STATES}"  # noqa: S608
+            " where s.rule_id = any($1) group by 1, 2",
+            list(rule_ids),
+        )
+        found: dict[UUID, dict[State, int]] = {}
+        for row in rows:
+            found.setdefault(row["rule_id"], {})[row["state"]] = row["workflows"]
+        return found
+
+    async def states_of(self, rule_id: UUID, limit: int, after: str | None) -> list[RuleState]:
+        """A page of a rule's states, by workflow."""
+        rows = await self._connection.fetch(
+            f"select {_STATE} from {_STATES} where s.rule_id = $1"  # noqa: S608
+            ' and ($3::text is null or s.workflow_slug collate "C" > $3)'
+            ' order by s.workflow_slug collate "C" limit $2',
+            rule_id,
+            limit,
+            after,
+        )
+        return [RuleState(**dict(row)) for row in rows]
 
     async def events(self, incident_id: UUID) -> list[Event]:
         """The history of an incident."""
@@ -189,6 +238,11 @@ async def rows_of(reader: Reader, caller: Caller) -> AsyncIterator[Rows]:
         except (asyncpg.CheckViolationError, asyncpg.DataError) as error:
             name = getattr(error, "constraint_name", None) or "a value"
             raise Problem(422, f"the database does not take this: {name}") from None
+        except asyncpg.PostgresError as error:
+            if is_quota(error):
+                headers = {"Retry-After": str(QUOTA_SECONDS)}
+                raise Problem(429, str(error.args[0]), headers=headers) from None
+            raise
 
 
 def _decoded(row: asyncpg.Record) -> dict[str, Any]:

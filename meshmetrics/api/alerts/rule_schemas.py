@@ -101,7 +101,20 @@ class Rule(BaseModel):
     channel_ids: list[UUID] | None
     created_at: datetime
     updated_at: datetime
-    states: list[RuleState] = Field(description="Empty until it was first looked at")
+    state_counts: dict[State, int] = Field(
+        description="With how many workflows it is in which state"
+    )
+    states: list[RuleState] = Field(
+        description="The worst first, 2,000 at most for all rules of an answer; empty until"
+        " the rule was first evaluated. `/rules/{rule_id}/states` lists all"
+    )
+
+
+class RuleStates(BaseModel):
+    """How a rule stands with each workflow, by the workflow's slug."""
+
+    states: list[RuleState]
+    next: str | None = Field(description="`after` of the next page; null on the last")
 
 
 class WouldOpen(BaseModel):
@@ -119,7 +132,7 @@ class Preview(BaseModel):
     """What a rule would have done in the last 30 days."""
 
     count: int
-    incidents: list[WouldOpen]
+    incidents: list[WouldOpen] = Field(description="The last 1,000")
     complete: bool = Field(description="False: there were more runs than are looked at")
     history: bool = Field(
         description="False: the rule is about open runs. Past numbers of those are not stored, so"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import ValidationError
 
 from meshmetrics.alerts.rule import OF_OPEN_RUNS, RuleFields
-from meshmetrics.api.alerts.paging import Project
+from meshmetrics.api.alerts.paging import AfterRow, LongLimit, Project
 from meshmetrics.api.alerts.rows import PREVIEW_RUNS, RULES, Rows, rows_of
 from meshmetrics.api.alerts.rule_schemas import (
     NewRule,
@@ -17,25 +17,38 @@ from meshmetrics.api.alerts.rule_schemas import (
     Rule,
     RuleChange,
     RuleFailure,
+    RuleStates,
     Silence,
     WouldOpen,
 )
 from meshmetrics.api.http.dependencies import Api, Signed
-from meshmetrics.api.http.problems import explain
+from meshmetrics.api.http.problems import explain, wrong
+
+PREVIEW_INCIDENTS = 1000
 
 router = APIRouter()
 
 
 async def _with_states(rows: Rows, rules: list[dict[str, Any]]) -> list[Rule]:
-    states = await rows.states([rule["id"] for rule in rules])
-    return [Rule(**rule, states=states.get(rule["id"], [])) for rule in rules]
+    ids = [rule["id"] for rule in rules]
+    states, counts = await rows.states(ids), await rows.state_counts(ids)
+    return [
+        Rule(**rule, states=states.get(rule["id"], []), state_counts=counts.get(rule["id"], {}))
+        for rule in rules
+    ]
 
 
 @router.get("/rules")
-async def rules(api: Api, who: Signed, project_id: Project = None) -> list[Rule]:
-    """All rules, and how they stand."""
+async def rules(
+    api: Api,
+    who: Signed,
+    project_id: Project = None,
+    limit: LongLimit = 500,
+    after: AfterRow = None,
+) -> list[Rule]:
+    """Rules, oldest first, and how they stand."""
     async with rows_of(api.reader, who) as rows:
-        return await _with_states(rows, await rows.all(RULES, project_id))
+        return await _with_states(rows, await rows.oldest(RULES, project_id, limit, after))
 
 
 @router.post("/rules", status_code=201)
@@ -56,7 +69,8 @@ async def preview(api: Api, who: Signed, rule: NewRule) -> Preview:
     runs = {row["workflow_slug"]: row["runs"] for row in found}
     complete = sum(runs.values()) < PREVIEW_RUNS
     history = rule.metric not in OF_OPEN_RUNS
-    return Preview(count=len(incidents), incidents=incidents, complete=complete, history=history)
+    count, incidents = len(incidents), incidents[-PREVIEW_INCIDENTS:]
+    return Preview(count=count, incidents=incidents, complete=complete, history=history)
 
 
 @router.get("/rule-failures")
@@ -72,6 +86,26 @@ async def rule(api: Api, who: Signed, rule_id: UUID) -> Rule:
     """One rule, and how it stands."""
     async with rows_of(api.reader, who) as rows:
         return (await _with_states(rows, [await rows.one(RULES, rule_id)]))[0]
+
+
+@router.get("/rules/{rule_id}/states")
+async def rule_states(
+    api: Api,
+    who: Signed,
+    rule_id: UUID,
+    limit: LongLimit = 100,
+    after: Annotated[
+        str | None, Query(max_length=10_000, description="`next` of the page before")
+    ] = None,
+) -> RuleStates:
+    """How a rule stands with each workflow."""
+    if after is not None and "\0" in after:
+        raise wrong("after", after, "the `next` of the page before")
+    async with rows_of(api.reader, who) as rows:
+        await rows.one(RULES, rule_id)
+        found = await rows.states_of(rule_id, limit + 1, after)
+    following = found[limit - 1].workflow_slug if len(found) > limit else None
+    return RuleStates(states=found[:limit], next=following)
 
 
 @router.patch("/rules/{rule_id}")

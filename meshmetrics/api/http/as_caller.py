@@ -13,6 +13,7 @@ import asyncpg
 
 from meshmetrics.api.http.auth import Caller, claims_of
 from meshmetrics.api.http.problems import from_database
+from meshmetrics.api.http.shares import Shares
 from meshmetrics.database.store import Connection
 
 ACQUIRE_SECONDS = 5.0
@@ -30,17 +31,21 @@ _SUMMARY = (
     "select * from public.workflow_metrics_summary("
     "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
 )
-_VERSIONS = "select * from public.workflow_metrics_versions($1, $2, $3)"
+MAX_ROWS = 20_000
+"""Rows of an answer that is not paged, as in the statements here."""
+_VERSIONS = "select * from public.workflow_metrics_versions($1, $2, $3) limit 20000"
 _RECENT = (
     "select r.*, r.outcome = 'failure' and exists ("
     "select from public.workflow_run_abandonments a where a.run_id = r.run_id) as abandoned"
     " from public.workflow_metrics_recent($1, $2, $3) with ordinality r order by r.ordinality"
+    " limit 20000"
 )
 _UNKNOWN_STATUSES = "select status, runs from public.workflow_metrics_unknown_statuses()"
 _OUTCOMES = (
     "select project_id, slug,"
     " string_agg(left(outcome, 1), '' order by finished_at desc, run_id) as outcomes"
     " from public.workflow_metrics_recent($1, $2, $3) group by project_id, slug order by 1, 2"
+    " limit 5000"
 )
 
 
@@ -175,10 +180,12 @@ class Reader:
     """Opens transactions of callers on a pool of its own, so that reading never takes a connection
     from counting. The pool's user must be a member of `authenticated`."""
 
-    def __init__(self, pool: asyncpg.Pool, *, statement_timeout: float) -> None:
-        """`statement_timeout`: the timeout of one statement, in seconds."""
+    def __init__(self, pool: asyncpg.Pool, *, statement_timeout: float, share: int = 1) -> None:
+        """`statement_timeout`: the timeout of one statement, in seconds. `share`: connections that
+        one caller may use at the same time."""
         self._pool = pool
         self._statement_timeout = str(round(statement_timeout * 1000))
+        self._shares = Shares(share)
 
     @asynccontextmanager
     async def reading(self, caller: Caller) -> AsyncIterator[Reading]:
@@ -201,8 +208,8 @@ class Reader:
     async def writing(self, caller: Caller) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
         """One transaction of the caller.
 
-        Raises Problem for an invalid parameter (422), and if the database does not answer in time
-        (503).
+        Raises Problem for an invalid parameter (422), for too many requests at once (429), and if
+        the database does not answer in time (503).
         """
         async with self._transaction(caller, "read_committed", readonly=False) as connection:
             yield connection
@@ -217,6 +224,7 @@ class Reader:
     ) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
         try:
             async with (
+                self._shares.of(caller.user_id),
                 self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection,
                 connection.transaction(isolation=isolation, readonly=readonly),
             ):

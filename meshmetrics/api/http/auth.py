@@ -61,7 +61,9 @@ class Authenticator:
             user_id = UUID(claims["sub"])
         except (ValueError, TypeError, AttributeError):
             raise _refused("the token's sub is not a user id") from None
-        return Caller(user_id, json.dumps(claims))
+        if str(user_id) != claims["sub"].lower():  # other notations, which Postgres refuses
+            raise _refused("the token's sub is not a user id")
+        return Caller(user_id, _as_jsonb(claims))
 
     async def _claims(self, token: str) -> dict[str, Any]:
         """The claims of a token with a valid signature, lifetime and audience."""
@@ -85,7 +87,7 @@ class Authenticator:
             raise _refused(f"the token has no {error.claim}") from None
         except jwt.InvalidSignatureError:
             raise _refused("the token's signature is wrong") from None
-        except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise _refused("the token is not valid") from None
         return claims
 
@@ -100,6 +102,19 @@ class Authenticator:
             if key is not None:
                 return key
         raise _refused("the token's signing algorithm is not accepted, or its key is unknown")
+
+
+def _as_jsonb(claims: dict[str, Any]) -> str:
+    """The claims as JSON that Postgres takes as jsonb too. Raises Problem (401): no NaN, no
+    character U+0000, no half of a surrogate pair."""
+    try:
+        text = json.dumps(claims, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except (ValueError, RecursionError):
+        text = "\\u0000"
+    if "\\u0000" in text:
+        raise _refused("the token's claims cannot be read")
+    return text
 
 
 def _refused(detail: str, error: str | None = "invalid_token") -> Problem:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from meshmetrics.database.errors import is_transient
+from meshmetrics.runtime.logs import redactor
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -74,6 +75,11 @@ _TAKES = {
 }
 
 
+MAX_ERRORS = 20
+"""Most wrong parameters that one answer explains."""
+NOT_SHOWN = "(not shown)"
+
+
 class WrongParameter(BaseModel):
     """One invalid parameter."""
 
@@ -115,10 +121,20 @@ class Problem(Exception):  # noqa: N818 (the name in RFC 9457; it is a response,
 
 def wrong(parameter: str, value: str | None, takes: str) -> Problem:
     """An invalid parameter: 422. `value` None: it is missing."""
-    value = value if value is None or len(value) <= 200 else value[:199] + "…"
+    parameter, value = _shown(parameter, 100), None if value is None else _shown(value, 200)
     error = WrongParameter(parameter=parameter, given=value, takes=takes)
     shown = "missing" if value is None else repr(value)
     return Problem(422, f"{parameter} is {shown}: it takes {takes}", errors=[error])
+
+
+_hide = redactor()
+
+
+def _shown(text: str, most: int) -> str:
+    """What a caller sent, as far as an answer repeats it: short, without what looks like a secret,
+    and as characters that JSON in UTF-8 can have."""
+    text = _hide(text[: most * 4]).encode(errors="backslashreplace").decode()
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def document(problem: Problem, request_id: str | None) -> bytes:
@@ -172,7 +188,7 @@ async def on_invalid(request: Request, error: RequestValidationError) -> Respons
 
 def explain(errors: Sequence[Mapping[str, Any]]) -> Problem:
     """Pydantic's errors as one problem. Each `loc` begins with `query` or `body`."""
-    problems = [_explain(details) for details in errors]
+    problems = [_explain(details) for details in errors[:MAX_ERRORS]]
     return Problem(
         422,
         "; ".join(p.detail for p in problems),
@@ -181,18 +197,21 @@ def explain(errors: Sequence[Mapping[str, Any]]) -> Problem:
 
 
 def _explain(details: Mapping[str, Any]) -> Problem:
-    loc, kind = details["loc"], details["type"]
+    loc, kind, value = details["loc"], details["type"], details["input"]
     name = str(loc[1] if len(loc) > 1 else loc[0])
     if kind == "extra_forbidden":
-        return wrong(name, str(details["input"]), "nothing: there is no such parameter")
+        # It may be a secret under a misspelt name.
+        return wrong(name, NOT_SHOWN, _TAKES.get(kind, "nothing: there is no such parameter"))
     if kind == "missing":
         return wrong(name, None, _TAKES[kind])
     if kind == "unfit":  # it contradicts other fields, so the input is the whole body
         name = str(details["ctx"]["parameter"])
-        return wrong(name, str(details["input"].get(name)), str(details["msg"]))
+        return wrong(name, str(value.get(name)), str(details["msg"]))
     template = _TAKES.get(kind)
     takes = template.format(**details.get("ctx", {})) if template else str(details["msg"])
-    return wrong(name, str(details["input"]), takes)
+    if loc[0] == "body" and not isinstance(value, (int, float, type(None))):
+        value = NOT_SHOWN  # bodies contain secrets, and not always in the right place
+    return wrong(name, str(value), takes)
 
 
 def from_database(error: BaseException) -> Problem | None:

@@ -45,7 +45,13 @@ class Observe:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (HEADER, request_id.encode())]
+                headers = [*message.get("headers", ()), (HEADER, request_id.encode())]
+                if scope["path"].startswith("/api/"):
+                    # Tenants' data is in no cache, not even in the browser's. Clients may still
+                    # keep an answer and its ETag themselves.
+                    headers = [(n, v) for n, v in headers if n.lower() != b"cache-control"]
+                    headers.append((b"cache-control", b"no-store"))
+                message["headers"] = headers
             await send(message)
 
         failure: Exception | None = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Annotated
 
+import asyncpg
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from meshmetrics.api.http.as_caller import MAX_ROWS
 from meshmetrics.api.http.dependencies import Api, Signed, bearer
 from meshmetrics.api.http.etags import NOT_MODIFIED, cached
 from meshmetrics.api.http.problems import responses
@@ -24,6 +26,9 @@ from meshmetrics.api.metrics.schemas import (
     Version,
 )
 
+MAX_CHARACTERS = 2_000_000
+"""Of the names and slugs in a catalogue."""
+
 router = APIRouter(
     prefix="/api/metrics",
     tags=["metrics"],
@@ -32,11 +37,19 @@ router = APIRouter(
 )
 
 
+def _that_fit(rows: list[asyncpg.Record]) -> list[asyncpg.Record]:
+    """The first of them whose texts have MAX_CHARACTERS together."""
+    lengths = accumulate(len(row["name"]) + len(row["slug"]) for row in rows)
+    return [row for row, length in zip(rows, lengths, strict=True) if length <= MAX_CHARACTERS]
+
+
 @router.get("/catalogue", response_model=Catalogue, responses=NOT_MODIFIED)
 async def catalogue(request: Request, api: Api, who: Signed) -> Response:
     """The caller's projects, and all versions of their workflows."""
     async with api.reader.reading(who) as reading:
-        rows = await reading.versions()
+        found = await reading.versions()
+    rows = _that_fit(found)
+    complete = len(found) < MAX_ROWS and len(rows) == len(found)
     projects = [
         Project(
             project_id=project_id,
@@ -50,7 +63,7 @@ async def catalogue(request: Request, api: Api, who: Signed) -> Response:
             rows, key=lambda row: (row["project_id"], row["project_name"])
         )
     ]
-    return cached(request, Catalogue(projects=projects))
+    return cached(request, Catalogue(projects=projects, complete=complete))
 
 
 @router.get("/workflows/recent", response_model=RecentRuns, responses=NOT_MODIFIED)

@@ -187,6 +187,7 @@ class Catalogue(BaseModel):
     """The projects and workflows that the caller may see."""
 
     projects: list[Project] = Field(description="Projects that have a workflow, sorted by name")
+    complete: bool = Field(description="False: there are more than one answer can have")
 
 
 class Outcome(BaseModel):

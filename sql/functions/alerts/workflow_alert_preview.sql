@@ -1,5 +1,6 @@
 -- When a rule would have opened and closed incidents in the last 30 days. `fields` has the columns of a rule; those
--- that are missing have their defaults. At most the max_runs runs that started last are evaluated.
+-- that are missing have their defaults. At most the max_runs runs that started last are evaluated, and 20,000 whatever a
+-- caller says.
 --
 -- A rule on open runs has no rows: they have no history.
 --
@@ -32,6 +33,7 @@ declare
   rule constant public.workflow_alert_rules :=
     jsonb_populate_record(null::public.workflow_alert_rules, defaults || fields);
 begin
+  max_runs := least(max_runs, 20000);
   if of_project in (select public.user_project_ids()) then
     return query
     select * from meshmetrics.alert_preview_runs(rule, of_project, max_runs)

@@ -1,6 +1,8 @@
 -- Held to the end of the transaction by everything that writes ledger, buckets or counters. The
 -- caller's next statement then sees all that the last holder wrote, which is only so under
 -- READ COMMITTED: anything else is refused.
+--
+-- The lock of a table that tenants have no privilege on. The mode conflicts with itself, and not with pg_dump.
 create or replace function meshmetrics.counting_lock()
 returns void
 language plpgsql
@@ -13,6 +15,6 @@ begin
       current_setting('transaction_isolation')
       using errcode = 'invalid_transaction_state';
   end if;
-  perform pg_advisory_xact_lock(5570217644489864242); -- the bytes of 'MMcount2'
+  lock table meshmetrics.counting in exclusive mode;
 end;
 $$;

@@ -229,7 +229,7 @@ begin
         end,
         'infinity'
       ) as sort_number,
-      case sort_by when 'name' then lower(r.name) when 'slug' then lower(r.slug) else '' end
+      case sort_by when 'name' then lower(r.name) when 'slug' then lower(left(r.slug, 200)) else '' end
         collate "C" as sort_text,
       count(*) over () as matching
     from rated r

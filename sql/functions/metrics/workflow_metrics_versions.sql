@@ -38,7 +38,10 @@ as $$
 begin
   return query
   select
-    m.workflow_id, m.project_id, p.name, m.slug, m.version, m.name, d.made_at,
+    m.workflow_id, m.project_id, left(p.name, 200), m.slug, m.version, m.name,
+    case -- null too where a client could not read it
+      when d.made_at between '0001-01-02 00:00:00+00' and '9999-12-30 00:00:00+00' then d.made_at
+    end,
     coalesce(c.revision, 0), coalesce(c.success_count, 0), coalesce(c.failure_count, 0),
     coalesce(c.canceled_count, 0), coalesce(o.open_count, 0), o.oldest_open_at,
     coalesce(o.overdue_count, 0), coalesce(o.abandoned_count, 0)
@@ -50,6 +53,6 @@ begin
   ) d
   left join public.workflow_run_metrics c on c.workflow_id = m.workflow_id
   left join public.workflow_run_open_counts o on o.workflow_id = m.workflow_id
-  order by p.name, m.project_id, m.slug, m.version;
+  order by left(p.name, 200), m.project_id, m.slug, m.version;
 end;
 $$;

@@ -2,6 +2,8 @@
 -- projects; of these workflows, of which any version's id may be given; whose name or slug in any
 -- version contains `search`. version_mode 'all': all versions of such a workflow; 'one': only the
 -- very versions given; 'newest': only its newest, whichever was given.
+--
+-- The name is cut to 200 characters: MeshHook takes one of any length.
 create or replace function meshmetrics_parts.members(
   project_ids uuid[],
   workflow_ids uuid[],
@@ -44,7 +46,7 @@ begin
     from visible v
     order by v.project_id, v.slug, v.version desc
   )
-  select v.id, v.project_id, v.slug, v.version, v.name
+  select v.id, v.project_id, v.slug, v.version, left(v.name, 200)
   from visible v
   where (v.project_id, v.slug) in (select w.project_id, w.slug from matching w)
     and case version_mode

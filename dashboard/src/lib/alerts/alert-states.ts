@@ -70,6 +70,16 @@ export function statesByWorkflow(rules: readonly Rule[]): Map<string, AlertState
   return states;
 }
 
+/** With how many workflows a rule has a state. */
+export function stateTotal(rule: Rule): number {
+  return Object.values(rule.state_counts).reduce((sum, count) => sum + count, 0);
+}
+
+/** What a state that is not listed is: a long list ends with the workflows that are ok. */
+export function unlistedState(rule: Rule): AlertState {
+  return rule.states.length < stateTotal(rule) ? 'ok' : 'insufficient';
+}
+
 /** The state of a workflow. A rule that has not evaluated it yet has too few runs. */
 export function workflowState(
   states: ReadonlyMap<string, AlertState>,
@@ -79,13 +89,13 @@ export function workflowState(
 ): AlertState {
   const state = states.get(`${projectId}/${slug}`);
   if (state) return state;
-  const covered = rules.some((rule) => rule.enabled && covers(rule, projectId, slug));
-  return covered ? 'insufficient' : 'none';
+  const covering = rules.filter((rule) => rule.enabled && covers(rule, projectId, slug));
+  return worst(covering.map(unlistedState));
 }
 
 /** The worst state of a rule over all of its workflows. */
 export function ruleState(rule: Rule): AlertState {
-  const state = worst(rule.states.map((one) => one.state));
+  const state = worst(Object.keys(rule.state_counts) as AlertState[]);
   return state === 'none' ? 'insufficient' : state;
 }
 

@@ -6,7 +6,7 @@ import { ApiError } from '../api/http';
 import type { AlertsClient, Incident, Rule, RuleFailure } from '../api/alerts';
 import type { Metrics } from '../metrics/metrics.svelte';
 import { shared } from '../util/shared-lifecycle';
-import { statesByWorkflow } from './alert-states';
+import { statesByWorkflow, stateTotal } from './alert-states';
 
 // Milliseconds.
 const REFRESH_INTERVAL = 60_000;
@@ -118,7 +118,7 @@ export class Alerts {
     const hasNewRule = this.rules.some(
       (rule) =>
         rule.enabled &&
-        rule.states.length === 0 &&
+        stateTotal(rule) === 0 &&
         Date.now() - Date.parse(rule.updated_at) < NEW_RULE_AGE,
     );
     if (hasNewRule && !this.error) return NEW_RULE_INTERVAL;

@@ -176,7 +176,7 @@ export interface paths {
         };
         /**
          * Rules
-         * @description All rules, and how they stand.
+         * @description Rules, oldest first, and how they stand.
          */
         get: operations["rules"];
         put?: never;
@@ -258,6 +258,26 @@ export interface paths {
          * @description Change what is given of a rule's fields; what is left out stays.
          */
         patch: operations["change_rule"];
+        trace?: never;
+    };
+    "/api/alerts/rules/{rule_id}/states": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Rule States
+         * @description How a rule stands with each workflow.
+         */
+        get: operations["rule_states"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/alerts/rules/{rule_id}/silence": {
@@ -349,7 +369,7 @@ export interface paths {
         };
         /**
          * Channels
-         * @description All channels. Their targets and secrets are never shown.
+         * @description Channels, oldest first. Their targets and secrets are never shown.
          */
         get: operations["channels"];
         put?: never;
@@ -570,6 +590,11 @@ export interface components {
              * @description Projects that have a workflow, sorted by name
              */
             projects: components["schemas"]["Project"][];
+            /**
+             * Complete
+             * @description False: there are more than one answer can have
+             */
+            complete: boolean;
         };
         /**
          * Channel
@@ -1485,7 +1510,10 @@ export interface components {
         Preview: {
             /** Count */
             count: number;
-            /** Incidents */
+            /**
+             * Incidents
+             * @description The last 1,000
+             */
             incidents: components["schemas"]["WouldOpen"][];
             /**
              * Complete
@@ -1719,8 +1747,15 @@ export interface components {
              */
             updated_at: string;
             /**
+             * State Counts
+             * @description With how many workflows it is in which state
+             */
+            state_counts: {
+                [key: string]: number;
+            };
+            /**
              * States
-             * @description Empty until it was first looked at
+             * @description The worst first, 2,000 at most for all rules of an answer; empty until the rule was first evaluated. `/rules/{rule_id}/states` lists all
              */
             states: components["schemas"]["RuleState"][];
         };
@@ -1886,6 +1921,19 @@ export interface components {
              * Format: date-time
              */
             evaluated_at: string;
+        };
+        /**
+         * RuleStates
+         * @description How a rule stands with each workflow, by the workflow's slug.
+         */
+        RuleStates: {
+            /** States */
+            states: components["schemas"]["RuleState"][];
+            /**
+             * Next
+             * @description `after` of the next page; null on the last
+             */
+            next: string | null;
         };
         /**
          * Silence
@@ -3004,6 +3052,10 @@ export interface operations {
             query?: {
                 /** @description Only this project's */
                 project_id?: string | null;
+                /** @description Most rows of a page */
+                limit?: number;
+                /** @description `id` of the last row of the page before, if that was full */
+                after?: string | null;
             };
             header?: never;
             path?: never;
@@ -3728,6 +3780,114 @@ export interface operations {
             };
         };
     };
+    rule_states: {
+        parameters: {
+            query?: {
+                /** @description Most rows of a page */
+                limit?: number;
+                /** @description `next` of the page before */
+                after?: string | null;
+            };
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RuleStates"];
+                };
+            };
+            /** @description Bad request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description Not signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description Not found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description Invalid parameter */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description Request headers too large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description Service unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
     silence: {
         parameters: {
             query?: never;
@@ -4168,6 +4328,10 @@ export interface operations {
             query?: {
                 /** @description Only this project's */
                 project_id?: string | null;
+                /** @description Most rows of a page */
+                limit?: number;
+                /** @description `id` of the last row of the page before, if that was full */
+                after?: string | null;
             };
             header?: never;
             path?: never;

@@ -38,12 +38,15 @@ def body(notices: Sequence[Delivered]) -> bytes:
     """Blocks, with a plain text for clients that show none."""
     blocks: list[dict[str, Any]] = []
     for notice in notices[:MAX_NOTICES]:
-        title = {"type": "plain_text", "text": headline(notice)[:150]}
+        title = {"type": "plain_text", "text": unmention(headline(notice))[:150]}
         blocks.append({"type": "header", "text": title})
         text = [escape(line) for line in lines(notice)]
         text += [f"<{r.url}|failed run {r.run_id}>" for r in notice.failed_runs if r.url]
         blocks.append(
-            {"type": "section", "text": {"type": "mrkdwn", "text": "\n".join(text)[:3000]}}
+            {
+                "type": "section",
+                "text": {"type": "mrkdwn", "text": "\n".join(text)[:3000], "verbatim": True},
+            }
         )
         if notice.url:
             link = {"type": "mrkdwn", "text": f"<{notice.url}|Open the incident>"}
@@ -57,4 +60,10 @@ def body(notices: Sequence[Delivered]) -> bytes:
 
 def escape(text: str) -> str:
     """Text that a tenant wrote, so that Slack sees no mention and no link in it."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return unmention(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def unmention(text: str) -> str:
+    """With a zero-width space behind each @: Mattermost and Discord read @everyone and @channel
+    in any text."""
+    return text.replace("@", "@\u200b")
