@@ -54,7 +54,10 @@ describe('the alert state of a workflow', () => {
   });
 
   test('is OK where a long list of states ends before the workflow', () => {
-    const long = rule({ states: [ruleState('bills', 'firing')], state_counts: { firing: 1, ok: 9 } });
+    const long = rule({
+      states: [ruleState('bills', 'firing')],
+      state_counts: { firing: 1, ok: 9 },
+    });
     expect(workflowState(statesByWorkflow([long]), [long], PROJECT, 'orders')).toBe('ok');
     expect(workflowState(statesByWorkflow([long]), [long], PROJECT, 'bills')).toBe('firing');
   });
