@@ -20,7 +20,7 @@ PENDING = (
     "docs/alerts.md",
     "meshmetrics/alerts",
     "meshmetrics/api/alerts",
-    "sql",
+    "sql/functions/alerts",
 )
 """Files and folders that are still to be rewritten."""
 
