@@ -29,12 +29,12 @@ async def measure(*, quick: bool = False) -> list[Figure]:
             stack.store, counter, _drop_event, Telemetry(), abandoned_after=600
         )
         began = time.perf_counter()
-        await inspector.look()  # one run in ten is found abandoned
+        await inspector.inspect()  # one run in ten is found abandoned
         first = time.perf_counter() - began
         shares, looks = [], []
         for _ in range(ROUNDS):
             used, began = _processor_seconds(stack), time.perf_counter()
-            await inspector.look()
+            await inspector.inspect()
             took = time.perf_counter() - began
             used = _processor_seconds(stack) - used
             looks.append(took)

@@ -1,4 +1,4 @@
--- Who sees what. A tenant is told apart here and nowhere else.
+-- Which rows each tenant can read and write. Tenants are separated here and nowhere else.
 
 drop policy if exists "members read" on public.workflow_run_metrics;
 create policy "members read" on public.workflow_run_metrics

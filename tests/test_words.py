@@ -17,14 +17,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 PENDING = (
-    "Makefile",
-    "dashboard/src",
     "docs/alerts.md",
     "meshmetrics/alerts",
     "meshmetrics/api/alerts",
-    "meshmetrics/counting",
-    "meshmetrics/devstack",
-    "sql",
+    "sql/functions/alerts",
 )
 """Files and folders that are still to be rewritten."""
 
@@ -59,7 +55,9 @@ RETIRED_NAMES = {
 }  # fmt: skip
 """Names that do not say what the thing is."""
 
-ALLOWED: dict[str, dict[str, str]] = {}
+ALLOWED: dict[str, dict[str, str]] = {
+    "meshmetrics/devstack/postgres/binaries.py": {"nobody": "the system user of that name"},
+}
 """By file: a phrase that contains a retired word, and why it stays."""
 
 ALLOWED_NAMES: dict[str, dict[str, str]] = {  # by file or folder

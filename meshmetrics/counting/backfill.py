@@ -1,4 +1,4 @@
-"""Counts what was there before meshmetrics: once, in the background, from where it stopped."""
+"""Counts the runs from before meshmetrics was installed: once, in the background, resumable."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ REPORT_SECONDS = 5.0
 
 
 class Backfill(Service):
-    """Walks everything updated before the sweeps' checkpoint; what is later is the sweeps'.
+    """Walks all runs updated before the sweeps' checkpoint; sweeps count the later ones.
 
-    It is done once no transaction under way can still add a run behind it. Live runs wait for
-    one of its batches at most: the counting lock is granted in the order it is asked for. Several
-    may walk at once, the daemon's and the command line's: they share one checkpoint.
+    It is done once no open transaction can still add a run behind it. Live runs wait for at most
+    one of its batches: the counting lock is granted in the order of requests. The daemon's and
+    the command line's back-fill may run at the same time: they share one checkpoint.
     """
 
     name = "backfill"
@@ -43,10 +43,10 @@ class Backfill(Service):
         on_progress: Callable[[int, Position], None] | None = None,
         on_wait: Callable[[str], None] | None = None,
     ) -> None:
-        """`overlap`: as for sweeps, in seconds. `settle_pause`: seconds between looks at whether
-        old transactions have ended. `on_progress` is told after each step how many runs were
-        looked at so far, and how far the walk came; `on_wait` once, what it waits for where that
-        takes longer than a moment."""
+        """`overlap`: as for sweeps, in seconds. `settle_pause`: seconds between checks whether
+        old transactions have ended. `on_progress` is called after each step with the number of
+        runs read so far and the position reached; `on_wait` is called once, with what the
+        back-fill waits for, if that takes more than a few seconds."""
         super().__init__()
         self._store = store
         self._counter = counter
@@ -61,7 +61,7 @@ class Backfill(Service):
         self._scanned = 0
 
     async def run(self) -> None:
-        """Walk to the end, then return; or return when stopped."""
+        """Walk until the end or until stopped."""
         self.started.set()
         checkpoint = await self._store.read_checkpoint("backfill")
         if not checkpoint.done:
@@ -72,8 +72,8 @@ class Backfill(Service):
         self._telemetry.backfill_done.set(1)
 
     async def _walk(self, position: Position) -> bool:
-        """Whether it came to the end, rather than being stopped."""
-        # The checkpoint of the sweeps has moved on since they began: a part is looked at twice.
+        """Walk from `position`; return whether the end was reached (False: stopped)."""
+        # The sweeps' checkpoint has advanced since they started, so some runs are read twice.
         until = (await self._store.read_checkpoint("sweep")).position.updated_at
         while True:
             settled = await self._store.settled_until(self._overlap)
@@ -91,7 +91,7 @@ class Backfill(Service):
                     return False
 
     async def _explain(self, until: datetime) -> None:
-        """Say once what the end of the walk waits for: that nothing can be added before `until`."""
+        """Log once why the walk cannot end yet: a run may still be added before `until`."""
         if self._explained:
             return
         seen = await self._store.transactions_seen(self._overlap)
@@ -118,8 +118,8 @@ class Backfill(Service):
             self._on_wait(text)
 
     async def _walk_until(self, start: Position, limit: datetime, *, last: bool) -> Checkpoint:
-        """Walk to `limit`, until stopped, or until somebody else who does the same has come
-        further; return where the walk as a whole stands."""
+        """Walk to `limit`, until stopped, or until another back-fill has advanced the checkpoint
+        further; return the checkpoint."""
         checkpoint = Checkpoint(start, done=False)
         async for step in walk(
             self._store, self._counter, start, limit, self._batch, "backfill", whole=True

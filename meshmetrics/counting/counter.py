@@ -1,4 +1,4 @@
-"""Inbox → `count_runs` → publisher. No timer and no fixed batch: load makes the batches."""
+"""Inbox → `count_runs` → publisher. No timer and no fixed batch size: the load determines both."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from meshmetrics.runtime.logs import describe
 from meshmetrics.runtime.service import Service, full_jitter
 from meshmetrics.runtime.telemetry import Telemetry
 from meshmetrics.stream.inbox import Arrival, Inbox
-from meshmetrics.stream.run_rate import Flow
+from meshmetrics.stream.run_rate import RunRate
 
 log = structlog.get_logger()
 
@@ -37,7 +37,7 @@ FOUND = ("event", "sweep")
 
 
 class Publish(Protocol):
-    """Takes changes to broadcast. Never waits, never raises."""
+    """Accepts changes to broadcast. Never waits, never raises."""
 
     def __call__(
         self, changes: Sequence[Change], *, counted: float, committed: float | None
@@ -47,7 +47,7 @@ class Publish(Protocol):
 
 
 class Counter(Service):
-    """Counts everything the inbox holds, at once, again and again; and what sweeps bring."""
+    """Counts the runs in the inbox as soon as they arrive, and the runs that sweeps find."""
 
     name = "counter"
     drain_seconds = 2.0
@@ -59,7 +59,7 @@ class Counter(Service):
         publish: Publish,
         telemetry: Telemetry,
         *,
-        flow: Flow | None = None,
+        run_rate: RunRate | None = None,
         source: SourceWatch | None = None,
         batch: int = 10_000,
         retry_base: float = 0.1,
@@ -69,23 +69,24 @@ class Counter(Service):
         self._store = store
         self._inbox = inbox
         self._publish = publish
-        self._flow = flow or Flow(0)
+        self._run_rate = run_rate or RunRate(0)
         self._source = source or SourceWatch(store)
         self._telemetry = telemetry
         self._batch = batch
         self._retry_base = retry_base
         self._retry_cap = retry_cap
         self.counted = asyncio.Event()
-        """Set whenever runs were found that may have ended, whether or not they can be counted, for
-        whoever clears it: flawed runs of one tenant hide no sound ones of another."""
+        """Set whenever runs were found that may have ended, whether or not they can be counted, so
+        that the flawed runs of one tenant hide no sound ones of another. The quick sweeper clears
+        it."""
 
     def stop(self) -> None:
-        """Wake up, count what the inbox holds, and return."""
+        """Request the end: `run` counts the rest of the inbox, and returns."""
         super().stop()
         self._inbox.filled.set()
 
     async def run(self) -> None:
-        """Count until stopped, and then what the inbox still holds."""
+        """Count until stopped; then count the rest of the inbox."""
         self.started.set()
         while True:
             if not self.stopping.is_set():
@@ -98,16 +99,16 @@ class Counter(Service):
                 return
 
     async def _count_arrived(self, batch: dict[UUID, Arrival]) -> None:
-        known = [a.committed for a in batch.values() if a.committed is not None]
+        commit_times = [a.committed for a in batch.values() if a.committed is not None]
         try:
             changed = await self.count(
-                list(batch), source="event", committed=min(known, default=None)
+                list(batch), source="event", committed=min(commit_times, default=None)
             )
         except Exception:
             for run_id, arrival in batch.items():
                 self._inbox.put(run_id, arrival)
             raise
-        self._flow.add(changed)
+        self._run_rate.add(changed)
         now = time.monotonic()
         for arrival in batch.values():
             self._telemetry.received_to_counted.observe(now - arrival.received)
@@ -117,11 +118,11 @@ class Counter(Service):
     ) -> int:
         """Count these runs and publish what changed; return how many changed.
 
-        Waits for a database that is away for as long as it takes, unless the counter is being
-        stopped. A batch that takes too long for a timeout is halved. A run that cannot be counted
-        is set aside, and the rest goes on.
+        While the database is unavailable, retries without limit, unless the counter is stopping.
+        Halves a batch that runs into a timeout. Sets a run aside that cannot be counted, and
+        counts the rest.
 
-        Raises what the database raises where it is no single run's fault.
+        Raises the database's error if it is not the fault of a single run.
         """
         changed = 0
         if run_ids and source in FOUND:
@@ -130,7 +131,7 @@ class Counter(Service):
         while pieces:
             piece = pieces.pop()
             try:
-                counted = await self._patiently(
+                counted = await self._retry(
                     partial(self._store.count_runs, piece), splits=len(piece) > 1
                 )
             except Exception as error:
@@ -146,33 +147,32 @@ class Counter(Service):
                 continue
             changed += counted.runs
             self._telemetry.count_batch.observe(len(piece))
-            self._hand_on(counted, source, committed)
+            self._report(counted, source, committed)
         return changed
 
     async def settle_abandoned(self, run_ids: Sequence[UUID], silent_for: timedelta) -> int:
-        """Count as failures those of these open runs that will not go on, take back those that did,
-        and publish what changed; return how many changed. Waits for a database that is away."""
+        """Count abandoned runs among these open runs as failures, withdraw the failure of runs that
+        continued, and publish what changed; return how many changed. Retries while the database
+        is unavailable."""
         changed = 0
         for first in range(0, len(run_ids), self._batch):
             piece = run_ids[first : first + self._batch]
-            counted = await self._patiently(
-                partial(self._store.settle_abandoned, piece, silent_for)
-            )
+            counted = await self._retry(partial(self._store.settle_abandoned, piece, silent_for))
             changed += counted.runs
-            self._hand_on(counted, "open_runs", None)
+            self._report(counted, "open_runs", None)
         return changed
 
     async def follow_workflows(self) -> None:
         """Move the metrics of workflows whose project changed, and publish what moved."""
-        changes = await self._patiently(self._store.follow_workflows)
-        self._hand_on(Counted(0, changes, ()), "retry", None)
+        changes = await self._retry(self._store.follow_workflows)
+        self._report(Counted(0, changes, ()), "retry", None)
 
-    def _hand_on(self, counted: Counted, source: Source, committed: float | None) -> None:
+    def _report(self, counted: Counted, source: Source, committed: float | None) -> None:
         self._telemetry.runs_counted.labels(source).inc(counted.runs)
         if counted.runs:
             self.counted.set()
         if source in FOUND:
-            self._flow.add(len(counted.set_aside))
+            self._run_rate.add(len(counted.set_aside))
         for item in counted.set_aside:
             self._telemetry.runs_set_aside.inc()
             log.warning("run.set_aside", run_id=str(item.run_id), reason=item.reason)
@@ -185,15 +185,15 @@ class Counter(Service):
         self._telemetry.runs_set_aside.inc()
         log.error("run.set_aside", run_id=str(run_id), reason=reason)
         try:
-            await self._patiently(lambda: self._store.set_aside_run(run_id, reason))
+            await self._retry(lambda: self._store.set_aside_run(run_id, reason))
         except Exception as error:
             if not is_data_error(error):
                 raise
             log.exception("run.set_aside_failed", run_id=str(run_id), error=describe(error))
 
-    async def _patiently(self, call: Callable[[], Awaitable[T]], *, splits: bool = False) -> T:
-        """Repeat a call while it fails for passing reasons and we are not being stopped. `splits`:
-        the caller answers a call that took too long with smaller ones."""
+    async def _retry(self, call: Callable[[], Awaitable[T]], *, splits: bool = False) -> T:
+        """Retry a call while it fails with transient errors and the counter is not stopping.
+        `splits`: the caller splits a call that took too long, so do not retry it."""
         attempt = 0
         while True:
             began = time.perf_counter()
@@ -201,9 +201,9 @@ class Counter(Service):
                 result = await call()
             except Exception as error:
                 attempt += 1
-                passing = is_transient(error)
-                self._telemetry.count_failures.labels("passing" if passing else "lasting").inc()
-                if not passing or self.stopping.is_set() or (splits and is_too_long(error)):
+                transient = is_transient(error)
+                self._telemetry.count_failures.labels("passing" if transient else "lasting").inc()
+                if not transient or self.stopping.is_set() or (splits and is_too_long(error)):
                     raise
                 wait = full_jitter(attempt, base=self._retry_base, cap=self._retry_cap)
                 log.warning(
@@ -216,5 +216,5 @@ class Counter(Service):
 
 
 def quiet_counter(store: CountingStore, batch: int) -> Counter:
-    """A counter for a command: it takes no hints and publishes nothing."""
+    """A counter for a command: it receives no hints and publishes nothing."""
     return Counter(store, Inbox(1), lambda *_, **__: None, Telemetry(), batch=batch)

@@ -1,4 +1,4 @@
-"""The net under all that sweeps assume."""
+"""Finds the runs that regular sweeps miss because their assumptions did not hold."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ DEEP = timedelta(hours=25)
 SOON = 60.0
 """Seconds from the start to the first deep sweep, at most."""
 REST = 4
-"""A step is followed by a pause of so many times its length: nobody waits for a deep sweep, so it
-takes a fifth of one connection's time and leaves the database to the others in between."""
-MOST_REST = 30.0
-"""Seconds: a step that was long may have waited for a database that was away."""
+"""The pause after a step, in lengths of the step: a deep sweep is not urgent, so it uses one
+connection for a fifth of the time, and leaves the database to other work in between."""
+MAX_REST = 30.0
+"""The longest such pause in seconds: a long step may have waited for an unavailable database."""
 
 
 class DeepSweeper(Service):
-    """Sweeps the last 25 hours and all that lies ahead of the clock: now and then, with rests."""
+    """Sweeps the last 25 hours and everything dated in the future, with pauses between steps."""
 
     name = "deep_sweeper"
 
@@ -40,8 +40,8 @@ class DeepSweeper(Service):
         interval: float,
         batch: int,
     ) -> None:
-        """`interval`: seconds from the start of one sweep to the next at least. `batch`: rows
-        looked at in one step."""
+        """`interval`: minimum seconds from the start of one sweep to the next. `batch`: rows
+        read in one step."""
         super().__init__()
         self._store = store
         self._counter = counter
@@ -60,7 +60,8 @@ class DeepSweeper(Service):
                 return
             self._telemetry.sweeps.labels("deep").inc()
             took = time.monotonic() - began
-            # Those of the last seconds are merely on their way: the regular sweeps judge them.
+            # Not logged as missed: the events of the last seconds may still arrive. The regular
+            # sweeps decide that.
             log.info("sweep.deep", runs=changed, took_ms=took * 1000)
             pause = self._interval - took
 
@@ -74,7 +75,7 @@ class DeepSweeper(Service):
         ):
             changed += step.changed
             took = time.monotonic() - began
-            if not step.last and await self.pause(min(REST * took, MOST_REST)):
+            if not step.last and await self.pause(min(REST * took, MAX_REST)):
                 return None
             began = time.monotonic()
         return changed

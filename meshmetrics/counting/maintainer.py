@@ -1,4 +1,4 @@
-"""The chores: pruning old buckets, retiring ledger rows whose run is gone; a slice at a time."""
+"""Maintenance: prunes old buckets and retires ledger rows whose run was deleted, in slices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = structlog.get_logger()
 
 
 class Maintainer(Service):
-    """Calls `maintain` for one slice of the ledger every `interval` seconds: a trickle, because
+    """Calls `maintain` for one slice of the ledger every `interval` seconds: small slices, because
     it holds the counting lock meanwhile."""
 
     name = "maintainer"
@@ -39,7 +39,7 @@ class Maintainer(Service):
         self._unknown: set[str] = set()
 
     async def run(self) -> None:
-        """Trickle until stopped."""
+        """Maintain a slice per interval until stopped."""
         self.started.set()
         while not await self.pause(self._interval):
             await self._source.check()
@@ -56,7 +56,7 @@ class Maintainer(Service):
                 )
 
     async def _check_statuses(self) -> None:
-        """Log it, once, when runs have a status that no outcome is mapped to."""
+        """Log once when runs have a status that is not mapped to an outcome."""
         unknown = await self._store.unknown_statuses()
         self._telemetry.set_unknown_statuses(unknown)
         if unknown.keys() - self._unknown:

@@ -1,4 +1,4 @@
-"""What counting passes on: frozen records, without any I/O."""
+"""The data types of counting: frozen records, without any I/O."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Change:
     """One workflow's counters after a count that changed them.
 
     Counts are absolute. `deltas` are the differences between `base_revision` and `revision`;
-    None where they are not told (a correction of runs older than the minute buckets, a resend
-    after a restart): a subscriber that is behind `revision` then has to refetch.
+    None for a correction of runs older than the minute buckets and for a resend after a restart:
+    a subscriber that is behind `revision` then has to refetch.
     """
 
     workflow_id: UUID
@@ -43,7 +43,7 @@ class Change:
     last_updated: datetime
     deltas: tuple[Delta, ...] | None
     moved_from: UUID | None = None
-    """The project that the workflow was in until now, whose screens must no longer show it."""
+    """The project that the workflow has left: its dashboards must no longer show it."""
 
     @property
     def success_rate(self) -> float | None:
@@ -64,14 +64,14 @@ class SetAside:
 class Counted:
     """What one call of `count_runs` did."""
 
-    runs: int  # runs whose ledger entry changed: 0 where all was counted already
+    runs: int  # runs whose ledger entry changed: 0 if all were counted already
     changes: tuple[Change, ...]
     set_aside: tuple[SetAside, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in the walk over `workflow_runs` by (updated_at, id)."""
+    """A position in the walk over `workflow_runs` by (updated_at, id)."""
 
     updated_at: datetime
     run_id: UUID
@@ -82,8 +82,8 @@ class Uncounted:
     """One step of the walk: the runs to count, and how far the step came."""
 
     run_ids: tuple[UUID, ...]
-    scanned: int  # rows looked at; fewer than asked for means that the end was reached
-    reached: Position | None  # None where nothing was scanned
+    scanned: int  # rows read; fewer than requested: the walk has reached the end
+    reached: Position | None  # None if nothing was scanned
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +115,8 @@ class OpenRuns:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A status of the engine's: what it counts as (success, failure, canceled, open or unknown),
-    and how many runs have it."""
+    """One of the engine's statuses: the outcome that it is mapped to (success, failure, canceled,
+    open or unknown), and how many runs have it."""
 
     status: str
     outcome: str
@@ -125,7 +125,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How far a walk got. `done` says that it has nothing left to do, ever."""
+    """How far a walk has come. `done`: it has reached its end and never starts again."""
 
     position: Position
     done: bool
@@ -136,15 +136,15 @@ class Maintained:
     """What one call of `maintain` did."""
 
     pruned_buckets: int
-    retired_runs: int  # ledger rows whose run is gone, moved to the retired buckets
-    scanned: int  # ledger rows looked at
-    wrapped: bool  # the slice reached the end of the ledger; the next begins anew
+    retired_runs: int  # ledger rows whose run was deleted, moved to the retired buckets
+    scanned: int  # ledger rows read
+    wrapped: bool  # the slice reached the end of the ledger; the next one starts from the beginning
 
 
 @dataclass(frozen=True, slots=True)
 class TransactionsSeen:
-    """When the oldest transaction under way began; None where `owner`, who owns our functions, may
-    not see the transactions of others."""
+    """When the oldest open transaction began; None if `owner`, the role that owns our functions,
+    may not see the transactions of other roles."""
 
     oldest: datetime | None
     owner: str

@@ -1,4 +1,4 @@
-"""Looks through the runs that have not ended: how many are open, overdue, or abandoned."""
+"""Inspects the runs that have not ended: how many are open, overdue, or abandoned."""
 
 from __future__ import annotations
 
@@ -19,32 +19,34 @@ from meshmetrics.runtime.telemetry import Telemetry
 log = structlog.get_logger()
 
 SHORTEST = 2.0
-"""Seconds from the end of one look to the next, at least."""
+"""Minimum seconds from the end of one inspection to the next."""
 LONGEST = 600.0
-"""Seconds, at most: a look that was long may have waited for a database that was away."""
+"""Maximum seconds: a long inspection may have waited for an unavailable database."""
 REST = 120
-"""A look is followed by a pause of so many times its length: less than 1 % of one core."""
+"""The pause after an inspection, in lengths of the inspection: less than 1 % of one core."""
 SETTLED_AT_ONCE = 20_000
+"""Maximum abandoned runs per inspection."""
 DEADLINES_AT_ONCE = 20
+"""Maximum workflows per inspection whose deadlines are recomputed."""
 ANNOUNCED_EVERY = 10.0
-"""Seconds between two messages to one project: these counts change with every run."""
+"""Minimum seconds between two messages to one project: these counts change with every run."""
 ANNOUNCED_AT_ONCE = 10
-"""Projects in one look: the budget of broadcasts is there for rates first."""
-WORKFLOWS_A_MESSAGE = 50
-"""As many fit into a message of Realtime's, however long their slugs."""
+"""Maximum projects per inspection: the budget for broadcasts is mainly for rates."""
+WORKFLOWS_PER_MESSAGE = 50
+"""These fit into one Realtime message, whatever the length of their slugs."""
 
 
 class Announce(Protocol):
-    """Takes an event of a project's channel. Never waits, never raises."""
+    """Accepts an event for a project's broadcast channel. Never waits, never raises."""
 
     def __call__(self, project_id: UUID, event: str, payload: dict[str, Any]) -> None: ...
 
 
 class OpenRunsInspector(Service):
-    """Counts open and overdue runs, and makes a failure of each run that will not go on.
+    """Counts open and overdue runs, and counts each abandoned run as a failure.
 
-    The table is the truth here too: every look compares what is there now with what was written
-    down last, so the next look finds what this one missed or a crash cut short.
+    The table is the source of truth: every inspection compares its rows with what the last one
+    stored, so the next inspection finds what this one or a crash missed.
     """
 
     name = "open_runs"
@@ -60,8 +62,8 @@ class OpenRunsInspector(Service):
         shortest: float = SHORTEST,
         rest: float = REST,
     ) -> None:
-        """`abandoned_after`: seconds for which nothing may follow a failed step; 0: no run is ever
-        abandoned, and those that were are taken back."""
+        """`abandoned_after`: seconds after a failed step in which nothing may follow; 0: no run is
+        ever abandoned, and existing abandonments are withdrawn."""
         super().__init__()
         self._store = store
         self._counter = counter
@@ -70,24 +72,24 @@ class OpenRunsInspector(Service):
         self._abandoned_after = timedelta(seconds=abandoned_after)
         self._shortest = shortest
         self._rest = rest
-        # A short abandoned_after asks for abandoned runs to be found soon, also after a long look.
+        # With a short abandoned_after, abandoned runs are found soon even after a long inspection.
         self._longest = max(shortest, min(LONGEST, abandoned_after or LONGEST))
-        self._pending: dict[UUID, dict[UUID, OpenCounts]] = {}
+        self._unannounced: dict[UUID, dict[UUID, OpenCounts]] = {}
         self._announced: dict[UUID, float] = {}
 
     async def run(self) -> None:
-        """Look until stopped."""
+        """Inspect until stopped."""
         self.started.set()
         pause = 0.0
         while not await self.pause(pause):
             began = time.monotonic()
-            await self.look()
+            await self.inspect()
             took = time.monotonic() - began
             self._telemetry.open_runs_seconds.observe(took)
             pause = min(self._longest, max(self._shortest, self._rest * took))
 
-    async def look(self) -> None:
-        """Look through all open runs once, and announce what changed."""
+    async def inspect(self) -> None:
+        """Inspect all open runs once, and announce what changed."""
         run_ids = await self._store.find_abandoned(self._abandoned_after, SETTLED_AT_ONCE)
         if run_ids:
             changed = await self._counter.settle_abandoned(run_ids, self._abandoned_after)
@@ -98,20 +100,20 @@ class OpenRunsInspector(Service):
         self._telemetry.overdue_runs.set(found.overdue)
         self._telemetry.abandoned_runs.set(found.abandoned)
         for counts in found.changed:
-            self._pending.setdefault(counts.project_id, {})[counts.workflow_id] = counts
-        self._announce_pending(time.monotonic())
+            self._unannounced.setdefault(counts.project_id, {})[counts.workflow_id] = counts
+        self._announce_changes(time.monotonic())
 
-    def _announce_pending(self, now: float) -> None:
+    def _announce_changes(self, now: float) -> None:
         """Announce what changed in the projects that have waited longest, each at most every
         ANNOUNCED_EVERY seconds."""
         latest = now - ANNOUNCED_EVERY
         self._announced = {p: at for p, at in self._announced.items() if at > latest}
-        due = [project for project in self._pending if project not in self._announced]
+        due = [project for project in self._unannounced if project not in self._announced]
         for project_id in due[:ANNOUNCED_AT_ONCE]:
             self._announced[project_id] = now
-            workflows = list(self._pending.pop(project_id).values())
-            for first in range(0, len(workflows), WORKFLOWS_A_MESSAGE):
-                part = workflows[first : first + WORKFLOWS_A_MESSAGE]
+            workflows = list(self._unannounced.pop(project_id).values())
+            for first in range(0, len(workflows), WORKFLOWS_PER_MESSAGE):
+                part = workflows[first : first + WORKFLOWS_PER_MESSAGE]
                 self._announce(project_id, "open", payload(project_id, part))
 
 

@@ -1,7 +1,7 @@
-"""Looks at the last moment of runs many times a second, while runs are flowing.
+"""Sweeps the runs of the last second, many times per second, while runs finish.
 
-Realtime's poller sleeps up to half a second before it tells of a change, and above its limit it
-tells of few. A walk over what was updated in the last second is one short index scan.
+Realtime's poller sleeps up to half a second before it reports a change, and above its limit it
+reports few. A walk over the runs updated in the last second is one short index scan.
 """
 
 from __future__ import annotations
@@ -20,31 +20,33 @@ from meshmetrics.runtime.logs import describe
 from meshmetrics.runtime.service import Service
 from meshmetrics.runtime.telemetry import Telemetry
 from meshmetrics.stream.inbox import Inbox
-from meshmetrics.stream.run_rate import Flow
+from meshmetrics.stream.run_rate import RunRate
 from meshmetrics.stream.state import Stream
 
 log = structlog.get_logger()
 
-FLOWING_SECONDS = 10.0
-"""Runs are flowing until none was counted for so long."""
+ACTIVE_SECONDS = 10.0
+"""Quick sweeps continue for this long after the last counted run."""
 OVERLAP = timedelta(seconds=1)
-"""How far back a look reaches at most: what commits later than this after it began is left to its
-event and to the regular sweeps. How far it has to reach the database knows: mostly a moment."""
+"""The maximum that a sweep goes back. A transaction that takes longer is left to its event and to
+the regular sweeps. The database knows how far back is necessary: usually a few milliseconds."""
 AHEAD = timedelta(seconds=1)
+"""How far ahead of the database's clock a sweep goes."""
 REST = 9
-"""A look is followed by a pause of so many times its length, so that the database gives it a tenth
-of one connection; and what is counted many at once costs least."""
-MOST_REST = 0.4
-"""Seconds: the longest such pause, or else what ended would not be seen within a second. After a
-look that took longer itself, the pause is as long as the look."""
+"""The pause after a sweep, in lengths of the sweep: sweeps use one connection for a tenth of the
+time, and large batches cost less per run."""
+MAX_REST = 0.4
+"""The longest such pause in seconds, so that runs are counted within a second. After a sweep that
+took longer than this, the pause is as long as the sweep."""
 LONGEST_REST = 5.0
-"""Seconds: a look that was very long waited for a database that was away, most likely."""
+"""The longest pause of all in seconds: a very long sweep probably waited for an unavailable
+database."""
 
 
 class QuickSweeper(Service):
-    """Counts what finished within `interval` seconds, without waiting for its event. Rests while no
-    run finishes and events are current. The stream still has to announce what it counted, and is
-    judged by that.
+    """Counts finished runs within `interval` seconds, without waiting for their events. Pauses
+    while no run finishes and events arrive in time. The stream still has to
+    announce the runs that it counted: one that the stream does not announce is missed.
     """
 
     name = "quick_sweeper"
@@ -54,7 +56,7 @@ class QuickSweeper(Service):
         store: CountingStore,
         counter: Counter,
         inbox: Inbox,
-        flow: Flow,
+        run_rate: RunRate,
         stream: Stream,
         telemetry: Telemetry,
         *,
@@ -67,7 +69,7 @@ class QuickSweeper(Service):
         self._store = store
         self._counter = counter
         self._inbox = inbox
-        self._flow = flow
+        self._run_rate = run_rate
         self._stream = stream
         self._telemetry = telemetry
         self._interval = interval
@@ -75,40 +77,40 @@ class QuickSweeper(Service):
         self._batch = batch
 
     def stop(self) -> None:
-        """Stop resting, and return."""
+        """End the pause, and return."""
         super().stop()
         self._counter.counted.set()
 
     async def run(self) -> None:
-        """Look while runs are flowing, until stopped. A database that is away is waited for."""
+        """Sweep while runs finish, until stopped. Retry while the database is unavailable."""
         self.started.set()
         while not self.stopping.is_set():
             await self._counter.counted.wait()
             try:
-                await self._look_while_flowing()
+                await self._sweep_while_active()
             except Exception as error:
                 if not is_transient(error):
                     raise
                 log.warning("sweep.failed", error=describe(error))
                 await self.pause(1.0)
 
-    async def _look_while_flowing(self) -> None:
-        flowed = time.monotonic()
+    async def _sweep_while_active(self) -> None:
+        last_counted = time.monotonic()
         since = await self._store.unsettled_since(OVERLAP) - OVERLAP
-        while not self.stopping.is_set() and self._needed(flowed):
+        while not self.stopping.is_set() and self._needed(last_counted):
             if self._counter.counted.is_set():
                 self._counter.counted.clear()
-                flowed = time.monotonic()
+                last_counted = time.monotonic()
             began = time.monotonic()
-            # Read before the look, for the next one. A clock may have been set back since.
+            # Read before this sweep, for the next one. The clock may have been set back meanwhile.
             unsettled = await self._store.unsettled_since(OVERLAP)
             start = Position(min(since, unsettled), FIRST_ID)
             until = unsettled + OVERLAP + AHEAD
             async for step in walk(self._store, self._counter, start, until, self._batch, "sweep"):
                 if step.changed:
-                    self._flow.add(step.changed)
-                    # What there is no room to expect is certainly missed, but the regular sweeps
-                    # are the ones to say so.
+                    self._run_rate.add(step.changed)
+                    # Runs beyond the inbox's capacity count as missed at once. Only regular sweeps
+                    # report that, so the result is ignored.
                     self._inbox.expect(step.found, time.monotonic() + self._missed_after)
             since = unsettled
             took = time.monotonic() - began
@@ -116,12 +118,12 @@ class QuickSweeper(Service):
             if await self.pause(max(self._interval, rest_after(took))):
                 return
 
-    def _needed(self, flowed: float) -> bool:
-        """Whether runs were counted lately, or events are too late to be waited for."""
+    def _needed(self, last_counted: float) -> bool:
+        """Whether runs were counted recently, or events are too late to wait for."""
         now = time.monotonic()
-        return now - flowed < FLOWING_SECONDS or self._stream.behind(now)
+        return now - last_counted < ACTIVE_SECONDS or self._stream.behind(now)
 
 
 def rest_after(took: float) -> float:
-    """Seconds to rest after a look of so many."""
-    return max(min(REST * took, MOST_REST), min(took, LONGEST_REST))
+    """The pause after a sweep, in seconds. `took`: the length of the sweep in seconds."""
+    return max(min(REST * took, MAX_REST), min(took, LONGEST_REST))

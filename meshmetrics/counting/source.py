@@ -1,4 +1,4 @@
-"""Watches the engine's tables, which the engine may alter or make anew at any time."""
+"""Watches the engine's tables, which the engine may alter or recreate at any time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SourceWatch:
         self._flaws: tuple[str, ...] = ()
 
     async def check(self) -> None:
-        """Read what is wrong now; log it if it is not what was wrong before."""
+        """Check the tables; log the flaws if they differ from those of the last check."""
         flaws = await self._store.source_flaws()
         if flaws and flaws != self._flaws:
             log.warning(

@@ -1,4 +1,4 @@
-"""Counting's SQL functions: a method for each, and no other SQL."""
+"""One method for each of counting's SQL functions, and no other SQL."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class CountingStore:
         self.database = database
 
     async def count_runs(self, run_ids: Sequence[UUID]) -> Counted:
-        """Make ledger, buckets and counters say of these runs what `workflow_runs` says now.
+        """Bring the ledger, buckets and counters of these runs in line with `workflow_runs`.
 
-        Idempotent, in any order, from any number of callers at once. Unknown ids are ignored.
+        Idempotent; in any order; safe for concurrent callers. Unknown ids are ignored.
         """
         row = await self.database.row(
             "select counted, changes, set_aside from meshmetrics.count_runs($1)", list(run_ids)
@@ -44,8 +44,8 @@ class CountingStore:
         return _counted(row)
 
     async def source_flaws(self) -> tuple[str, ...]:
-        """What keeps us from reading the engine's tables or hearing of their changes, a sentence
-        each; empty where all is as it should be."""
+        """What keeps us from reading the engine's tables or receiving their changes, one sentence
+        per flaw; empty if everything is in order."""
         row = await self.database.row("select meshmetrics.source_flaws() as flaws")
         return tuple(row["flaws"])
 
@@ -55,7 +55,7 @@ class CountingStore:
         return bool(row["active"])
 
     async def unknown_statuses(self) -> dict[str, int]:
-        """The statuses of runs that no outcome is mapped to, with how many runs have each."""
+        """The statuses that are not mapped to an outcome, with the number of runs of each."""
         rows = await self.database.rows("select status, runs from meshmetrics.unknown_statuses()")
         return {row["status"]: row["runs"] for row in rows}
 
@@ -68,8 +68,8 @@ class CountingStore:
         return tuple(row["run_ids"])
 
     async def settle_abandoned(self, run_ids: Sequence[UUID], silent_for: timedelta) -> Counted:
-        """Count those of these open runs as failures that will not go on by what the engine wrote
-        about them, and take back those that went on. Idempotent."""
+        """Count those of these open runs as failures that are abandoned according to the engine's
+        events and jobs, and withdraw the failure of those that continued. Idempotent."""
         row = await self.database.row(
             "select counted, changes, set_aside from meshmetrics.settle_abandoned($1, $2)",
             list(run_ids),
@@ -103,32 +103,32 @@ class CountingStore:
         )
 
     async def refresh_deadlines(self, max_workflows: int) -> int:
-        """Compute the deadlines of up to `max_workflows` workflows whose last computation is an
-        hour old; return for how many."""
+        """Compute the deadlines of up to `max_workflows` workflows whose last computation is at
+        least an hour old; return how many were computed."""
         row = await self.database.row(
             "select meshmetrics.refresh_deadlines($1) as n", max_workflows
         )
         return int(row["n"])
 
     async def follow_workflows(self) -> tuple[Change, ...]:
-        """Move the metrics of workflows whose project changed to their project of now; return
+        """Move the metrics of workflows whose project changed to their current project; return
         what moved."""
         row = await self.database.row("select meshmetrics.follow_workflows(null) as changes")
         return _changes(row["changes"])
 
     async def due_set_aside(self, max_runs: int) -> tuple[UUID, ...]:
-        """The runs set aside whose next attempt is due."""
+        """Up to `max_runs` runs that are set aside and due for their next attempt."""
         row = await self.database.row("select meshmetrics.due_set_aside($1) as run_ids", max_runs)
         return tuple(row["run_ids"])
 
     async def set_aside_run(self, run_id: UUID, reason: str) -> None:
-        """Note that the database refused to count a run, and why. It is tried again when its row
-        changes, and with growing pauses."""
+        """Set a run aside that the database refused to count, and store the reason. It is retried
+        when its row changes, and with exponential back-off."""
         await self.database.row("select meshmetrics.set_aside_run($1, $2)", run_id, reason)
 
     async def uncounted_runs(self, after: Position, until: datetime, max_scanned: int) -> Uncounted:
-        """Walk at most `max_scanned` runs behind `after` and updated before `until`; return
-        those whose present outcome differs from the ledger."""
+        """Read at most `max_scanned` runs after `after` and updated before `until`; return those
+        whose current outcome differs from the ledger."""
         row = await self.database.row(
             "select run_ids, scanned, reached_at, reached_id"
             " from meshmetrics.uncounted_runs($1, $2, $3, $4)",
@@ -142,35 +142,35 @@ class CountingStore:
 
     async def settled_until(self, overlap: timedelta) -> datetime:
         """The time before which no transaction can still add a row by `updated_at`: the start
-        of the oldest transaction under way, or `overlap` ago where the database does not let us
-        see other sessions' transactions."""
+        of the oldest open transaction, or `overlap` ago if the database does not let us see the
+        transactions of other sessions."""
         row = await self.database.row("select meshmetrics.settled_until($1) as at", overlap)
         at: datetime = row["at"]
         return at
 
     async def transactions_seen(self, overlap: timedelta) -> TransactionsSeen:
-        """What `settled_until` is made of, to say what is waited for."""
+        """What `settled_until` is based on, to explain what a walk waits for."""
         row = await self.database.row(
             "select oldest, owner from meshmetrics.transactions_seen($1)", overlap
         )
         return TransactionsSeen(row["oldest"], row["owner"])
 
     async def unsettled_since(self, overlap: timedelta) -> datetime:
-        """From when on rows may still appear behind what is there now: the start of the oldest
-        transaction under way, but no more than `overlap` ago."""
+        """The time after which rows may still appear behind those that exist now: the start of the
+        oldest open transaction, at most `overlap` ago."""
         row = await self.database.row("select meshmetrics.unsettled_since($1) as at", overlap)
         at: datetime = row["at"]
         return at
 
     async def read_checkpoint(self, name: str) -> Checkpoint:
-        """How far the walk `name` (`sweep` or `backfill`) got."""
+        """How far the walk `name` (`sweep` or `backfill`) has come."""
         row = await self.database.row(
             "select updated_at, run_id, done from meshmetrics.read_checkpoint($1)", name
         )
         return Checkpoint(Position(row["updated_at"], row["run_id"]), row["done"])
 
     async def advance_checkpoint(self, name: str, position: Position, *, done: bool) -> None:
-        """Move a checkpoint forward; a position behind the present one changes nothing."""
+        """Advance a checkpoint; a position behind the current one changes nothing."""
         await self.database.row(
             "select meshmetrics.advance_checkpoint($1, $2, $3, $4)",
             name,
@@ -185,8 +185,8 @@ class CountingStore:
         return _changes(row["changes"])
 
     async def maintain(self, now: datetime | None, max_scanned: int) -> Maintained:
-        """Prune buckets by grain as of `now` (the database's clock where None), and retire up
-        to `max_scanned` ledger rows whose run is gone."""
+        """Prune buckets by grain as of `now` (None: the database's clock), and retire the ledger
+        rows whose run was deleted; read up to `max_scanned` ledger rows."""
         row = await self.database.row(
             "select pruned_buckets, retired_runs, scanned, wrapped"
             " from meshmetrics.maintain($1, $2)",
@@ -196,12 +196,12 @@ class CountingStore:
         return Maintained(**dict(row))
 
     async def estimate_runs(self, after: datetime, until: datetime) -> int:
-        """About how many runs were updated from `after` to before `until`; at once."""
+        """Estimate how many runs were updated from `after` to before `until`. Reads no runs."""
         row = await self.database.row("select meshmetrics.estimate_runs($1, $2) as n", after, until)
         return int(row["n"])
 
     async def statuses(self) -> tuple[Status, ...]:
-        """Every status that is mapped or that a run has. Counts the runs of each."""
+        """Every status that is mapped or that a run has, with the number of its runs."""
         rows = await self.database.long_rows(
             "select status, outcome, runs from meshmetrics.statuses()"
         )
@@ -212,7 +212,7 @@ class CountingStore:
         await self.database.row("select meshmetrics.map_status($1, $2)", status, outcome)
 
     async def runs_of_status(self, status: str, after: UUID, most: int) -> tuple[UUID, ...]:
-        """The next `most` runs of a status, in the order of their ids."""
+        """Up to `most` runs of a status after the id `after`, in the order of their ids."""
         row = await self.database.row(
             "select meshmetrics.runs_of_status($1, $2, $3) as ids", status, after, most
         )

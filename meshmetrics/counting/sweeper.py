@@ -1,4 +1,4 @@
-"""Finds the runs that the stream did not announce, and judges the stream by them."""
+"""Finds the runs that the stream did not announce, and replaces a stream that stays silent."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ from meshmetrics.runtime.logs import describe
 from meshmetrics.runtime.service import Service, wait_for_event
 from meshmetrics.runtime.telemetry import Telemetry
 from meshmetrics.stream.inbox import Inbox
-from meshmetrics.stream.run_rate import Flow
+from meshmetrics.stream.run_rate import RunRate
 from meshmetrics.stream.state import Stream
 
 log = structlog.get_logger()
 
-LEFT_SECONDS = 10.0
-"""The longest pause while the stream is left: quick sweeps see what ends, and what commits long
-after it began waits for this."""
-JUDGE_SECONDS = 1.0
-"""How often the stream is judged between sweeps, by what quick sweeps have counted meanwhile."""
+UNSUBSCRIBED_PAUSE = 10.0
+"""The longest pause in seconds while unsubscribed: quick sweeps find finished runs, but the runs of
+long transactions wait for this."""
+CHECK_SECONDS = 1.0
+"""How often the stream is checked between sweeps for runs that it did not announce, in seconds."""
 LATE = timedelta(minutes=2)
-"""How far behind the checkpoint a run may appear and still be found within LATE_EVERY: its writer
-set `updated_at` himself. The deep sweep finds what is older."""
+"""How far behind the checkpoint a run may appear and still be found within LATE_EVERY: some writers
+set `updated_at` explicitly. The deep sweep finds older ones."""
 LATE_EVERY = 30.0
+"""Seconds between two sweeps that start LATE before the checkpoint."""
 REST = 4
-"""A sweep is followed by a pause of so many times its length at least, so that sweeping never
-becomes the database's main work. Never longer than the longest pause: a sweep may have been long
-only because it waited for a database that was away."""
+"""The minimum pause after a sweep, in lengths of the sweep, so that sweeps never become the
+database's main work. Never longer than the longest pause: a sweep may have been long only because
+it waited for an unavailable database."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepTimes:
-    """All in seconds; settings.py says what each is for."""
+    """Times in seconds; settings.py explains each."""
 
     shortest: float = 1.0
     longest: float = 30.0
@@ -50,12 +51,12 @@ class SweepTimes:
 
 
 class Sweeper(Service):
-    """Walks the runs from the checkpoint to now: at start, when `wanted` is set, and on a timer
-    that runs fast while the stream misses runs or is down, and slowly while it is whole.
+    """Walks the runs from the checkpoint to now: at start, when `requested` is set, and on a
+    timer: often while the stream misses runs or is down, rarely while it is complete.
 
-    A run that a sweep counted is missed once no event has announced it `missed_after` seconds
-    later. If the stream has then been silent for `silent_after` seconds it is dead without saying
-    so, and is replaced.
+    A run that a sweep counted is missed if no event announces it within `missed_after` seconds. If
+    the stream has then been silent for `silent_after` seconds, its session has died without an
+    error, and is replaced.
     """
 
     name = "sweeper"
@@ -66,8 +67,8 @@ class Sweeper(Service):
         counter: Counter,
         inbox: Inbox,
         stream: Stream,
-        flow: Flow,
-        wanted: asyncio.Event,
+        run_rate: RunRate,
+        requested: asyncio.Event,
         telemetry: Telemetry,
         *,
         times: SweepTimes,
@@ -78,29 +79,29 @@ class Sweeper(Service):
         self._counter = counter
         self._inbox = inbox
         self._stream = stream
-        self._flow = flow
-        self._wanted = wanted
+        self._run_rate = run_rate
+        self._requested = requested
         self._telemetry = telemetry
         self._times = times
         self._batch = batch
         self._pause = times.shortest
-        self._looked_back = -LATE_EVERY
+        self._late_sweep_at = -LATE_EVERY
 
     def stop(self) -> None:
         """End the pause, and return."""
         super().stop()
-        self._wanted.set()
+        self._requested.set()
 
     async def run(self) -> None:
-        """Sweep until stopped. A database that is away is waited for."""
+        """Sweep until stopped. Retry while the database is unavailable."""
         clock = time.monotonic
         self.started.set()
         caught_up = False
         while not self.stopping.is_set():
             began = clock()
-            self._wanted.clear()
+            self._requested.clear()
             try:
-                # What ended while no daemon worked is the first sweep's: no event is expected.
+                # The first sweep counts what ended while no daemon ran: expect no events for that.
                 missed = await self._sweep(expecting=caught_up)
             except Exception as error:
                 if not is_transient(error):
@@ -109,25 +110,25 @@ class Sweeper(Service):
                 self._set_pause(self._times.shortest)
             else:
                 caught_up = True
-                longest = LEFT_SECONDS if self._stream.left else self._times.longest
+                longest = UNSUBSCRIBED_PAUSE if self._stream.unsubscribed else self._times.longest
                 self._set_pause(min(self._pause * 2, longest, self._times.longest))
-                self._judge(missed)
+                self._check_stream(missed)
             ended = clock()
             await self._rest(ended, at_least=min(REST * (ended - began), self._times.longest))
 
     async def _sweep(self, *, expecting: bool) -> int:
-        """Count everything uncounted from the checkpoint on; return how many runs are certainly
-        missed already."""
+        """Count everything uncounted from the checkpoint on; return how many runs are already known
+        to be missed. `expecting`: the stream should announce the runs found."""
         began = time.monotonic()
         found = changed = missed = 0
-        # Read before the walk: what a transaction adds behind it later has a later updated_at.
+        # Read before the walk: runs that are added behind it later have a later updated_at.
         settled = await self._store.settled_until(timedelta(seconds=self._times.overlap))
         start = await self._start(settled)
         async for step in walk(self._store, self._counter, start, FAR_FUTURE, self._batch, "sweep"):
             found += len(step.found)
             changed += step.changed
             if step.changed and expecting:
-                self._flow.add(step.changed)
+                self._run_rate.add(step.changed)
                 deadline = time.monotonic() + self._times.missed_after
                 missed += self._inbox.expect(step.found, deadline)
             if not step.last and step.reached.updated_at < settled:
@@ -143,23 +144,24 @@ class Sweeper(Service):
         return missed
 
     async def _start(self, settled: datetime) -> Position:
-        """Where a sweep begins: at the checkpoint, unless the clock was set back behind it; and,
-        every LATE_EVERY seconds, LATE before that, as a writer may set `updated_at` himself."""
+        """Where a sweep starts: at the checkpoint, or earlier if the clock was set back; and, every
+        LATE_EVERY seconds, LATE before that, because writers may set `updated_at` explicitly."""
         database_now = await self._store.database.now()
         self._stream.clock_offset = database_now.timestamp() - time.time()
         checkpoint = (await self._store.read_checkpoint("sweep")).position
         start = min(checkpoint, Position(settled, FIRST_ID), key=lambda p: p.updated_at)
         now = time.monotonic()
-        if now - self._looked_back < LATE_EVERY:
+        if now - self._late_sweep_at < LATE_EVERY:
             return start
-        self._looked_back = now
+        self._late_sweep_at = now
         return Position(start.updated_at - LATE, FIRST_ID)
 
-    def _judge(self, missed: int = 0) -> None:
-        """Count the runs whose events are overdue, and draw the consequences."""
+    def _check_stream(self, missed: int = 0) -> None:
+        """Count the runs that the stream missed; sweep more often if there are any, and replace the
+        session if it is silent."""
         now = time.monotonic()
         missed += self._inbox.missed(now)
-        down = self._stream.up_since is None and not self._stream.left
+        down = self._stream.up_since is None and not self._stream.unsubscribed
         if missed or down or self._stream.behind(now):
             self._set_pause(self._times.shortest)
         if not missed:
@@ -172,8 +174,8 @@ class Sweeper(Service):
             stream_up=self._stream.up_since is not None,
             silent_ms=silent * 1000,
         )
-        # Above its limit Realtime sends nothing for a while: a new session would change nothing.
-        if silent >= self._times.silent_after and not self._flow.over_realtimes_limit():
+        # Above its limit Realtime sends nothing for a while: a new session would not help.
+        if silent >= self._times.silent_after and not self._run_rate.over_realtimes_limit():
             self._stream.replace()
 
     def _set_pause(self, seconds: float) -> None:
@@ -181,16 +183,18 @@ class Sweeper(Service):
         self._telemetry.sweep_pause.set(seconds)
 
     async def _rest(self, ended: float, *, at_least: float) -> None:
-        """Wait until the next sweep is due; meanwhile judge the stream as deadlines pass."""
+        """Wait until the next sweep is due; meanwhile check the stream as deadlines pass."""
         clock = time.monotonic
         while not self.stopping.is_set():
-            wanted = self._wanted.is_set()
-            due = ended + max(0.0 if wanted else self._pause, at_least)
+            requested = self._requested.is_set()
+            due = ended + max(0.0 if requested else self._pause, at_least)
             now = clock()
             if now >= due:
                 return
             deadline = self._inbox.next_deadline
-            wake = min(due, now + JUDGE_SECONDS, due if deadline is None else deadline)
-            # Once a sweep is wanted only stopping cuts the wait short, and `stop` sets both.
-            await wait_for_event(self.stopping if wanted else self._wanted, max(0.0, wake - now))
-            self._judge()
+            wake = min(due, now + CHECK_SECONDS, due if deadline is None else deadline)
+            # Once a sweep is requested, only stopping ends the wait early; `stop` sets both events.
+            await wait_for_event(
+                self.stopping if requested else self._requested, max(0.0, wake - now)
+            )
+            self._check_stream()

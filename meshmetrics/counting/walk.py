@@ -16,12 +16,12 @@ FIRST_ID = UUID(int=0)
 BEGINNING = Position(datetime(1, 1, 2, tzinfo=UTC), FIRST_ID)
 """Earlier than every run."""
 FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
-"""Later than every run, those included whose writer set updated_at himself."""
+"""Later than every run, including runs whose writer set updated_at explicitly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a walk, its runs counted."""
+    """One step of a walk. Its runs are counted."""
 
     found: tuple[UUID, ...]
     changed: int
@@ -40,35 +40,35 @@ async def walk(
     *,
     whole: bool = False,
 ) -> AsyncIterator[Step]:
-    """Walk from `start` to `until`, `batch` rows a step, counting what is uncounted.
+    """Walk from `start` to `until`, `batch` rows per step, and count what is uncounted.
 
-    Unless it is to be `whole`, the first full step that comes past the database's clock is the
-    last one: there lie only runs whose writer set `updated_at` himself, and every sweep would walk
-    all of them again until their time comes. What is behind that step is the deep sweep's.
+    Unless `whole` is set, the first full step that passes the database's clock is the last one:
+    beyond it are only runs whose writer set `updated_at` explicitly, and every sweep would walk
+    all of them again until their time comes. Runs after that step are left to the deep sweep.
 
-    While a full step is counted the next one is looked up: where there is much to count, looking
-    is a fifth of the work and needs no lock.
+    While one step is counted, the next one is read: under load, reading is a fifth of the work,
+    and it needs no lock.
     """
     position = start
     step = await store.uncounted_runs(position, until, batch)
     while True:
-        here = step
-        position = here.reached or position
-        last = here.scanned < batch or not (
+        current = step
+        position = current.reached or position
+        last = current.scanned < batch or not (
             whole or position.updated_at <= await store.database.now()
         )
         if last:
-            changed = await counter.count(here.run_ids, source=source)
+            changed = await counter.count(current.run_ids, source=source)
         else:
-            looking = asyncio.ensure_future(store.uncounted_runs(position, until, batch))
+            next_step = asyncio.ensure_future(store.uncounted_runs(position, until, batch))
             try:
-                changed = await counter.count(here.run_ids, source=source)
+                changed = await counter.count(current.run_ids, source=source)
             except BaseException:
-                looking.cancel()
-                await asyncio.gather(looking, return_exceptions=True)
+                next_step.cancel()
+                await asyncio.gather(next_step, return_exceptions=True)
                 raise
-            # Not before: what is counted is published, whatever becomes of the looking.
-            step = await looking
-        yield Step(here.run_ids, changed, here.scanned, position, last)
+            # Await only now: the counted runs are published even if reading the next step fails.
+            step = await next_step
+        yield Step(current.run_ids, changed, current.scanned, position, last)
         if last:
             return

@@ -26,7 +26,7 @@ from meshmetrics.settings.fields import Settings
 from meshmetrics.settings.keys import SecretKeys
 from meshmetrics.stream.inbox import Inbox
 from meshmetrics.stream.listener import Listener
-from meshmetrics.stream.run_rate import Flow
+from meshmetrics.stream.run_rate import RunRate
 from meshmetrics.stream.session import SessionTimes
 from meshmetrics.stream.state import Stream
 
@@ -73,10 +73,10 @@ def counting_services(
         sweep_requested.set()
 
     inbox = Inbox(s.inbox_capacity, overflow)
-    flow = Flow(s.stream_runs_per_second if s.sweep_quick else 0)
+    run_rate = RunRate(s.stream_runs_per_second if s.sweep_quick else 0)
     source = SourceWatch(store)
     counter = Counter(
-        store, inbox, publish, telemetry, flow=flow, source=source, batch=s.count_batch
+        store, inbox, publish, telemetry, run_rate=run_rate, source=source, batch=s.count_batch
     )
     maintainer = Maintainer(
         store, counter, source, telemetry, interval=s.maintain_interval, batch=s.maintain_batch
@@ -103,7 +103,7 @@ def counting_services(
         counter,
         inbox,
         stream,
-        flow,
+        run_rate,
         sweep_requested,
         telemetry,
         times=times,
@@ -113,7 +113,7 @@ def counting_services(
         store,
         counter,
         inbox,
-        flow,
+        run_rate,
         stream,
         telemetry,
         interval=s.sweep_quick,
@@ -125,7 +125,7 @@ def counting_services(
         SecretKeys(s.secret_keys),
         inbox,
         stream,
-        flow,
+        run_rate,
         sweep_requested,
         telemetry,
         times=SessionTimes(

@@ -188,7 +188,7 @@ class Daemon:
 
             else:
                 parts["stream"] = (
-                    "unsubscribed: sweeps find the runs" if self.stream.left else "down"
+                    "unsubscribed: sweeps find the runs" if self.stream.unsubscribed else "down"
                 )
         supervisors = [s for s in (self._supervisor, self._leader) if s is not None]
         failing = sorted({name for s in supervisors for name in s.failing})

@@ -15,7 +15,7 @@ from meshmetrics.runtime.telemetry import Telemetry
 from meshmetrics.settings.keys import SecretKeys
 from meshmetrics.stream import client_log
 from meshmetrics.stream.inbox import Arrival, Inbox
-from meshmetrics.stream.run_rate import Flow
+from meshmetrics.stream.run_rate import RunRate
 from meshmetrics.stream.session import Session, SessionEndedError, SessionTimes
 from meshmetrics.stream.state import Stream
 
@@ -47,8 +47,8 @@ class Listener(Service):
     It requests a sweep whenever a session starts or is lost: for the runs meanwhile, and because
     the stream's state decides how often sweeps run.
 
-    While the flow is heavy it unsubscribes. Quick sweeps then find every run sooner, and Realtime
-    would load the database more to report each change than all counting does.
+    While the run rate is too high it unsubscribes. Quick sweeps then find every run sooner, and
+    Realtime would load the database more to report each change than all counting does.
     """
 
     name = "listener"
@@ -59,7 +59,7 @@ class Listener(Service):
         keys: SecretKeys,
         inbox: Inbox,
         stream: Stream,
-        flow: Flow,
+        run_rate: RunRate,
         sweep_requested: asyncio.Event,
         telemetry: Telemetry,
         *,
@@ -77,7 +77,7 @@ class Listener(Service):
         self._keys = keys
         self._inbox = inbox
         self._stream = stream
-        self._flow = flow
+        self._run_rate = run_rate
         self._sweep_requested = sweep_requested
         self._telemetry = telemetry
         self._times = times
@@ -99,7 +99,7 @@ class Listener(Service):
         failures = 0
         async with httpx.AsyncClient() as http:
             while not self.stopping.is_set():
-                if self._flow.heavy.is_set():
+                if self._run_rate.heavy.is_set():
                     await self._stay_unsubscribed()
                     continue
                 began = time.monotonic()
@@ -120,7 +120,7 @@ class Listener(Service):
                 self._telemetry.stream_lost.labels(ended.reason).inc()
                 self._sweep_requested.set()
                 await self.pause(wait)
-        self._set_left(False, expect_after=0.0)  # this daemon no longer uses the stream
+        self._set_unsubscribed(False, expect_after=0.0)  # this daemon no longer uses the stream
 
     async def _one_session(self, http: httpx.AsyncClient) -> SessionEndedError | None:
         """Run one session to its end; None if we ended it on purpose."""
@@ -137,7 +137,7 @@ class Listener(Service):
         self._stream.replacing.clear()
         running = asyncio.create_task(session.run(self._up), name="session")
         replaced = asyncio.create_task(self._stream.replacing.wait())
-        overloaded = asyncio.create_task(self._flow.heavy.wait())
+        overloaded = asyncio.create_task(self._run_rate.heavy.wait())
         try:
             await asyncio.wait({running, replaced, overloaded}, return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
@@ -149,9 +149,9 @@ class Listener(Service):
             for task in (running, replaced, overloaded):
                 task.cancel()
         error = None if running.cancelled() else running.exception()
-        if self.stopping.is_set() or self._flow.heavy.is_set():
+        if self.stopping.is_set() or self._run_rate.heavy.is_set():
             return None
-        self._set_left(False, expect_after=0.0)
+        self._set_unsubscribed(False, expect_after=0.0)
         if running.cancelled():
             return SessionEndedError("silent")
         if isinstance(error, SessionEndedError):
@@ -160,17 +160,17 @@ class Listener(Service):
 
     async def _stay_unsubscribed(self) -> None:
         """Stay unsubscribed until fewer runs end, or until stopping."""
-        self._set_left(True, expect_after=float("inf"))
+        self._set_unsubscribed(True, expect_after=float("inf"))
         self._sweep_requested.set()
-        log.info("stream.left", runs_per_second=self._flow.rate())
-        while not self._flow.calm() and not await self.pause(RATE_CHECK_SECONDS):
+        log.info("stream.left", runs_per_second=self._run_rate.rate())
+        while not self._run_rate.calm() and not await self.pause(RATE_CHECK_SECONDS):
             pass
-        log.info("stream.joining", runs_per_second=self._flow.rate())
+        log.info("stream.joining", runs_per_second=self._run_rate.rate())
 
-    def _set_left(self, left: bool, *, expect_after: float) -> None:
-        if left != self._stream.left:
-            self._stream.left = left
-            self._telemetry.stream_left.set(left)
+    def _set_unsubscribed(self, unsubscribed: bool, *, expect_after: float) -> None:
+        if unsubscribed != self._stream.unsubscribed:
+            self._stream.unsubscribed = unsubscribed
+            self._telemetry.stream_left.set(unsubscribed)
             self._inbox.expect_from(time.monotonic() + expect_after)
 
     def _pause_after(self, ended: SessionEndedError, failures: int) -> float:
@@ -187,7 +187,7 @@ class Listener(Service):
 
     def _up(self) -> None:
         self._stream.up_since = time.monotonic()
-        self._set_left(False, expect_after=SETTLE_SECONDS)
+        self._set_unsubscribed(False, expect_after=SETTLE_SECONDS)
         self._telemetry.stream_up.set(1)
         self._telemetry.stream_sessions.inc()
         self._on_up()

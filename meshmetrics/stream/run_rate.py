@@ -15,7 +15,7 @@ REALTIME_LIMIT = 100
 """Events per second that Realtime sends by default: above it, it drops every event for a while."""
 
 
-class Flow:
+class RunRate:
     """The rate of runs counted or set aside as they end, averaged over the last `SPAN` seconds.
 
     `heavy` is set when the rate exceeds `max_rate`, until `calm` finds it at half of that or below.

@@ -20,7 +20,7 @@ class Stream:
         self.last_event: float | None = None
         self.clock_offset = 0.0
         """Seconds that the database's clock is ahead of ours."""
-        self.left = False
+        self.unsubscribed = False
         """Whether the listener has unsubscribed because too many runs finish."""
         self.replacing = asyncio.Event()
         """Set to replace the session: a sweep found it dead, or the daemon is stopping."""

@@ -4,7 +4,7 @@
 -- is tried five times within a minute; after the last one the engine throws and writes nothing more.
 -- dead_letter: the run's job was moved to the dead-letter queue, and no event or job came after it.
 --
--- A run that is paused waits for somebody, and is not abandoned. silent_for 0: no run is. A database
+-- A run that is paused waits for a person, and is not abandoned. silent_for 0: no run is. A database
 -- without these tables gives no evidence; the statements are dynamic for that reason.
 create or replace function meshmetrics.abandoned_evidence(run_ids uuid[], silent_for interval)
 returns table (run_id uuid, abandoned_at timestamptz, evidence text)

@@ -3,7 +3,7 @@
 -- that names another project's workflow can never reach that workflow's counters.
 --
 -- known: whether its status has a row in status_outcomes. A run of an unknown status has no outcome, and
--- what was counted of it before stays counted until somebody maps the status.
+-- what was counted of it before stays counted until the status is mapped.
 --
 -- abandoned: the engine left the run open, and the evidence says that it will not go on: a failure.
 --

@@ -1,5 +1,5 @@
 -- Every status that is mapped or that a run has: its outcome (success, failure, canceled, open, or unknown
--- where nobody mapped it) and how many runs have it.
+-- if it is not mapped) and how many runs have it.
 create or replace function meshmetrics.statuses()
 returns table (status text, outcome text, runs bigint)
 language sql

@@ -83,7 +83,7 @@ async def test_each_step_is_followed_by_a_rest_of_four_times_its_length(
     first, second = (rest / (4 * store.seconds) for rest in between)
     assert first > 1.99
     assert second > 0.99
-    assert max(between) <= deep_sweeper.MOST_REST
+    assert max(between) <= deep_sweeper.MAX_REST
     assert after <= 0.01
     assert await all_counted(owner)
 
@@ -97,7 +97,7 @@ async def test_a_step_that_waited_for_its_database_is_not_rested_for_without_end
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(deep_sweeper, "REST", 10**9)
-    monkeypatch.setattr(deep_sweeper, "MOST_REST", 0.01)
+    monkeypatch.setattr(deep_sweeper, "MAX_REST", 0.01)
     for _ in range(5):
         await insert_run(owner, workflow, "succeeded")
     async with working(DeepSweeper(faulty, counter, telemetry, interval=0.01, batch=2)):
@@ -113,7 +113,7 @@ async def test_stopping_ends_a_rest_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(deep_sweeper, "REST", 10**9)
-    monkeypatch.setattr(deep_sweeper, "MOST_REST", 3600.0)
+    monkeypatch.setattr(deep_sweeper, "MAX_REST", 3600.0)
     for _ in range(5):
         await insert_run(owner, workflow, "succeeded")
     async with working(DeepSweeper(faulty, counter, telemetry, interval=0.01, batch=2)):

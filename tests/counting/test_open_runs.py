@@ -54,7 +54,7 @@ async def test_an_abandoned_run_is_counted_published_and_announced(
     await fail_step(owner, await insert_run(owner, workflow))
     await insert_run(owner, workflow)
     announced = Announced()
-    await inspector(faulty, counter, announced, telemetry).look()
+    await inspector(faulty, counter, announced, telemetry).inspect()
     (change,) = published.changes
     assert (change.workflow_id, change.failure_count) == (workflow.id, 1)
     ((project_id, event, payload),) = announced.events
@@ -85,10 +85,10 @@ async def test_a_project_hears_at_most_every_ten_seconds_and_then_the_newest_cou
         await insert_run(owner, workflow)
         if expected == 2:
             await insert_run(owner, other)
-        await looking.look()
+        await looking.inspect()
         assert len(announced.events) == expected
     looking._announced.clear()  # ten seconds pass
-    await looking.look()
+    await looking.inspect()
     assert announced.events[-1][2]["workflows"][0]["open"] == 3
 
 

@@ -16,7 +16,7 @@ from meshmetrics.counting.counter import Counter
 from meshmetrics.counting.quick_sweeper import QuickSweeper, rest_after
 from meshmetrics.runtime.telemetry import Telemetry
 from meshmetrics.stream.inbox import Arrival, Inbox
-from meshmetrics.stream.run_rate import Flow
+from meshmetrics.stream.run_rate import RunRate
 from meshmetrics.stream.state import Stream
 from tests.conftest import Connect
 from tests.support import Workflow, eventually, finish_run, insert_run
@@ -41,7 +41,7 @@ async def flowing(
         faulty,
         counter,
         inbox,
-        Flow(0),
+        RunRate(0),
         Stream(),
         telemetry,
         interval=0.02,
@@ -57,7 +57,7 @@ async def flowing(
 
 @pytest.fixture(autouse=True)
 def short_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quick_sweeper, "FLOWING_SECONDS", 1.0)
+    monkeypatch.setattr(quick_sweeper, "ACTIVE_SECONDS", 1.0)
 
 
 async def test_while_runs_flow_the_next_ones_are_counted_without_their_events(
@@ -123,7 +123,7 @@ async def test_a_clock_that_was_set_does_not_leave_it_looking_at_the_past(
     workflow: Workflow,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(quick_sweeper, "FLOWING_SECONDS", 60.0)
+    monkeypatch.setattr(quick_sweeper, "ACTIVE_SECONDS", 60.0)
     unsettled_since = faulty.unsettled_since
     ahead = timedelta(hours=1)
 
@@ -150,7 +150,7 @@ async def test_a_look_reaches_back_to_the_oldest_transaction_under_way(
     owner_dsn: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(quick_sweeper, "FLOWING_SECONDS", 60.0)
+    monkeypatch.setattr(quick_sweeper, "ACTIVE_SECONDS", 60.0)
     monkeypatch.setattr(quick_sweeper, "OVERLAP", timedelta(minutes=1))
     async with flowing(faulty, counter, inbox, telemetry, owner, workflow):
         engine = await connect(owner_dsn)

@@ -19,7 +19,7 @@ from meshmetrics.counting.counter import Counter
 from meshmetrics.counting.sweeper import Sweeper, SweepTimes
 from meshmetrics.runtime.telemetry import Telemetry
 from meshmetrics.stream.inbox import Arrival, Inbox
-from meshmetrics.stream.run_rate import Flow
+from meshmetrics.stream.run_rate import RunRate
 from meshmetrics.stream.state import Stream
 from tests.sql.plain import assert_counted
 from tests.support import (
@@ -46,7 +46,7 @@ class Bench:
         self.inbox = inbox
         self.telemetry = telemetry
         self.stream = Stream()
-        self.flow = Flow(0)
+        self.run_rate = RunRate(0)
         self.wanted = asyncio.Event()
 
     def value(self, name: str, **labels: str) -> float:
@@ -63,7 +63,7 @@ class Bench:
             self.counter,
             self.inbox,
             self.stream,
-            self.flow,
+            self.run_rate,
             self.wanted,
             self.telemetry,
             times=replace(TIMES, **times),
@@ -216,7 +216,7 @@ async def test_while_the_stream_is_left_sweeps_are_less_frequent_but_not_rare(
     b: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("meshmetrics.counting.sweeper.LEFT_SECONDS", 0.3)
-    b.stream.left = True
+    b.stream.unsubscribed = True
     async with b.sweeping():
         await eventually(lambda: b.value("sweep_pause_seconds") == 0.3)
         before = b.sweeps()
@@ -224,7 +224,7 @@ async def test_while_the_stream_is_left_sweeps_are_less_frequent_but_not_rare(
         assert b.value("sweep_pause_seconds") == 0.3
 
 
-async def test_a_sweep_comes_when_it_is_wanted(b: Bench) -> None:
+async def test_a_sweep_starts_when_it_is_requested(b: Bench) -> None:
     b.stream_up()
     async with b.sweeping(shortest=0.5):
         before = b.sweeps()
@@ -329,7 +329,7 @@ async def test_silence_above_realtimes_limit_is_not_a_dead_session(
 ) -> None:
     b.stream_up()
     async with b.sweeping():
-        b.flow.add(6001)
+        b.run_rate.add(6001)
         await insert_run(owner, workflow, "succeeded")
         b.wanted.set()
         await eventually(lambda: b.value("sweep_found_missed_total") == 1)

@@ -12,7 +12,7 @@ from meshmetrics.counting.sweeper import Sweeper, SweepTimes
 from meshmetrics.counting.walk import BEGINNING, FAR_FUTURE, walk
 from meshmetrics.runtime.telemetry import Telemetry
 from meshmetrics.stream.inbox import Inbox
-from meshmetrics.stream.run_rate import Flow
+from meshmetrics.stream.run_rate import RunRate
 from meshmetrics.stream.state import Stream
 from tests.support import Workflow, eventually, insert_run
 from tests.support.counting import FaultyStore, all_counted, working
@@ -91,7 +91,7 @@ async def test_sweeps_and_deep_sweeps_together_leave_nothing_out(
 ) -> None:
     await insert_many(owner, workflow, 40, "1 hour", "1 day")
     sweeper = Sweeper(
-        faulty, counter, inbox, Stream(), Flow(0), asyncio.Event(), telemetry,
+        faulty, counter, inbox, Stream(), RunRate(0), asyncio.Event(), telemetry,
         times=SweepTimes(shortest=0.02, overlap=5.0), batch=BATCH,
     )  # fmt: skip
     deep = DeepSweeper(faulty, counter, telemetry, interval=0.05, batch=BATCH)

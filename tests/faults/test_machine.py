@@ -37,7 +37,7 @@ from meshmetrics.database.store import Database
 from meshmetrics.devstack.postgres.server import EmbeddedPostgres
 from meshmetrics.runtime.telemetry import Telemetry
 from meshmetrics.stream.inbox import Inbox
-from meshmetrics.stream.run_rate import Flow
+from meshmetrics.stream.run_rate import RunRate
 from meshmetrics.stream.state import Stream
 from tests.faults.conftest import SEED, scaled
 from tests.sql.plain import (
@@ -122,7 +122,7 @@ class Machine(RuleBasedStateMachine):
             for store in self.stores
         ]
         self.sweeper = Sweeper(
-            self.stores[0], self.counters[0], inbox, Stream(), Flow(0), asyncio.Event(),
+            self.stores[0], self.counters[0], inbox, Stream(), RunRate(0), asyncio.Event(),
             telemetry, times=SweepTimes(), batch=5,
         )  # fmt: skip
         self.backfill = Backfill(

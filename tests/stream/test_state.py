@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshmetrics.stream.run_rate import Flow
+from meshmetrics.stream.run_rate import RunRate
 from meshmetrics.stream.state import Stream
 
 
@@ -41,12 +41,12 @@ def test_an_event_without_a_commit_time_changes_nothing() -> None:
 
 def test_realtimes_limit_is_an_average_over_a_minute() -> None:
     now = 0.0
-    flow = Flow(0, lambda: now)
-    flow.add(6000)
-    assert not flow.over_realtimes_limit()
+    run_rate = RunRate(0, lambda: now)
+    run_rate.add(6000)
+    assert not run_rate.over_realtimes_limit()
     now = 50.0
-    flow.add(1)
-    assert flow.over_realtimes_limit()
-    assert flow.rate() == 0.2
+    run_rate.add(1)
+    assert run_rate.over_realtimes_limit()
+    assert run_rate.rate() == 0.2
     now = 61.0
-    assert not flow.over_realtimes_limit()
+    assert not run_rate.over_realtimes_limit()

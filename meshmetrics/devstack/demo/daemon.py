@@ -1,4 +1,4 @@
-"""The daemon of the demo: a process of its own, just as an operator runs it."""
+"""The demo's daemon: a separate process, started as an operator starts it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DaemonFigures:
     """The daemon's own figures, from `/metrics`."""
 
     stream_up: bool = False
-    stream_left: bool = False
+    unsubscribed: bool = False
     events: int = 0
     by_sweep: int = 0
     sweeps: int = 0
@@ -40,7 +40,7 @@ class DaemonProcess:
     """`python -m meshmetrics run`, logging JSON to a file. It ends when its owner does."""
 
     def __init__(self, settings: Mapping[str, str], directory: Path) -> None:
-        """`settings`: its whole configuration. `directory`: where it works and logs."""
+        """`settings`: its complete configuration. `directory`: its working directory and log."""
         self.log = directory / "daemon.log"
         self.port = 0
         self._directory = directory
@@ -62,7 +62,7 @@ class DaemonProcess:
 
     async def start(self) -> None:
         """Start it and wait until it answers. Raises DaemonFailedError."""
-        # Nothing of the caller's environment configures it, and no .env lies where it works.
+        # The caller's environment does not configure it, and its working directory has no .env.
         ours = ("MESHMETRICS_", "SUPABASE_", "DATABASE_URL")
         environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         with self.log.open("wb") as log:
@@ -92,8 +92,8 @@ class DaemonProcess:
 
     def failed(self, what: str) -> DaemonFailedError:
         """The error that says `what` happened, with the last lines of the log."""
-        said = self.log.read_text(errors="replace").splitlines()[-8:]
-        return DaemonFailedError("\n".join([f"the daemon {what}; its last log lines:", *said]))
+        last = self.log.read_text(errors="replace").splitlines()[-8:]
+        return DaemonFailedError("\n".join([f"the daemon {what}; its last log lines:", *last]))
 
     async def figures(self) -> DaemonFigures | None:
         """Its metrics; None if it does not answer."""
@@ -108,7 +108,7 @@ class DaemonProcess:
         }
         return DaemonFigures(
             stream_up=values.get(("stream_up",), 0) == 1,
-            stream_left=values.get(("stream_left",), 0) == 1,
+            unsubscribed=values.get(("stream_left",), 0) == 1,
             events=int(values.get(("events_received_total",), 0)),
             by_sweep=int(values.get(("runs_counted_total", "sweep"), 0)),
             sweeps=int(values.get(("sweeps_total", "regular"), 0)),
@@ -116,7 +116,7 @@ class DaemonProcess:
         )
 
     async def restart(self) -> None:
-        """Stop it if it runs, and start it with the code as it is now. Raises DaemonFailedError."""
+        """Stop it if it runs, and start it with the current code. Raises DaemonFailedError."""
         await self._end()
         await self.start()
 

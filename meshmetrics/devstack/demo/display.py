@@ -102,7 +102,7 @@ class LinesDisplay:
         if view.elapsed < self._due:
             return
         self._due += LINES_EVERY
-        left = "unsubscribed" if view.daemon.stream_left else "down"
+        left = "unsubscribed" if view.daemon.unsubscribed else "down"
         stream = "up" if view.realtime_up and view.daemon.stream_up else left
         self._say(
             f"{view.elapsed:4.0f} s  finished {view.finished:,}  counted {view.counted:,}"

@@ -25,14 +25,14 @@ from meshmetrics.devstack.tasks import end
 from meshmetrics.runtime import logs
 
 COUNTED_SECONDS = 60.0
-"""How long counting the past may take."""
+"""The timeout for counting the generated history, in seconds."""
 STREAM_SECONDS = 15.0
-"""How long to wait for the stream; without it the demo shows what sweeps do."""
+"""How long to wait for the stream, in seconds; without it the demo relies on sweeps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`seconds`: how long the engine runs; None: until Ctrl-C. `rate`: runs a second.
+    """`seconds`: how long the engine runs; None: until Ctrl-C. `rate`: runs per second.
     `days`: days of runs before the demo starts."""
 
     seconds: float | None = None

@@ -1,4 +1,4 @@
-"""What a subscriber knows of its project's rates: a snapshot, kept up to date by broadcasts."""
+"""A subscriber's copy of its project's rates: a snapshot that broadcasts keep up to date."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import asyncpg
 from meshmetrics.devstack.demo.stats import Totals
 
 WINDOW: Final = timedelta(hours=24)
-"""What the rates are about. Minute buckets are kept for longer."""
+"""The period of the rates. Minute buckets are stored for longer."""
 LATEST: Final = 40
 """How many of a workflow's last outcomes are remembered."""
 
 
 @dataclass(slots=True)
 class Workflow:
-    """A workflow, as a user calls it: all its versions."""
+    """A workflow as users see it: all its versions together."""
 
     name: str
     minutes: dict[datetime, Totals] = field(default_factory=dict)
@@ -49,13 +49,13 @@ class Workflow:
         )
         for outcome, count in (("success", success), ("canceled", canceled), ("failure", failure)):
             self.latest.extend([outcome] * count)
-            for _ in range(-count):  # a failed run was resumed: it is in no counter now
-                self._take_back(outcome)
+            for _ in range(-count):  # a resumed run is no longer counted
+                self._remove_latest(outcome)
 
-    def _take_back(self, outcome: str) -> None:
-        for place in range(len(self.latest) - 1, -1, -1):
-            if self.latest[place] == outcome:
-                del self.latest[place]
+    def _remove_latest(self, outcome: str) -> None:
+        for index in range(len(self.latest) - 1, -1, -1):
+            if self.latest[index] == outcome:
+                del self.latest[index]
                 return
 
 
@@ -81,7 +81,8 @@ class ProjectRates:
         return sum(version.totals.runs for version in self.versions.values())
 
     def apply(self, message: Mapping[str, Any]) -> bool:
-        """Take a `rates` message. False if it does not follow on what is known: then refetch."""
+        """Apply a `rates` message. False if it does not continue the current revisions: then
+        refetch."""
         follows = True
         for item in message["workflows"]:
             version = self.versions.get(UUID(item["workflow_id"]))
@@ -105,7 +106,7 @@ class ProjectRates:
 
     async def fetch(self, connection: asyncpg.Connection, user_id: UUID) -> None:
         """Read it all as that user would through the API: its role, its claims, one snapshot.
-        Row-level security decides what there is to see."""
+        Row-level security decides which rows are visible."""
         claims = json.dumps({"role": "authenticated", "sub": str(user_id)})
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             await connection.execute(

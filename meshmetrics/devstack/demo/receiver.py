@@ -21,13 +21,14 @@ from aiohttp import web
 from meshmetrics.devstack.demo.text import seconds
 
 HOST = "127.0.0.1"
-KEPT = 50
+MAX_RECEIVED = 50
+"""Notices that `received` remembers."""
 SIGNS = {"opened": "✕", "resolved": "●"}
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A notice that arrived."""
+    """A notice that was received."""
 
     at: datetime
     """Local time of its arrival."""
@@ -38,16 +39,16 @@ class Received:
 
     @property
     def line(self) -> str:
-        """As the log and the screen have it."""
-        said = self.text if self.genuine else "a wrong signature"
-        return f"{self.at:%H:%M:%S} {SIGNS.get(self.kind, '○')} {self.kind:<8}  {said}"
+        """The notice as one line, for the log and the terminal."""
+        text = self.text if self.genuine else "a wrong signature"
+        return f"{self.at:%H:%M:%S} {SIGNS.get(self.kind, '○')} {self.kind:<8}  {text}"
 
 
 class Receiver:
     """Listens on a free port of the loopback interface once started."""
 
     def __init__(self, log: Path) -> None:
-        """`log`: the file that every notice is a line of."""
+        """`log`: the file that gets one line per notice."""
         self.log = log
         self.received: list[Received] = []
         """The latest notices, newest last."""
@@ -65,7 +66,7 @@ class Receiver:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What lets a daemon send to this receiver, besides what it may send to anyway."""
+        """The settings that additionally allow a daemon to send to this receiver."""
         return {
             "MESHMETRICS_ALERT_HTTP": "true",
             "MESHMETRICS_ALERT_PORTS": f"443,8443,{self.port}",
@@ -97,7 +98,7 @@ class Receiver:
         self._seen.add(message)
         for notice in json.loads(body)["data"]["notices"]:
             found = Received(datetime.now().astimezone(), notice["kind"], describe(notice), genuine)
-            self.received = [*self.received, found][-KEPT:]
+            self.received = [*self.received, found][-MAX_RECEIVED:]
             self.count += 1
             with self.log.open("a") as log:
                 log.write(found.line + "\n")
@@ -105,7 +106,7 @@ class Receiver:
 
 
 def signed(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
-    """Whether the holder of the secret signed this, as Standard Webhooks has it."""
+    """Whether the holder of the secret signed this, as Standard Webhooks specifies."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     content = f"{headers.get('webhook-id')}.{headers.get('webhook-timestamp')}.".encode() + body
     expected = "v1," + base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()

@@ -195,10 +195,11 @@ class Running:
             return
 
     async def result(self) -> Result:
-        """The end's figures; the daemon is stopped for it, so that nothing moves any more.
+        """Stop the daemon, so that nothing changes any more, and return the final figures.
 
-        `drift` is what an audit finds, pending or not, and how far the counters are from what the
-        engine ended. What the audit names as set aside is no drift: it was never to be counted.
+        `drift`: the differences that an audit finds, pending or not, plus the difference between
+        the counters and the runs that the engine ended. Runs set aside are not drift: they must
+        not be counted.
         """
         await self.stack.daemon.stop()
         differences = await self._audit()

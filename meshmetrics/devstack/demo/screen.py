@@ -83,7 +83,7 @@ def _figures(view: View) -> list[Text]:
         stream = ("○ stopped", "bold red")
     elif daemon.stream_up:
         stream = ("● up", "green")
-    elif daemon.stream_left:
+    elif daemon.unsubscribed:
         stream = ("◐ unsubscribed, sweeps count", "yellow")
     else:
         stream = ("○ down", "bold red")

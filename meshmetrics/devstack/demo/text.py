@@ -1,4 +1,4 @@
-"""Numbers and times as the demo writes them."""
+"""Formats numbers and times for the demo."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ NONE = "—"
 
 
 def percent(value: float) -> str:
-    """To a tenth, and never rounded to a whole that it is not: 99.96 % is no 100 %."""
+    """To one decimal, but never rounded up to 100 % or down to 0 %: 99.96 % becomes 99.9 %."""
     return f"{share(value)} %"
 
 
 def share(value: float) -> str:
-    """A share in per cent, to a tenth."""
+    """A share in per cent, to one decimal."""
     tenths = round(value * 1000)
     if tenths == 1000 and value < 1:
         tenths = 999
@@ -37,5 +37,5 @@ def seconds(value: float) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """Whole ones."""
+    """Whole milliseconds."""
     return NONE if value is None else f"{value:,.0f} ms"

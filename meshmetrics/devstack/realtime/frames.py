@@ -18,7 +18,7 @@ _PUSH, _BROADCAST = 3, 4
 
 
 class FrameError(ValueError):
-    """What came is no frame of the version agreed on. The real server ignores it."""
+    """The data received is not a frame of the negotiated version. The real server ignores it."""
 
 
 @dataclass(frozen=True, slots=True)

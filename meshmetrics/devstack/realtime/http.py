@@ -93,7 +93,7 @@ class HttpBroadcast:
         return errors
 
     def _token(self, request: web.Request) -> str:
-        """A bearer token is taken as it is, so that a key which is no JWT is refused there."""
+        """A bearer token is used unchanged, so that a key that is not a JWT is refused later."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return token

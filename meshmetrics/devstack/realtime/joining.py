@@ -58,10 +58,10 @@ async def admit(
 
 
 def _token(payload: dict[str, Any], socket_token: str) -> str:
-    given = payload.get("user_token") or payload.get("access_token")
-    if not isinstance(given, str) or given.startswith("sb_"):
+    token = payload.get("user_token") or payload.get("access_token")
+    if not isinstance(token, str) or token.startswith("sb_"):
         return socket_token
-    return given
+    return token
 
 
 async def _authorize(shared: Shared, claims: dict[str, Any], name: str) -> None:

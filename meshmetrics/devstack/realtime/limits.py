@@ -76,7 +76,7 @@ class Timing:
 
 
 class RateCounter:
-    """Whether more than `limit` events a second came, on average over the last `over` seconds."""
+    """Whether events exceed `limit` per second, on average over the last `over` seconds."""
 
     def __init__(
         self, limit: float, over: float, clock: Callable[[], float] = time.monotonic
@@ -95,7 +95,7 @@ class RateCounter:
         self._seconds.append((second, count))
 
     def average(self) -> float:
-        """Events a second, over the whole span even when the server is younger."""
+        """Events per second, over the whole span even if the server started later."""
         oldest = self._clock() - self._over
         while self._seconds and self._seconds[0][0] < oldest:
             self._sum -= self._seconds.popleft()[1]

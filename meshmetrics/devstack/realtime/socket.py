@@ -1,4 +1,4 @@
-"""One websocket: reads frames one after another, and sends what waits to go out."""
+"""One websocket: reads frames in order, and sends the queued ones."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Socket:
         self._token = token
         self._waiting: deque[str | bytes] = deque()
         self._wake = asyncio.Event()
-        self._held = False
+        self._joining = False
 
     async def run(self) -> None:
         """Serve the client until either side ends the connection."""
@@ -59,7 +59,7 @@ class Socket:
             self._shared.users.discard(self)
 
     def send(self, frame: str | bytes) -> None:
-        """Have `frame` sent after those that wait already."""
+        """Queue `frame` for sending."""
         if self._shared.faults.hang:
             return
         self._waiting.append(frame)
@@ -120,9 +120,9 @@ class Socket:
             self._reply(frame, "error", {"reason": "unmatched topic"})
 
     async def _join(self, frame: Frame) -> None:
-        # The real server joins in the very process that carries the socket: nothing goes out until
-        # the join was answered, and a refusal is slow.
-        self._held = True
+        # The real server joins in the process of the socket: it sends nothing until the join is
+        # answered, and a refusal is slow.
+        self._joining = True
         former = self.channels.pop(frame.topic, None)
         refusal: JoinRefusedError | None = None
         try:
@@ -135,7 +135,7 @@ class Socket:
             channel = Channel(self._shared, self, frame, *admitted)
             self._answer(frame, "ok", {"postgres_changes": channel.config.described()})
         finally:
-            self._held = False
+            self._joining = False
             self._wake.set()
         if former is not None:
             former.close()
@@ -147,7 +147,7 @@ class Socket:
             await self.close(WSCloseCode.OK)
 
     def _answer(self, join: Frame, status: str, response: object) -> None:
-        """Reply to a join, before all that waited for it."""
+        """Reply to a join, before the frames queued meanwhile."""
         if not self._shared.faults.hang:
             self._waiting.appendleft(self._reply_to(join, status, response, join.join_ref))
 
@@ -162,7 +162,7 @@ class Socket:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting and not self._held:
+            while self._waiting and not self._joining:
                 frame = self._waiting.popleft()
                 try:
                     if isinstance(frame, bytes):

@@ -11,22 +11,22 @@ from aiohttp import web
 from meshmetrics.devstack.realtime.tokens import mint
 
 LIFE_SECONDS = 3600
-"""How long a token is good, as on Supabase."""
+"""How long a token is valid in seconds, as on Supabase."""
 
 
 class LocalUsers:
-    """`GET /local/users`: every user with a fresh token, to anybody on this machine."""
+    """`GET /local/users`: every user with a fresh token, to every process on this machine."""
 
     def __init__(
         self, secret: str, users: Mapping[str, UUID], *, life: float = LIFE_SECONDS
     ) -> None:
-        """`life`: how long each token is good, in seconds."""
+        """`life`: how long each token is valid, in seconds."""
         self._secret = secret
         self._users = users
         self._life = life
 
     async def listed(self, request: web.Request) -> web.Response:
-        """404 where there is no such user."""
+        """404 if there are no users."""
         if not self._users:
             raise web.HTTPNotFound
         expires_at = int(time.time() + self._life)

@@ -28,7 +28,7 @@ as $$
     from bounds b
     cross join lateral meshmetrics.due_project_buckets(project, b.lower, b.upper) u
   ),
-  there as materialized (
+  stored as materialized (
     select
       f.grain, f.bucket_start,
       sum(f.success_count)::integer as success_count, sum(f.failure_count)::integer as failure_count,
@@ -46,7 +46,7 @@ as $$
     format('%s success, %s failure, %s canceled',
       coalesce(f.success_count, 0), coalesce(f.failure_count, 0), coalesce(f.canceled_count, 0))
   from due d
-  full join there f on f.grain = d.grain and f.bucket_start = d.bucket_start
+  full join stored f on f.grain = d.grain and f.bucket_start = d.bucket_start
   where (coalesce(d.success_count, 0), coalesce(d.failure_count, 0), coalesce(d.canceled_count, 0))
     <> (coalesce(f.success_count, 0), coalesce(f.failure_count, 0), coalesce(f.canceled_count, 0));
 $$;

@@ -27,7 +27,7 @@ as $$
       coalesce(date_trunc('day', after), '-infinity') as lower,
       coalesce(date_trunc('day', before), 'infinity') as upper
   ),
-  there as materialized (
+  stored as materialized (
     select
       f.grain, f.bucket_start, f.success_count, f.failure_count, f.canceled_count,
       f.project_id is distinct from (
@@ -49,7 +49,7 @@ as $$
       coalesce(f.success_count, 0), coalesce(f.failure_count, 0), coalesce(f.canceled_count, 0))
       || case when f.misplaced then ' of another project than its workflow' else '' end
   from due d
-  full join there f on f.grain = d.grain and f.bucket_start = d.bucket_start
+  full join stored f on f.grain = d.grain and f.bucket_start = d.bucket_start
   where (coalesce(d.success_count, 0), coalesce(d.failure_count, 0), coalesce(d.canceled_count, 0))
     <> (coalesce(f.success_count, 0), coalesce(f.failure_count, 0), coalesce(f.canceled_count, 0))
     or f.misplaced

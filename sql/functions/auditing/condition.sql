@@ -1,5 +1,5 @@
--- How things stand, for `meshmetrics doctor`: what was migrated, whether the catalogue is as the
--- migration left it, what the caller may do, how far the walks got, and who works.
+-- The state of the installation, for `meshmetrics doctor`: what was migrated, whether the catalogue is as the
+-- migration left it, what the caller may do, how far the walks got, and which daemon is active.
 create or replace function meshmetrics.condition()
 returns jsonb
 language sql
@@ -22,8 +22,8 @@ as $$
     'migrations', (select jsonb_object_agg(m.version, m.checksum) from meshmetrics.migrations m),
     'release', (select m.release from meshmetrics.migrations m where m.version = 0),
     'sees_transactions', pg_has_role(current_user, 'pg_read_all_stats', 'usage'),
-    'owner', quote_ident(current_user), -- of our functions: current_user is no caller here
-    'not_executable', ( -- by whoever calls; current_user is this function's owner
+    'owner', quote_ident(current_user), -- of our functions: in a definer function, current_user is the owner
+    'not_executable', ( -- by the caller, who is session_user
       select coalesce(jsonb_agg(p.proname order by p.proname), '[]')
       from pg_proc p
       where p.pronamespace = 'meshmetrics'::regnamespace

@@ -1,4 +1,4 @@
--- Makes a project's buckets, of the days that audit_project would look at, the sums of its
+-- Makes a project's buckets, of the days that audit_project would check, the sums of its
 -- workflows' buckets. buckets: how many were wrong.
 --
 -- What workflows that are deleted meanwhile take back is in rows of its own, and stays: the row
@@ -21,7 +21,7 @@ begin
       coalesce(date_trunc('day', after), '-infinity') as lower,
       coalesce(date_trunc('day', before), 'infinity') as upper
   ),
-  there as materialized (
+  stored as materialized (
     select
       f.grain, f.bucket_start,
       sum(f.success_count)::integer as success, sum(f.failure_count)::integer as failure,
@@ -49,7 +49,7 @@ begin
       from bounds b
       cross join lateral meshmetrics.due_project_buckets(project, b.lower, b.upper) u
     ) d
-    full join there f on f.grain = d.grain and f.bucket_start = d.bucket_start
+    full join stored f on f.grain = d.grain and f.bucket_start = d.bucket_start
     where (coalesce(d.success_count, 0), coalesce(d.failure_count, 0), coalesce(d.canceled_count, 0))
       <> (coalesce(f.success, 0), coalesce(f.failure, 0), coalesce(f.canceled, 0))
   ),

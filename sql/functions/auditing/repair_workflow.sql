@@ -1,5 +1,5 @@
--- Makes one workflow's buckets, of the days that audit_workflow would look at, what its ledger
--- entries and retired runs say, and its counters what its day buckets say. A change raises the
+-- Makes one workflow's buckets, of the days that audit_workflow would check, the sums of its ledger
+-- entries and retired runs, and its counters the sums of its day buckets. A change raises the
 -- revision, so that screens notice and refetch.
 --
 -- buckets: how many were wrong. counters: whether they were. passed_over: nothing was done,

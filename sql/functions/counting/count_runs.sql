@@ -1,16 +1,18 @@
--- Makes ledger, buckets and counters say of these runs what public.workflow_runs says now.
+-- Brings the ledger, buckets and counters of these runs in line with public.workflow_runs.
 --
--- Idempotent; in any order; by any number of callers. The runs are read after the counting lock
--- is held, so that the last writer is the one that saw the newest row; no row of the engine's is
--- locked, but for a workflow counted for the first time (key share, never waited for).
+-- Idempotent; in any order; safe for concurrent callers. It takes the counting lock before it reads the
+-- runs, so that the last writer has seen the newest rows. It locks no row of the engine's tables, except
+-- a workflow that is counted for the first time (key share; it never waits for that lock).
 --
--- counted: runs whose ledger entry changed. changes: the workflows whose counters changed, with
--- the differences by minute, or null deltas where a change is older than the minute buckets; and those
--- that are found in another project than before (follow_workflows). set_aside: the runs that are found to
--- have a flaw for the first time.
+-- Steps: read the runs; set flawed ones aside; compare the sound ones with the ledger; lock the counters
+-- of their workflows; write ledger, buckets and counters; return what changed.
 --
--- A workflow that is being deleted is left out (skip locked): waiting for the engine's
--- transaction would hold up all counting. If the deletion is rolled back a sweep counts its runs.
+-- counted: the number of runs whose ledger entry changed. changes: the workflows whose counters changed,
+-- with the differences by minute (null deltas if a change is older than the minute buckets), and the
+-- workflows that moved to another project (follow_workflows). set_aside: the runs whose flaw is new.
+--
+-- It skips a workflow that is being deleted (skip locked): waiting for the engine's transaction would
+-- block all counting. If the deletion is rolled back, a sweep counts the runs.
 create or replace function meshmetrics.count_runs(
   run_ids uuid[],
   out counted integer,
@@ -23,8 +25,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set jit = off
-set plan_cache_mode = force_generic_plan -- planning this anew costs more than counting one run
-set enable_seqscan = off -- the plan is made once, often while the tables are still empty
+set plan_cache_mode = force_generic_plan -- planning costs more than counting one run
+set enable_seqscan = off -- the plan is made once, often while the tables are empty
 as $$
 declare
   minutes_from timestamptz;
@@ -67,10 +69,10 @@ begin
     delete from meshmetrics.set_aside_runs a
     using present p
     where a.run_id = p.run_id and p.flaw is null
-      and (select exists (select from meshmetrics.set_aside_runs)) -- almost never: asked once
+      and (select exists (select from meshmetrics.set_aside_runs)) -- rarely true: evaluated once
   ),
-  -- Ledger against runs. A flawed run is in no counter, and is taken out if it was, unless it was counted
-  -- before its workflow moved to another project: then it stays as it is.
+  -- Runs that differ from the ledger. A flawed run is removed from the counters if it was counted, unless
+  -- that was before its workflow moved to another project: then it stays counted.
   different as materialized (
     select
       p.run_id, p.workflow_id, p.outcome, p.finished_at,
@@ -80,9 +82,9 @@ begin
         run_id, workflow_id, finished_at, foreign_project,
         case when flaw is null then outcome end as outcome
       from present
-      where known -- what was counted of a status that became unknown stays counted
+      where known -- runs whose status became unknown stay counted
     ) p
-    left join lateral ( -- offset 0: look up each run, whatever the size of the ledger is taken for
+    left join lateral ( -- offset 0: look up each run by index, whatever size the planner assumes
       select c.* from meshmetrics.counted_runs c where c.run_id = p.run_id offset 0
     ) l on true
     where (p.outcome is not null or l.run_id is not null)
@@ -95,7 +97,7 @@ begin
     union
     select old_workflow_id from different where old_workflow_id is not null
   ),
-  known as materialized (
+  existing as materialized (
     select
       m.workflow_id, m.project_id, m.last_success_at, m.last_failure_at,
       m.project_id <> d.project_id as has_moved
@@ -112,53 +114,54 @@ begin
       and not exists (select from public.workflow_run_metrics m where m.workflow_id = d.id)
     for key share skip locked
   ),
-  places as materialized (
-    select workflow_id, project_id, last_success_at, last_failure_at from known where not has_moved
+  -- The workflows whose counters this call may change: their rows are locked now.
+  countable as materialized (
+    select workflow_id, project_id, last_success_at, last_failure_at from existing where not has_moved
     union all
     select workflow_id, project_id, null, null from new
   ),
-  -- What is counted now. An old place that is gone (its workflow was deleted) needs no taking out.
-  taken as materialized (
+  -- The runs to count now. If the previous workflow was deleted, there is nothing to subtract from.
+  recounted as materialized (
     select d.*
     from different d
-    where (d.outcome is null or d.workflow_id in (select p.workflow_id from places p))
+    where (d.outcome is null or d.workflow_id in (select p.workflow_id from countable p))
       and (
         d.old_workflow_id is null
-        or d.old_workflow_id in (select p.workflow_id from places p)
+        or d.old_workflow_id in (select p.workflow_id from countable p)
         or not exists (
           select from public.workflow_run_metrics m where m.workflow_id = d.old_workflow_id
         )
       )
   ),
-  -- Apart, because which rows are new is known, and looking for a conflict costs as much again.
+  -- New rows have a statement of their own: checking them for conflicts would double the cost.
   ledger_new as (
     insert into meshmetrics.counted_runs (run_id, workflow_id, finished_at, outcome)
     select t.run_id, t.workflow_id, t.finished_at, t.outcome
-    from taken t
+    from recounted t
     where t.outcome is not null and t.old_outcome is null
     order by t.run_id
   ),
   ledger_changed as (
     insert into meshmetrics.counted_runs as l (run_id, workflow_id, finished_at, outcome)
     select t.run_id, t.workflow_id, t.finished_at, t.outcome
-    from taken t
+    from recounted t
     where t.outcome is not null and t.old_outcome is not null
     on conflict (run_id) do update
     set workflow_id = excluded.workflow_id,
         finished_at = excluded.finished_at,
         outcome = excluded.outcome
   ),
-  ledger_drop as (
+  ledger_removed as (
     delete from meshmetrics.counted_runs l
-    where l.run_id = any (array(select t.run_id from taken t where t.outcome is null))
+    where l.run_id = any (array(select t.run_id from recounted t where t.outcome is null))
   ),
-  -- Signed entries: out of the old place, into the new one.
+  -- Signed entries: subtract from the previous workflow and bucket, add to the current one.
   entries as materialized (
-    select workflow_id, finished_at, outcome, 1 as n from taken where outcome is not null
+    select workflow_id, finished_at, outcome, 1 as n from recounted where outcome is not null
     union all
     select t.old_workflow_id, t.old_finished_at, t.old_outcome, -1
-    from taken t
-    where t.old_workflow_id in (select p.workflow_id from places p)
+    from recounted t
+    where t.old_workflow_id in (select p.workflow_id from countable p)
   ),
   minutes as materialized (
     select
@@ -200,7 +203,7 @@ begin
       union all
       select 'day', * from days
     ) g
-    join places p on p.workflow_id = g.workflow_id
+    join countable p on p.workflow_id = g.workflow_id
     where (g.success, g.failure, g.canceled) <> (0, 0, 0)
   ),
   buckets as (
@@ -258,7 +261,7 @@ begin
             select c.finished_at
             from meshmetrics.counted_runs c
             where c.workflow_id = p.workflow_id and c.outcome = 'success'
-              and c.run_id not in (select k.run_id from taken k)
+              and c.run_id not in (select k.run_id from recounted k)
             order by c.finished_at desc
             limit 1
           )
@@ -272,7 +275,7 @@ begin
             select c.finished_at
             from meshmetrics.counted_runs c
             where c.workflow_id = p.workflow_id and c.outcome = 'failure'
-              and c.run_id not in (select k.run_id from taken k)
+              and c.run_id not in (select k.run_id from recounted k)
             order by c.finished_at desc
             limit 1
           )
@@ -280,7 +283,7 @@ begin
         end
       ),
       clock_timestamp(), 1
-    from places p
+    from countable p
     join totals t on t.workflow_id = p.workflow_id
     join latest l on l.workflow_id = p.workflow_id
     on conflict (workflow_id) do update
@@ -310,7 +313,7 @@ begin
     group by 1
   )
   select
-    (select count(*) from taken),
+    (select count(*) from recounted),
     coalesce(
       (
         select jsonb_agg(
@@ -337,12 +340,12 @@ begin
       ),
       '[]'
     ),
-    (select array_agg(k.workflow_id) from known k where k.has_moved)
+    (select array_agg(k.workflow_id) from existing k where k.has_moved)
   into counted, changes, set_aside, moved;
 
   if moved is not null then
     followed := meshmetrics.follow_workflows(moved);
-    if followed <> '[]' then -- else another transaction is at these workflows: a sweep counts their runs
+    if followed <> '[]' then -- else another transaction has locked these workflows, and a sweep counts their runs
       select c.* into again from meshmetrics.count_runs(run_ids) c;
       counted := counted + again.counted;
       changes := changes || followed || again.changes;

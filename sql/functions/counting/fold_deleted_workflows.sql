@@ -15,7 +15,7 @@ begin
     where b.deleted_workflow_id <> '00000000-0000-0000-0000-000000000000'
     order by b.deleted_workflow_id
     limit max_rows
-    for update skip locked -- never wait for whoever deletes
+    for update skip locked -- never wait for a transaction that deletes
   ),
   folded as (
     delete from public.workflow_run_project_buckets b

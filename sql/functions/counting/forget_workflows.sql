@@ -2,10 +2,10 @@
 -- by foreign key. A trigger on our own table: deleting a workflow takes its metrics along, and
 -- writing a bucket checks nothing.
 --
--- Its share of the project's buckets is taken back by rows of its own, which conflict with nobody:
+-- Its share of the project's buckets is taken back by rows of its own, which conflict with no other writer:
 -- counting adds to the same buckets all the time, and neither may wait for the other.
 --
--- Definer: before Postgres 18 it runs as whoever deletes the workflow, and a tenant may.
+-- Definer: before Postgres 18 it runs as the role that deletes the workflow, which may be a tenant.
 create or replace function meshmetrics.forget_workflows()
 returns trigger
 language plpgsql

@@ -57,7 +57,7 @@ begin
     where l.run_id > start_id and l.run_id <= end_id
       and not exists (select from public.workflow_runs r where r.id = l.run_id)
   ),
-  places as materialized ( -- as in count_runs: never wait for a workflow that is being deleted
+  countable as materialized ( -- as in count_runs: never wait for a workflow that is being deleted
     select m.workflow_id
     from public.workflow_run_metrics m
     where m.workflow_id in (select c.workflow_id from candidates c)
@@ -68,7 +68,7 @@ begin
     using candidates c
     where l.run_id = c.run_id
       and (
-        c.workflow_id in (select p.workflow_id from places p)
+        c.workflow_id in (select p.workflow_id from countable p)
         or not exists (
           select from public.workflow_run_metrics m where m.workflow_id = c.workflow_id
         )
@@ -91,7 +91,7 @@ begin
         ('day', date_trunc('day', g.finished_at))
     ) t (grain, bucket_start)
     join meshmetrics.kept_from k on k.grain = t.grain and t.bucket_start >= k.since
-    where g.workflow_id in (select p.workflow_id from places p)
+    where g.workflow_id in (select p.workflow_id from countable p)
     group by g.workflow_id, t.grain, t.bucket_start
     on conflict (workflow_id, grain, bucket_start) do update
     set success_count = b.success_count + excluded.success_count,
@@ -102,7 +102,7 @@ begin
     insert into meshmetrics.retired_runs (run_id, workflow_id, finished_at, outcome)
     select g.run_id, g.workflow_id, g.finished_at, g.outcome
     from gone g
-    where g.workflow_id in (select p.workflow_id from places p)
+    where g.workflow_id in (select p.workflow_id from countable p)
     on conflict (run_id) do nothing
   )
   select count(*)::integer into retired_runs from gone;
@@ -113,7 +113,7 @@ begin
 
   pruned_buckets := 0;
   for kept in select k.* from meshmetrics.kept_from k where k.grain <> 'day' loop
-    with places as materialized (
+    with countable as materialized (
       select m.workflow_id
       from public.workflow_run_metrics m
       where exists (
@@ -124,13 +124,13 @@ begin
     ),
     pruned as (
       delete from public.workflow_run_buckets b
-      using places p
+      using countable p
       where b.workflow_id = p.workflow_id and b.grain = kept.grain and b.bucket_start < kept.since
       returning 1
     ),
     pruned_retired as (
       delete from meshmetrics.retired_buckets b
-      using places p
+      using countable p
       where b.workflow_id = p.workflow_id and b.grain = kept.grain and b.bucket_start < kept.since
     )
     select pruned_buckets + count(*) into pruned_buckets from pruned;

@@ -1,6 +1,5 @@
--- Takes the marks off all runs set aside, so that they are looked at again even though their rows
--- did not change: for after what kept them from being counted was mended elsewhere. Returns how
--- many.
+-- Clears the list of runs set aside, so that they are counted again although their rows did not change:
+-- for use after the cause was fixed elsewhere. Returns how many runs there were.
 create or replace function meshmetrics.retry_set_aside()
 returns bigint
 language sql
@@ -8,6 +7,6 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  with taken_off as (delete from meshmetrics.set_aside_runs returning 1)
-  select count(*) from taken_off;
+  with cleared as (delete from meshmetrics.set_aside_runs returning 1)
+  select count(*) from cleared;
 $$;

@@ -1,8 +1,8 @@
--- The time before which no transaction can still add or change a run by updated_at: now() is a
+-- The time before which no transaction can still add a run or change one: now() is a
 -- transaction's start, so a row may appear behind rows that are long committed.
 --
 -- That is the start of the oldest transaction under way, where it can be seen; `overlap` ago
--- otherwise. Ten seconds are taken off for what begins while we look and for a clock that is set
+-- otherwise. Ten seconds are taken off for transactions that begin meanwhile and for a clock that is set
 -- back.
 create or replace function meshmetrics.settled_until(overlap interval)
 returns timestamptz

@@ -1,6 +1,6 @@
--- One step of a walk over the runs by (updated_at, id): looks at no more than max_scanned rows
--- behind (after_at, after_id) and updated before `until`, and gives those whose present outcome
--- differs from the ledger. scanned < max_scanned says that the end was reached.
+-- One step of a walk over the runs by (updated_at, id): reads at most max_scanned rows
+-- after (after_at, after_id) and updated before `until`, and returns those whose current outcome
+-- differs from the ledger. scanned < max_scanned means that the end was reached.
 --
 -- Runs set aside are left out until their row changes.
 create or replace function meshmetrics.uncounted_runs(
@@ -49,7 +49,7 @@ as $$
               is distinct from (l.workflow_id, l.outcome, l.finished_at)
           )
           and not (
-            (select exists (select from meshmetrics.set_aside_runs)) -- almost never: ask but once
+            (select exists (select from meshmetrics.set_aside_runs)) -- rarely true: evaluated once
             and exists (
               select from meshmetrics.set_aside_runs a
               where a.run_id = s.run_id and a.run_updated_at is not distinct from s.updated_at

@@ -1,5 +1,5 @@
--- From when on a quick sweep that looks again has to look: the start of the oldest transaction
--- under way, a moment earlier for those that have begun and do not show yet. No more than `overlap`
+-- Where the next quick sweep starts: at the start of the oldest open transaction, less a tenth of a second
+-- for transactions that have begun and are not visible yet. No more than `overlap`
 -- ago: what takes longer is left to its event and to the regular sweeps.
 create or replace function meshmetrics.unsettled_since(overlap interval)
 returns timestamptz

@@ -1,4 +1,4 @@
--- Gives the lease back, if this holder has it. The row stays: it tells the last sign of life.
+-- Releases the lease if this holder has it. The row stays: it records when the lease was last renewed.
 create or replace function meshmetrics.release_lease(old_holder uuid)
 returns void
 language sql

@@ -1,5 +1,5 @@
--- Every workflow version that the caller may see and that is asked for, with its project's name and
--- its counters since ever: all 0 where nothing was counted yet. A screen that follows the broadcasts
+-- Every workflow version that the caller may see and that is selected, with its project's name and
+-- its counters of all time: all 0 where nothing was counted yet. A screen that follows the broadcasts
 -- reads this in the transaction of the numbers that it shows: a change whose base_revision is this
 -- revision is the first one that they do not hold. The parameters are those of members.
 --

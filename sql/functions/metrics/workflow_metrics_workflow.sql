@@ -2,7 +2,7 @@
 -- see. version_mode 'all': all its versions together; 'one': only that version.
 --
 -- latest_id, version, name and status are of the newest version counted here. The counts without
--- a period are those since ever; the rest is as in workflow_metrics_totals. revision is the sum of
+-- a period are all-time counts; the rest is as in workflow_metrics_totals. revision is the sum of
 -- the revisions of workflow_run_metrics: it grows whenever anything here changes.
 create or replace function public.workflow_metrics_workflow(
   wanted_id uuid,

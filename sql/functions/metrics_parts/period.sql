@@ -1,4 +1,4 @@
--- The period that can be told exactly of one that is asked for: from_at goes down and to_at up to
+-- Widens a requested period to one that the stored buckets cover exactly: from_at goes down and to_at up to
 -- whole minutes where the period and the one before it are of the last two days, to quarters of
 -- an hour before that, and to whole UTC days where quarters are no longer kept. previous_starts_at
 -- begins the period of the same length before.

@@ -142,7 +142,7 @@ def test_what_is_wrong_shows_without_colours() -> None:
     assert "drift    3 ✕" in text
     down = replace(LARGE, daemon=replace(LARGE.daemon, stream_up=False))
     assert "○ down" in "\n".join(drawn(down, 80, 24))
-    left = replace(down, daemon=replace(down.daemon, stream_left=True))
+    left = replace(down, daemon=replace(down.daemon, unsubscribed=True))
     assert "◐ unsubscribed, sweeps count" in "\n".join(drawn(left, 80, 24))
     stopped = "\n".join(drawn(replace(LARGE, realtime_up=False), 80, 24))
     assert "○ stopped" in stopped
