@@ -16,7 +16,7 @@ WAIT_SECONDS = 10.0
 
 class Shares:
     """A share of connections for each caller. A caller's further requests wait for its own, so they
-    delay nobody else's."""
+    never delay those of others."""
 
     def __init__(
         self, each: int, *, waiting: int = MAX_WAITING, seconds: float = WAIT_SECONDS
