@@ -59,12 +59,13 @@ grant update (acknowledged_at, acknowledged_by, acknowledge_note)
 grant insert (project_id, channel_id, kind) on public.workflow_alert_deliveries to authenticated;
 grant update (replay_requested_at) on public.workflow_alert_deliveries to authenticated;
 
--- What tenants read through: as themselves, so that the policies decide (three exceptions: decision 12).
+-- What tenants read through: as themselves, so that the policies decide (four exceptions: decision 12).
 revoke all on function
   public.workflow_alert_preview(jsonb, uuid, integer),
   public.workflow_metrics_bucket(timestamptz, timestamptz, text),
   public.workflow_metrics_edges(timestamptz, timestamptz, text, text),
   public.workflow_metrics_kept(text),
+  public.workflow_metrics_last(uuid, text),
   public.workflow_metrics_members(uuid[], uuid[], text, text),
   public.workflow_metrics_open(uuid[], uuid[], timestamptz, timestamptz),
   public.workflow_metrics_period(timestamptz, timestamptz),
@@ -88,6 +89,7 @@ grant execute on function
   public.workflow_metrics_bucket(timestamptz, timestamptz, text),
   public.workflow_metrics_edges(timestamptz, timestamptz, text, text),
   public.workflow_metrics_kept(text),
+  public.workflow_metrics_last(uuid, text),
   public.workflow_metrics_members(uuid[], uuid[], text, text),
   public.workflow_metrics_open(uuid[], uuid[], timestamptz, timestamptz),
   public.workflow_metrics_period(timestamptz, timestamptz),

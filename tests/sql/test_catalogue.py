@@ -67,6 +67,7 @@ DEFINERS = {
     "unknown_statuses",
     "unsettled_since",
     "workflow_alert_preview",
+    "workflow_metrics_last",
     "workflow_metrics_recent",
     "workflow_metrics_unknown_statuses",
 }
