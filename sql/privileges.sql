@@ -64,7 +64,7 @@ grant update (acknowledged_at, acknowledged_by, acknowledge_note)
 grant insert (project_id, channel_id, kind) on public.workflow_alert_deliveries to authenticated;
 grant update (replay_requested_at) on public.workflow_alert_deliveries to authenticated;
 
--- What tenants read through: as themselves, so that the policies decide (three exceptions: decision 12). The
+-- What tenants read through: as themselves, so that the policies decide (four exceptions: decision 12). The
 -- parts of these functions are in a schema of their own, which Supabase's REST API does not expose.
 revoke all on all functions in schema meshmetrics_parts from public, anon, authenticated, service_role;
 grant usage on schema meshmetrics_parts to authenticated, service_role;

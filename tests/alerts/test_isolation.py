@@ -76,7 +76,8 @@ async def test_a_project_that_fails_is_backed_off_alone_and_said_to_its_members_
 ) -> None:
     guilty = others[5]
     await refuse(owner, guilty)
-    async with evaluating_rounds(alerts) as (evaluator, notices, telemetry):
+    # In the very first round.
+    async with evaluating_rounds(alerts, interval=3600) as (evaluator, notices, telemetry):
         await eventually(lambda: len(notices) == 6)
         await eventually(lambda: evaluator.failing == 1)
         value = telemetry.registry.get_sample_value("meshmetrics_alert_projects_failing")
@@ -130,7 +131,7 @@ async def test_a_project_that_takes_too_long_holds_up_no_other(
     slow = REFUSE.replace("raise exception 'index row size exceeds'", "perform pg_sleep(30);")
     slow = slow.replace(" using errcode = 'program_limit_exceeded';", "")
     await refuse(owner, others[0], slow)
-    async with evaluating_rounds(alerts) as (evaluator, notices, _):
+    async with evaluating_rounds(alerts, interval=3600) as (evaluator, notices, _):
         await eventually(lambda: len(notices) == 6)
         await eventually(lambda: evaluator.failing == 1)
     row = await owner.fetchrow("select * from public.workflow_alert_failures")

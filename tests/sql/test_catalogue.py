@@ -72,6 +72,7 @@ DEFINERS = {
     "unsettled_since",
     "unsubscribe_mail",
     "workflow_alert_preview",
+    "last_outcome",
     "workflow_metrics_recent",
     "workflow_metrics_unknown_statuses",
 }

@@ -52,7 +52,7 @@ begin
     cross join lateral (
       select c.run_id, c.finished_at
       from meshmetrics.counted_runs c
-      where c.workflow_id = v.id and c.outcome = o.outcome
+      where c.workflow_id = v.id and c.outcome = o.outcome and c.finished_at <= now()
       order by c.finished_at desc
       limit most
     ) r

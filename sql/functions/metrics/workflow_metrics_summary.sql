@@ -168,7 +168,13 @@ begin
     left join sums s on s.workflow_id = m.workflow_id
     left join opened o on o.workflow_id = m.workflow_id
     left join lateral (
-      select c.last_success_at, c.last_failure_at
+      select
+        case when c.last_success_at > now()
+          then meshmetrics_parts.last_outcome(c.workflow_id, 'success') else c.last_success_at
+        end as last_success_at,
+        case when c.last_failure_at > now()
+          then meshmetrics_parts.last_outcome(c.workflow_id, 'failure') else c.last_failure_at
+        end as last_failure_at
       from public.workflow_run_metrics c
       where c.workflow_id = m.workflow_id
       offset 0

@@ -73,8 +73,16 @@ begin
       coalesce(sum(c.success_count), 0)::bigint as success,
       coalesce(sum(c.failure_count), 0)::bigint as failure,
       coalesce(sum(c.canceled_count), 0)::bigint as canceled,
-      max(c.last_success_at) as last_success_at,
-      max(c.last_failure_at) as last_failure_at,
+      max(
+        case when c.last_success_at > now()
+          then meshmetrics_parts.last_outcome(c.workflow_id, 'success') else c.last_success_at
+        end
+      ) as last_success_at,
+      max(
+        case when c.last_failure_at > now()
+          then meshmetrics_parts.last_outcome(c.workflow_id, 'failure') else c.last_failure_at
+        end
+      ) as last_failure_at,
       max(c.last_updated) as last_updated,
       coalesce(sum(c.revision), 0)::bigint as revision
     from members m
