@@ -39,8 +39,7 @@ class Smtp:
 
 async def send(smtp: Smtp, mail: EmailMessage) -> None:
     """Hand the mail over to its one recipient, or give up after `smtp.timeout` seconds, however
-    slowly the server answers. Once it has accepted the mail this succeeds, whatever it answers to
-    the farewell.
+    slowly the server answers. Once the mail is accepted this succeeds, whatever follows.
 
     Raises SMTPException and OSError; TimeoutError is one of the latter.
     """
