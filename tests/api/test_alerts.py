@@ -332,6 +332,7 @@ async def test_another_tenant_can_neither_read_nor_use_nor_guess(
         ("POST", "incidents/{}/acknowledge", incident_id, {}),
         ("PATCH", "channels/{}", channel["id"], {"enabled": False}),
         ("POST", "channels/{}/test", channel["id"], None),
+        ("POST", "channels/{}/confirmation", channel["id"], None),
         ("POST", "channels/{}/rotate-secret", channel["id"], None),
         ("DELETE", "channels/{}", channel["id"], None),
         ("POST", "deliveries/{}/replay", delivery_id, None),

@@ -3,6 +3,7 @@ until they agree; and never more than the limits, whatever is tested, replayed o
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -343,6 +344,21 @@ async def test_a_project_and_all_of_them_stay_within_their_limits(
     got = [m["To"] for m in post.mails]
     assert got.count("honest@b.test") == (1 if of == "project" else 0)
     assert len([to for to in got if to.startswith("somebody")]) == 3
+
+
+async def test_two_daemons_at_once_do_not_both_take_the_last_place(
+    post: Post,
+    tenant: Project,
+) -> None:
+    consent = Consent(post.store.database, Limits(recipient=1))
+    hashes = LINKS.hashes(VICTIM)
+    async with post.owner.transaction():
+        first = await post.owner.fetchval(
+            "select verdict from meshmetrics.admit_mail($1, $2, false, 1, 9, 9)", tenant.id, hashes
+        )
+        second = asyncio.create_task(consent.admit(tenant.id, hashes, confirmation=False))
+        await asyncio.wait([second], timeout=0.5)
+    assert (first, (await second)[0]) == ("send", "recipient")
 
 
 async def test_one_click_unsubscribes_from_the_project_for_good(

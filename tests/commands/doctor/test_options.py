@@ -23,7 +23,10 @@ BASE = {
 OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "sign-in": ("SUPABASE_PUBLISHABLE_KEY", {"supabase_publishable_key": "sb_publishable_a"}),
     "alert channels": ("MESHMETRICS_ALERT_KEYS", {"alert_keys": "A" * 43 + "="}),
-    "e-mail": ("MESHMETRICS_SMTP_URL", {"smtp_url": "smtps://u:p@mail.test:465"}),
+    "e-mail": (
+        "MESHMETRICS_SMTP_URL",
+        {"smtp_url": "smtps://u:p@mail.test:465", "public_url": "https://rates.test"},
+    ),
     "dashboard links": ("MESHMETRICS_DASHBOARD_URL", {"dashboard_url": "https://rates.test"}),
     "run links": ("MESHMETRICS_RUNS_URL", {"runs_url": "/runs?workflow={workflow_id}"}),
 }
