@@ -101,12 +101,12 @@ async def test_slugs_of_any_length_page(
     for n in range(3):
         await make_workflow(owner, a, "s" * 2000 + str(n))
     summary = "/api/metrics/workflows/summary"
-    cursor, seen = None, []
+    params = {"sort": "slug", "limit": "1"}
+    seen: list[str] = []
     for _ in range(4):
-        params = {"sort": "slug", "limit": 1} | ({"cursor": cursor} if cursor else {})
         answer = (await service.client.get(summary, params=params, headers=signed(a.owner))).json()
         seen += [row["slug"][-1] for row in answer["rows"]]
-        cursor = answer["next"]
-        if cursor is None:
+        if answer["next"] is None:
             break
+        params["cursor"] = answer["next"]
     assert sorted(seen) == ["0", "1", "2"]

@@ -65,7 +65,8 @@ async def test_sql_is_no_way_around_it(owner: asyncpg.Connection, a: Project, b:
                 await owner.execute(TEST, b.id, other, 1)
         await owner.execute(TEST, a.id, channel, 30)
     assert await owner.fetchval("select count(*) from workflow_alert_deliveries") == 30
-    assert await owner.fetch("select project_id from meshmetrics.alert_quotas") == [(a.id,)]
+    quotas = await owner.fetch("select project_id from meshmetrics.alert_quotas")
+    assert [row["project_id"] for row in quotas] == [a.id]
 
 
 async def test_a_project_has_100_replays_an_hour(owner: asyncpg.Connection, a: Project) -> None:
