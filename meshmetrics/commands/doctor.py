@@ -17,6 +17,7 @@ from meshmetrics.commands import doctor_options, doctor_realtime, doctor_tenant
 from meshmetrics.commands.check import Check
 from meshmetrics.commands.connecting import RESTORE, CommandError, connected
 from meshmetrics.database.packaged_sql import Schema, packaged_schema
+from meshmetrics.database.reachability import POOLER, is_transaction_pooler
 from meshmetrics.database.store import Database
 from meshmetrics.settings.fields import Settings
 from meshmetrics.settings.load import SettingsError, load_settings, unknown_settings
@@ -48,6 +49,8 @@ async def examine(on_check: Callable[[Check], None] = lambda _: None) -> list[Ch
             for check in failure_checks(await stores.audits.engine_habits()):
                 add(check)
             add(await _clock(stores.database))
+            if settings.pooler == "auto" and not settings.transaction_pooler:
+                add(await _pooler(settings.dsn))
     except CommandError as error:
         add(Check("database", "wrong", error.what, error.fix))
     for line in await doctor_realtime.checks(settings):
@@ -66,7 +69,7 @@ def _settings(add: Callable[[Check], None]) -> Settings | None:
             what, _, takes = line.partition(": ")
             add(Check("settings", "wrong", what, takes))
         return None
-    for line in unknown_settings():
+    for line in (*unknown_settings(), *settings.connection.notes):
         add(Check("settings", "note", line))
     add(Check("settings", "ok", "complete"))
     return settings
@@ -231,6 +234,12 @@ async def _clock(database: Database) -> Check:
         f"{skew * 1000:,.0f} ms from the database's",
         "synchronise this machine's clock (NTP): tokens and latencies depend on it",
     )
+
+
+async def _pooler(dsn: str) -> Check:
+    what, _, fix = POOLER.partition(": ")
+    found = await is_transaction_pooler(dsn)
+    return _check("pooler", not found, what if found else "none between transactions", fix)
 
 
 def _check(name: str, well: bool, text: str, fix: str) -> Check:

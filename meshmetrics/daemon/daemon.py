@@ -74,7 +74,7 @@ class Daemon:
         Raises FatalError where only the operator can help; its message says how.
         """
         s = self.settings
-        dsn = s.database_url.get_secret_value()
+        dsn = s.dsn
         async with (
             open_pool(dsn, size=s.pool_size, transaction_pooler=s.transaction_pooler) as pool,
             realtime_http(s) as client,
@@ -83,7 +83,13 @@ class Daemon:
             self._tenants = TenantProbe(api.reader.probe)
             database = Database(pool, transaction_pooler=s.transaction_pooler)
             store, audits = CountingStore(database), AuditStore(database)
-            prepare = partial(await_database, store=store, dsn=dsn, migrating=s.migrate)
+            prepare = partial(
+                await_database,
+                store=store,
+                dsn=dsn,
+                migrating=s.migrate,
+                looking_for_pooler=s.pooler == "auto" and not s.transaction_pooler,
+            )
             beside: Service
             if self.api_only:
                 beside = self._preparation = Preparation(prepare)
