@@ -22,6 +22,7 @@ POOLER = (
     " session: set MESHMETRICS_POOLER=transaction"
 )
 _NO_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+_SOCKETS = ("/", "@")
 _PROBES = 3
 _TIMEOUT = 10.0
 
@@ -41,6 +42,13 @@ async def obstacle(error: BaseException, hosts: Sequence[str]) -> Obstacle | Non
     for cause in _causes(error):
         if text := _said(cause):
             return Obstacle(text)
+    if not any(host.startswith(_SOCKETS) for host in hosts) and any(
+        isinstance(cause, (FileNotFoundError, PermissionError)) for cause in _causes(error)
+    ):
+        return Obstacle(
+            "a file that DATABASE_URL names (sslrootcert, sslcert, sslkey or sslcrl) cannot be"
+            f" read ({describe(error)}): correct its path"
+        )
     if any(isinstance(cause, (OSError, TimeoutError, UnicodeError)) for cause in _causes(error)):
         return await _network(hosts)
     return None
@@ -101,8 +109,6 @@ def _said(error: BaseException) -> str | None:
         return f"the pooler refuses a parameter of DATABASE_URL ({text}): leave it out"
     if isinstance(error, asyncpg.ClientConfigurationError):
         return f"DATABASE_URL cannot be used: {text}"
-    if isinstance(error, (FileNotFoundError, PermissionError)) and error.filename:
-        return f"DATABASE_URL needs a file that cannot be read: {text}"
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"the server's certificate is not trusted ({text}): add sslrootcert=FILE to"
@@ -124,7 +130,7 @@ async def _network(hosts: Sequence[str]) -> Obstacle | None:
 
 
 async def _host(host: str) -> Obstacle | None:
-    if host.startswith(("/", "@")):
+    if host.startswith(_SOCKETS):
         return None  # a socket: its server may be about to start
     loop = asyncio.get_running_loop()
     try:
