@@ -1,11 +1,12 @@
 import adapter from '@sveltejs/adapter-static';
 import { sveltekit } from '@sveltejs/kit/vite';
 import { svelteTesting } from '@testing-library/svelte/vite';
+import { loadEnv } from 'vite';
 import { defineConfig } from 'vitest/config';
 
 const built = '../meshmetrics/_dashboard';
 /** The daemon that `vite dev` forwards to; `make dev` sets it. */
-const daemon = process.env.DAEMON_URL ?? 'http://127.0.0.1:8787';
+const daemon = loadEnv('', '.', 'DAEMON_').DAEMON_URL ?? 'http://127.0.0.1:8787';
 
 export default defineConfig({
   plugins: [
@@ -16,9 +17,11 @@ export default defineConfig({
     }),
     svelteTesting(),
   ],
-  server: { proxy: { '/api': daemon, '/dashboard.json': daemon } },
+  server: {
+    proxy: { '/api': daemon, '/dashboard.json': daemon },
+    fs: { allow: ['../docs'] }, // tests read the OpenAPI document
+  },
   build: { target: 'es2022' },
-  server: { fs: { allow: ['../docs'] } }, // tests read the OpenAPI document
   test: {
     environment: 'jsdom',
     include: ['tests/**/*.test.ts'],

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -160,6 +161,17 @@ class Verify(BaseModel):
         ge=0,
         description="seconds that a run which looks wrong may take to be counted after all",
     )
+    receipt: Path | None = Field(
+        default=None,
+        description="write counts and hashes of a period to this file, to compare with SQL of your"
+        " own (docs/verify-yourself.md)",
+    )
+    from_: datetime | None = Field(
+        default=None, alias="from", description="begin of the receipt's period; 30 days before --to"
+    )
+    to: datetime | None = Field(
+        default=None, description="end of the receipt's period, exclusive; a minute ago"
+    )
 
     def cli_cmd(self) -> None:
         from meshmetrics.commands import terminal as screen
@@ -171,6 +183,7 @@ class Verify(BaseModel):
             as_json=self.json_,
             patience=self.patience,
             confirm=(lambda _: True) if self.yes else _confirm,
+            receipt=(self.receipt, self.from_, self.to) if self.receipt else None,
         )
         _run_once(work)
 

@@ -142,6 +142,7 @@ grant execute on function
   meshmetrics.repair_project(uuid, timestamptz, timestamptz),
   meshmetrics.repair_workflow(uuid, timestamptz, timestamptz),
   meshmetrics.retry_set_aside(),
+  meshmetrics.receipt(timestamptz, timestamptz),
   meshmetrics.repair_effect(),
   meshmetrics.record_audit(text, timestamptz, bigint, bigint, bigint, bigint),
   meshmetrics.last_audit(text),

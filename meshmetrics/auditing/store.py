@@ -74,6 +74,14 @@ class AuditStore:
         )
         return tuple(Account(**dict(row)) for row in rows)
 
+    async def receipt(self, from_at: datetime, to_at: datetime) -> dict[str, Any]:
+        """Counts and hashes of the ledger's runs that ended in this period, in one snapshot."""
+        row = await self.database.long_row(
+            "select meshmetrics.receipt($1, $2) as receipt", from_at, to_at
+        )
+        receipt: dict[str, Any] = json.loads(row["receipt"])
+        return receipt
+
     async def audit_slices(self, max_runs: int) -> tuple[Slice, ...]:
         """All workflows' and then all projects' lives, in slices of about `max_runs` runs."""
         rows = await self.database.rows(

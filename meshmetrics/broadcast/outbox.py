@@ -48,6 +48,7 @@ class Outbox:
         self._pending: dict[UUID, _Pending] = {}
         self._quiet_from: dict[UUID, float] = {}
         self._events: deque[Message] = deque(maxlen=MOST_EVENTS)
+        self._moved: dict[UUID, UUID] = {}
 
     @property
     def projects(self) -> int:
@@ -58,6 +59,8 @@ class Outbox:
         self, change: Change, counted: float, committed: float | None, *, unsent: bool = False
     ) -> None:
         """Merge a change into what is pending; an `unsent` one is older than what is there."""
+        if unsent and self._moved.get(change.workflow_id, change.project_id) != change.project_id:
+            return  # it moved while this was being sent
         project = self._pending.get(change.project_id)
         if project is None:
             project = _Pending(self._quiet_from.get(change.project_id, 0.0), counted, committed)
@@ -68,6 +71,15 @@ class Outbox:
         if there is not None:
             change = merge(change, there) if unsent else merge(there, change)
         project.changes[change.workflow_id] = change
+
+    def move(self, workflow_id: UUID, old_project: UUID, new_project: UUID) -> None:
+        """Nothing more about this workflow goes to the project that it moved out of."""
+        self._moved[workflow_id] = new_project
+        pending = self._pending.get(old_project)
+        if pending is not None and workflow_id in pending.changes:
+            del pending.changes[workflow_id]
+            if not pending.changes:
+                del self._pending[old_project]
 
     def keep_event(self, project_id: UUID, event: str, payload: dict[str, Any]) -> None:
         """Take another event; where there are too many the oldest is dropped."""

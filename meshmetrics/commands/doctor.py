@@ -24,6 +24,12 @@ from meshmetrics.settings.load import SettingsError, load_settings, unknown_sett
 
 OLDEST_POSTGRES = 150000
 SKEW_SECONDS = 2.0
+BUILT_IN = {
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+}
+"""Defaults of Postgres; those of timeouts are 0."""
 
 
 async def examine(on_check: Callable[[Check], None] = lambda _: None) -> list[Check]:
@@ -51,9 +57,11 @@ async def examine(on_check: Callable[[Check], None] = lambda _: None) -> list[Ch
             add(await _clock(stores.database))
             if settings.pooler == "auto" and not settings.transaction_pooler:
                 add(await _pooler(settings.dsn))
+            streaming = await doctor_realtime.checks(settings, stores.counting.stream_slot_active)
     except CommandError as error:
         add(Check("database", "wrong", error.what, error.fix))
-    for line in await doctor_realtime.checks(settings):
+        streaming = await doctor_realtime.checks(settings)
+    for line in streaming:
         add(line)
     async with httpx.AsyncClient() as http:
         for line in await doctor_options.checks(settings, http):
@@ -84,6 +92,13 @@ def database_checks(found: dict[str, Any], schema: Schema) -> Iterator[Check]:
         f"Postgres {version // 10000}.{version % 10000}",
         "upgrade to Postgres 15 or newer",
     )
+    yield _check(
+        "primary",
+        not found["is_standby"],
+        "DATABASE_URL leads to a read-only standby" if found["is_standby"] else "may be written",
+        "use the connection string of the primary",
+    )
+    yield from _defaults(found["defaults"])
     yield _migrations(found["migrations"], found["release"], schema)
     missing = found["not_executable"]
     yield _check(
@@ -149,6 +164,15 @@ def database_checks(found: dict[str, Any], schema: Schema) -> Iterator[Check]:
         "`meshmetrics verify` lists them and says why",
     )
     yield _daemon(found["lease"])
+
+
+def _defaults(found: Mapping[str, str]) -> Iterator[Check]:
+    """The defaults of role, database or server that would keep a session from counting."""
+    for name, value in sorted(found.items()):
+        if value != BUILT_IN.get(name, "0"):
+            shown = f"{int(value):,} ms" if value.isdecimal() else value
+            text = f"the default of {name} is {shown}: overridden for our sessions"
+            yield Check("session defaults", "note", text)
 
 
 def _engine_tables(flaws: Sequence[str]) -> Check:

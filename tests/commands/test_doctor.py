@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from meshmetrics.auditing.store import AuditStore
 from meshmetrics.commands.check import Check
-from meshmetrics.commands.doctor import examine
+from meshmetrics.commands.doctor import database_checks, examine
+from meshmetrics.counting.store import CountingStore
+from meshmetrics.database.packaged_sql import packaged_schema
+from meshmetrics.database.pool import open_pool
+from meshmetrics.database.store import Database
 from meshmetrics.devstack.realtime import RealtimeServer, Timing
 from tests.commands.conftest import Command
 from tests.daemon.conftest import JWT_SECRET, KEY, World
@@ -230,3 +235,38 @@ async def test_the_command_says_all_that_and_ends_with_1_and_tells_no_secret(
     for said in (well, result, wrong):
         for secret in (password, KEY, JWT_SECRET):
             assert secret not in said.out + said.err
+
+
+async def test_defaults_of_the_role_are_named(world: World, login: str) -> None:
+    role = login.split("//")[1].split("@")[0].split(":")[0]
+    await world.owner.execute(f"alter role {role} set statement_timeout = '2min'")
+    await world.owner.execute(f"alter role {role} set default_transaction_read_only = on")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATABASE_URL", login)
+        texts = [c.text for c in await examine() if c.name == "session defaults"]
+    assert texts == [
+        "the default of default_transaction_read_only is on: overridden for our sessions",
+        "the default of statement_timeout is 120,000 ms: overridden for our sessions",
+    ]
+    await world.owner.execute(f"alter role {role} reset all")
+
+
+async def test_a_standby_is_no_place_to_count(world: World) -> None:
+    dsn = world.database.worker_dsn
+    async with open_pool(dsn, size=1, transaction_pooler=False) as pool:
+        found = await AuditStore(Database(pool)).condition()
+    found["is_standby"] = True
+    checks = {check.name: check for check in database_checks(found, packaged_schema())}
+    assert (checks["primary"].state, "standby" in checks["primary"].text) == ("wrong", True)
+
+
+async def test_a_stream_without_a_slot_is_found(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none(_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(CountingStore, "stream_slot_active", none)
+    check = await looked_at("realtime")
+    assert (check.state, "slot_timed_out" in check.text) == ("wrong", True)
+    assert "max_replication_slots" in check.fix

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from asyncpg.connect_utils import _parse_connect_dsn_and_args
+from asyncpg import connect_utils
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +19,8 @@ URL = "postgresql://u:p@h:5432/d"
 
 def password_of(dsn: str) -> str | None:
     """The password that the driver finds in a connection string."""
-    _, found = _parse_connect_dsn_and_args(
+    parse = connect_utils._parse_connect_dsn_and_args  # type: ignore[attr-defined]
+    _, found = parse(
         dsn=dsn, host=None, port=None, user=None, password=None, passfile=None, database=None,
         ssl=None, service=None, servicefile=None, direct_tls=None, server_settings=None,
         target_session_attrs=None, krbsrvname=None, gsslib=None,

@@ -43,6 +43,7 @@ DEFINERS = {
     "record_audit",
     "refresh_deadlines",
     "release_lease",
+    "receipt",
     "repair_effect",
     "repair_project",
     "repair_workflow",
