@@ -148,6 +148,7 @@ grant execute on function
   meshmetrics.last_audit(text),
   meshmetrics.estimate_runs(timestamptz, timestamptz),
   meshmetrics.condition(),
+  meshmetrics.counted_totals(),
   meshmetrics.engine_habits(),
   meshmetrics.tenant_sample(timestamptz),
   meshmetrics.evaluate_alerts(timestamptz, uuid[]),

@@ -50,6 +50,7 @@ async def examine(on_check: Callable[[Check], None] = lambda _: None) -> list[Ch
             for check in database_checks(await stores.audits.condition(), packaged_schema()):
                 add(check)
             add(_engine_tables(await stores.counting.source_flaws()))
+            add(_counts(*await stores.audits.counted_totals()))
             add(_statuses(await stores.counting.unknown_statuses()))
             add(await doctor_tenant.check(stores.audits, settings.api_statement_timeout))
             for check in failure_checks(await stores.audits.engine_habits()):
@@ -181,6 +182,18 @@ def _engine_tables(flaws: Sequence[str]) -> Check:
         not flaws,
         "; ".join(flaws) or "as meshmetrics reads them",
         RESTORE,
+    )
+
+
+def _counts(counters: int, ledger: int) -> Check:
+    return _check(
+        "counts",
+        counters == ledger,
+        f"counters and ledger agree: {ledger:,} runs"
+        if counters == ledger
+        else f"the counters say {counters:,} runs, the ledger {ledger:,}: as after a restore of the"
+        " schema public without meshmetrics, or the other way round",
+        "`meshmetrics verify --repair`; how to restore both: docs/operations.md",
     )
 
 

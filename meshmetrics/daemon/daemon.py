@@ -182,7 +182,6 @@ class Daemon:
                 parts["stream"] = f"up for {now - up:.0f} s"
                 if self.stream.behind(now):
                     parts["stream"] += f", {self.stream.lag(now):.0f} s behind"
-
             else:
                 parts["stream"] = "left to the sweeps" if self.stream.left else "down"
         supervisors = [s for s in (self._supervisor, self._leader) if s is not None]

@@ -107,6 +107,10 @@ def _said(error: BaseException) -> str | None:
         )
     if isinstance(error, asyncpg.ProtocolViolationError) and "startup parameter" in text:
         return f"the pooler refuses a parameter of DATABASE_URL ({text}): leave it out"
+    if isinstance(error, asyncpg.UndefinedObjectError) and "configuration parameter" in text:
+        return (
+            f"the server does not know a setting in DATABASE_URL's options ({text}): leave it out"
+        )
     if isinstance(error, asyncpg.ClientConfigurationError):
         return f"DATABASE_URL cannot be used: {text}"
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from meshmetrics.auditing.store import AuditStore
@@ -15,6 +17,7 @@ from meshmetrics.devstack.realtime import RealtimeServer, Timing
 from tests.commands.conftest import Command
 from tests.daemon.conftest import JWT_SECRET, KEY, World
 from tests.daemon.process import environment
+from tests.support import insert_run
 from tests.support.databases import DatabaseClone
 
 
@@ -270,3 +273,29 @@ async def test_a_stream_without_a_slot_is_found(
     check = await looked_at("realtime")
     assert (check.state, "slot_timed_out" in check.text) == ("wrong", True)
     assert "max_replication_slots" in check.fix
+
+
+@pytest.mark.parametrize("restored", ["public", "meshmetrics"])
+async def test_a_schema_restored_without_the_other_is_found(
+    world: World, command: Command, restored: str
+) -> None:
+    runs = [
+        await insert_run(world.owner, world.workflow, "failed", finished_at=datetime.now(UTC))
+        for _ in range(4)
+    ]
+    await world.owner.execute("select meshmetrics.count_runs($1)", runs)
+    assert (await looked_at("counts")).text == "counters and ledger agree: 4 runs"
+    if restored == "public":
+        await world.owner.execute("update public.workflow_run_metrics set failure_count = 2")
+    else:
+        await world.owner.execute(
+            "delete from meshmetrics.counted_runs where run_id = any ($1)", runs[2:]
+        )
+    check = await looked_at("counts")
+    said = (2, 4) if restored == "public" else (4, 2)
+    assert (check.state, check.text.split(":")[0]) == (
+        "wrong",
+        f"the counters say {said[0]} runs, the ledger {said[1]}",
+    )
+    assert (await command("verify", "--repair", "--yes")).status == 0
+    assert (await looked_at("counts")).text == "counters and ledger agree: 4 runs"

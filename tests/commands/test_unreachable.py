@@ -126,6 +126,16 @@ async def test_a_server_that_may_come_back_is_waited_for() -> None:
     assert await obstacle(refused, ["/tmp"]) is None
 
 
+async def test_an_option_that_the_server_does_not_know_is_named(world: World) -> None:
+    url = world.database.dsn("postgres") + "?options=-c%20no_such=1"
+    with pytest.raises(asyncpg.UndefinedObjectError) as failed:
+        await asyncpg.connect(url)
+    found = await obstacle(failed.value, read(url).hosts)
+    assert found is not None
+    assert "options" in found.text
+    assert found.text.endswith("leave it out")
+
+
 async def test_a_user_without_the_project_is_named_at_the_pooler() -> None:
     error = asyncpg.InternalServerError("Tenant or user not found")
     found = await obstacle(error, ["aws-0-eu-west-1.pooler.supabase.com"])

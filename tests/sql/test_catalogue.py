@@ -26,6 +26,7 @@ DEFINERS = {
     "condition",
     "count_open_runs",
     "count_runs",
+    "counted_totals",
     "due_set_aside",
     "engine_habits",
     "estimate_runs",
