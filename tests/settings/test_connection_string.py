@@ -105,7 +105,21 @@ def test_every_encoded_password_reaches_the_driver(password: str) -> None:
 
 @pytest.mark.parametrize(
     "password",
-    ["p@ss", "@", "p@ss@", "a:b@c", "a/b", "a/b@c", "a?b=c@d", "a#b", "100%", "%zz", "[x]"],
+    [
+        "p@ss",
+        "@",
+        "p@ss@",
+        "p@a/s",
+        "p@a?s",
+        "a:b@c",
+        "a/b",
+        "a/b@c",
+        "a?b=c@d",
+        "a#b",
+        "100%",
+        "%zz",
+        "[x]",
+    ],
 )
 def test_a_password_with_bare_special_characters_reaches_the_driver(password: str) -> None:
     found = read(f"postgresql://u:{password}@db.example.org:5432/d?sslmode=disable")
