@@ -86,7 +86,9 @@ _IGNORED: Final = (
     | _INSTEAD.keys()
 )
 _HOST: Final = r"(?:\[[0-9A-Fa-f:.]+(?:%25?[\w.-]+)?\]|(?:[A-Za-z0-9._-]|%2[Ff])+)?(?::[^:,/?@]*)?"
-_AFTER_USER: Final = re.compile(rf"{_HOST}(?:,{_HOST})*(?:/[^/?@#]*)?(?:\?(?:[\w.-]*=[^&#]*&?)*)?")
+_AFTER_USER: Final = re.compile(
+    rf"{_HOST}(?:,{_HOST})*(?:/[^/?@#]*)?(?:\?(?:[\w.-]*=[^&#]*(?:&|$))*)?"
+)
 _KEYWORD: Final = re.compile(r"\s*(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s\\]|\\.)*)\s*")
 
 
