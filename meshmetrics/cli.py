@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -52,6 +53,8 @@ class Run(BaseModel):
         )
         for line in unknown_settings():
             log.warning("settings.unknown", text=line)
+        for line in settings.connection.notes:
+            log.warning("settings.ignored", text=line)
         import uvloop
 
         try:
@@ -90,13 +93,8 @@ class Migrate(BaseModel):
                 sys.stdout.write(f"wrote {path}\n")
             sys.stdout.write("" if written else "nothing to do\n")
             return
-        dsn = _settings(DatabaseSettings).database_url.get_secret_value()
-        try:
-            done = asyncio.run(migrate(dsn))
-        except MigrationError as error:
-            _exit(str(error), EXIT_FAILED)
-        except Exception as error:
-            _exit(f"the database cannot be reached: {logs.describe(error)}", EXIT_FAILED)
+        settings = _settings(DatabaseSettings)
+        done = _change_schema(settings, lambda: migrate(settings.dsn))
         for line in done or ["nothing to do"]:
             sys.stdout.write(line + "\n")
 
@@ -111,20 +109,14 @@ class Uninstall(BaseModel):
 
     def cli_cmd(self) -> None:
         from meshmetrics.commands import uninstall
-        from meshmetrics.database.packaged_sql import MigrationError
 
         if self.print_:
             sys.stdout.write(uninstall.script())
             return
-        dsn = _settings(DatabaseSettings).database_url.get_secret_value()
+        settings = _settings(DatabaseSettings)
         if not self.yes and not _confirm("Remove all counts, alert rules, channels and incidents?"):
             _exit("nothing was removed", EXIT_FAILED)
-        try:
-            done = asyncio.run(uninstall.uninstall(dsn))
-        except MigrationError as error:
-            _exit(str(error), EXIT_FAILED)
-        except Exception as error:
-            _exit(f"the database cannot be reached: {logs.describe(error)}", EXIT_FAILED)
+        done = _change_schema(settings, lambda: uninstall.uninstall(settings.dsn))
         for line in done or ["nothing to remove"]:
             sys.stdout.write(line + "\n")
 
@@ -169,6 +161,17 @@ class Verify(BaseModel):
         ge=0,
         description="seconds to wait for uncounted runs to be counted before reporting them",
     )
+    receipt: Path | None = Field(
+        default=None,
+        description="write counts and hashes of a period to this file, to compare with SQL of your"
+        " own (docs/verify-yourself.md)",
+    )
+    from_: datetime | None = Field(
+        default=None, alias="from", description="begin of the receipt's period; 30 days before --to"
+    )
+    to: datetime | None = Field(
+        default=None, description="end of the receipt's period, exclusive; a minute ago"
+    )
 
     def cli_cmd(self) -> None:
         from meshmetrics.commands import terminal
@@ -180,6 +183,7 @@ class Verify(BaseModel):
             as_json=self.json_,
             patience=self.patience,
             confirm=(lambda _: True) if self.yes else _confirm,
+            receipt=(self.receipt, self.from_, self.to) if self.receipt else None,
         )
         _run_once(work)
 
@@ -317,6 +321,25 @@ def _run_once(work: Coroutine[Any, Any, int]) -> NoReturn:
     except KeyboardInterrupt:
         _exit("stopped", EXIT_FAILED)
     raise SystemExit(status)
+
+
+def _change_schema(
+    settings: DatabaseSettings, work: Callable[[], Coroutine[Any, Any, list[str]]]
+) -> list[str]:
+    """Migrate or uninstall; exit with a message where that fails."""
+    from meshmetrics.commands.connecting import explain
+    from meshmetrics.database.packaged_sql import MigrationError
+
+    async def run() -> list[str]:
+        try:
+            return await work()
+        except MigrationError as error:
+            _exit(str(error), EXIT_FAILED)
+        except Exception as error:
+            explained = await explain(error, settings)
+            _exit(str(explained or f"the database failed: {logs.describe(error)}"), EXIT_FAILED)
+
+    return asyncio.run(run())
 
 
 def _quiet_settings() -> Settings:

@@ -1,6 +1,6 @@
 import { createClient } from '@supabase/supabase-js';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { supabaseChannels, type Channels } from '../src/lib/live/channel';
+import { MAX_CHANNELS, supabaseChannels, type Channels } from '../src/lib/live/channel';
 import type { OpenMessage, RatesMessage } from '../src/lib/live/message';
 import { message, opened as openMessage, PROJECT } from './fixtures';
 
@@ -29,7 +29,7 @@ class Socket {
     const frame = JSON.parse(text) as Frame;
     this.sent.push(frame);
     const [join, ref, topic, event] = frame;
-    if (event !== 'phx_join' && event !== 'phx_leave') return;
+    if (!['phx_join', 'phx_leave', 'heartbeat'].includes(event)) return;
     this.receive([join, ref, topic, 'phx_reply', { status: 'ok', response: {} }]);
   }
 
@@ -47,6 +47,7 @@ let number = 0;
 let joins = 0;
 let losses = 0;
 let alerts = 0;
+let removals = 0;
 let openHeard: OpenMessage[] = [];
 let heard: (RatesMessage | null)[] = [];
 let opened: Channels[] = [];
@@ -56,6 +57,7 @@ const listener = {
   lost: () => (losses += 1),
   message: (one: RatesMessage | null) => heard.push(one),
   alert: () => (alerts += 1),
+  removed: () => (removals += 1),
   open: (one: OpenMessage) => openHeard.push(one),
 };
 
@@ -71,8 +73,8 @@ function connector() {
     },
   });
   const connect = supabaseChannels(supabase);
-  return () => {
-    const channels = connect([PROJECT], listener);
+  return (projects: readonly string[] = [PROJECT]) => {
+    const channels = connect(projects, listener);
     opened.push(channels);
     return channels;
   };
@@ -84,7 +86,7 @@ async function soon() {
 
 beforeEach(() => {
   vi.useFakeTimers();
-  joins = losses = alerts = 0;
+  joins = losses = alerts = removals = 0;
   heard = [];
   openHeard = [];
   opened = [];
@@ -142,4 +144,36 @@ test('a renewed channel is reported as lost and rejoined', async () => {
   expect(losses).toBe(1);
   await soon();
   expect(joins).toBe(2);
+});
+
+test('of 150 projects the first 90 are joined, once', async () => {
+  const projects = Array.from({ length: 150 }, (_, index) => `project-${index}`);
+  connector()(projects);
+  await soon();
+  expect(joins).toBe(1);
+  await vi.advanceTimersByTimeAsync(120_000);
+  const joined = Socket.last.sent.filter((frame) => frame[3] === 'phx_join');
+  expect(joined.map((frame) => frame[2])).toEqual(
+    projects.slice(0, MAX_CHANNELS).map((id) => `realtime:metrics:${id}`),
+  );
+  expect([MAX_CHANNELS, joins, losses]).toEqual([90, 1, 0]);
+});
+
+test('a workflow that moved out of the project is reported', async () => {
+  connector()();
+  await soon();
+  const [join] = Socket.last.sent.filter((frame) => frame[3] === 'phx_join').at(-1) ?? [];
+  Socket.last.receive([
+    join ?? null,
+    null,
+    `realtime:metrics:${PROJECT}`,
+    'broadcast',
+    {
+      type: 'broadcast',
+      event: 'removed',
+      payload: { v: 1, project_id: PROJECT, workflow_ids: ['1'] },
+    },
+  ]);
+  await soon();
+  expect([removals, heard.length]).toEqual([1, 0]);
 });

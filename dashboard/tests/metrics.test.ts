@@ -12,29 +12,31 @@ let revision = 3;
 let fails: ApiError | null = null;
 let listener: Listener;
 let renewed = 0;
+let connected: readonly string[][] = [];
+let catalogues = 0;
+let projects: string[] = [PROJECT];
 let end = () => {};
 
 const client = {
   catalogue: () => {
     if (fails) return Promise.reject(fails);
+    catalogues += 1;
     return Promise.resolve({
       complete: true,
-      projects: [
-        {
-          project_id: PROJECT,
-          name: 'Shop',
-          versions: [
-            {
-              workflow_id: FLOW,
-              project_id: PROJECT,
-              slug: 'orders',
-              version: 1,
-              name: 'Orders',
-              created_at: '',
-            },
-          ],
-        },
-      ],
+      projects: projects.map((project_id) => ({
+        project_id,
+        name: 'Shop',
+        versions: [
+          {
+            workflow_id: project_id === PROJECT ? FLOW : project_id,
+            project_id,
+            slug: 'orders',
+            version: 1,
+            name: 'Orders',
+            created_at: '',
+          },
+        ],
+      })),
     });
   },
 } as unknown as MetricsClient;
@@ -48,7 +50,8 @@ vi.mock('../src/lib/metrics/snapshot', () => ({
     fails ? Promise.reject(fails) : Promise.resolve(series(revision, counts(revision))),
 }));
 
-const connect: Connect = (_projects, callbacks) => {
+const connect: Connect = (joined, callbacks) => {
+  connected = [...connected, [...joined]];
   listener = callbacks;
   return { renew: () => (renewed += 1), close: () => undefined };
 };
@@ -67,7 +70,9 @@ function run(base: number, to = base + 1) {
 
 beforeEach(() => {
   vi.useFakeTimers({ now: T0 + 1_800_000 });
-  fetches = renewed = 0;
+  fetches = renewed = catalogues = 0;
+  connected = [];
+  projects = [PROJECT];
   revision = 3;
   fails = null;
 });
@@ -226,4 +231,33 @@ describe('from page to page', () => {
     expect(metrics.series?.counts.success).toBe(4);
     expect(metrics.connection).toBe('live');
   });
+});
+
+describe('a member of 150 projects', () => {
+  const others = Array.from({ length: 149 }, (_, index) => `project-${index}`);
+
+  test('has those on the screen live first, and the others polled', async () => {
+    projects = [...others, PROJECT];
+    const metrics = await begin();
+    expect(connected).toHaveLength(1);
+    expect(connected[0]?.slice(0, 2)).toEqual([PROJECT, 'project-0']);
+    listener.joined();
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(metrics.connection).toBe('live');
+    const before = fetches;
+    await vi.advanceTimersByTimeAsync(POLL_INTERVALS[0] + 1000);
+    expect(fetches).toBe(before + 1);
+    await vi.advanceTimersByTimeAsync(300_000);
+    expect(connected).toHaveLength(1);
+  });
+});
+
+test('numbers and catalogue are fetched after a workflow moved out of a project', async () => {
+  await begin();
+  listener.joined();
+  await vi.advanceTimersByTimeAsync(1000);
+  const before = [fetches, catalogues];
+  listener.removed();
+  await vi.advanceTimersByTimeAsync(1000);
+  expect([fetches, catalogues]).toEqual(before.map((number) => number + 1));
 });

@@ -75,6 +75,7 @@ test('a channel is joined with a new token, not with the last one of the client'
   const open = supabaseChannels(supabase as never)([PROJECT], {
     message: () => undefined,
     open: () => undefined,
+    removed: () => undefined,
     alert: () => undefined,
     joined: () => undefined,
     lost: () => undefined,

@@ -74,6 +74,21 @@ class AuditStore:
         )
         return tuple(Account(**dict(row)) for row in rows)
 
+    async def counted_totals(self) -> tuple[int, int]:
+        """How many runs the counters say are counted, and how many the ledger says."""
+        row = await self.database.long_row(
+            "select counters, ledger from meshmetrics.counted_totals()"
+        )
+        return row["counters"], row["ledger"]
+
+    async def receipt(self, from_at: datetime, to_at: datetime) -> dict[str, Any]:
+        """Counts and hashes of the ledger's runs that ended in this period, in one snapshot."""
+        row = await self.database.long_row(
+            "select meshmetrics.receipt($1, $2) as receipt", from_at, to_at
+        )
+        receipt: dict[str, Any] = json.loads(row["receipt"])
+        return receipt
+
     async def audit_slices(self, max_runs: int) -> tuple[Slice, ...]:
         """The history of all workflows, then projects, in slices of about `max_runs` runs."""
         rows = await self.database.rows(

@@ -48,6 +48,7 @@ class Outbox:
         self._unsent: dict[UUID, _Unsent] = {}
         self._quiet_from: dict[UUID, float] = {}
         self._events: deque[Message] = deque(maxlen=MAX_EVENTS)
+        self._moved: dict[UUID, UUID] = {}
 
     @property
     def projects(self) -> int:
@@ -58,6 +59,8 @@ class Outbox:
         self, change: Change, counted: float, committed: float | None, *, older: bool = False
     ) -> None:
         """Merge a change into the unsent ones; `older`: it precedes the one of its workflow."""
+        if older and self._moved.get(change.workflow_id, change.project_id) != change.project_id:
+            return  # it moved while this was being sent
         project = self._unsent.get(change.project_id)
         if project is None:
             project = _Unsent(self._quiet_from.get(change.project_id, 0.0), counted, committed)
@@ -68,6 +71,15 @@ class Outbox:
         if other is not None:
             change = merge(change, other) if older else merge(other, change)
         project.changes[change.workflow_id] = change
+
+    def move(self, workflow_id: UUID, old_project: UUID, new_project: UUID) -> None:
+        """Send nothing more about this workflow to the project that it left."""
+        self._moved[workflow_id] = new_project
+        unsent = self._unsent.get(old_project)
+        if unsent is not None and workflow_id in unsent.changes:
+            del unsent.changes[workflow_id]
+            if not unsent.changes:
+                del self._unsent[old_project]
 
     def add_event(self, project_id: UUID, event: str, payload: dict[str, Any]) -> None:
         """Add an event other than `rates`; above the maximum the oldest is dropped."""

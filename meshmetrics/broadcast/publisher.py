@@ -83,9 +83,19 @@ class Publisher(Service):
     def publish(
         self, changes: Sequence[Change], *, counted: float, committed: float | None
     ) -> None:
-        """Queue changes. Never waits, never raises."""
+        """Queue changes. Never waits, never raises.
+
+        A project that workflows left receives the event `removed` with their ids, and no
+        counts.
+        """
+        removed: dict[UUID, list[UUID]] = {}
         for change in changes:
+            if change.moved_from is not None:
+                self._outbox.move(change.workflow_id, change.moved_from, change.project_id)
+                removed.setdefault(change.moved_from, []).append(change.workflow_id)
             self._outbox.add(change, counted, committed)
+        for project_id, workflow_ids in removed.items():
+            self.announce(project_id, "removed", {"workflow_ids": list(map(str, workflow_ids))})
         self._wake.set()
 
     def announce(self, project_id: UUID, event: str, payload: dict[str, Any]) -> None:

@@ -10,11 +10,11 @@ import asyncpg
 
 from meshmetrics.auditing.store import AuditStore
 from meshmetrics.counting.store import CountingStore
-from meshmetrics.database import errors
+from meshmetrics.database import errors, reachability
 from meshmetrics.database.pool import open_pool
 from meshmetrics.database.store import Database
 from meshmetrics.runtime.logs import describe
-from meshmetrics.settings.fields import Settings
+from meshmetrics.settings.fields import DatabaseSettings, Settings
 
 CONNECTIONS = 3
 RESTORE = (
@@ -47,7 +47,7 @@ async def connected(settings: Settings) -> AsyncIterator[Connected]:
 
     Raises CommandError, also if the connection is lost while it is in use.
     """
-    dsn = settings.database_url.get_secret_value()
+    dsn = settings.dsn
     pooler = settings.transaction_pooler
     try:
         async with open_pool(dsn, size=CONNECTIONS, transaction_pooler=pooler) as pool:
@@ -64,7 +64,7 @@ async def connected(settings: Settings) -> AsyncIterator[Connected]:
                     ) from error
                 raise
     except Exception as error:
-        explained = explain(error)
+        explained = await explain(error, settings)
         if explained is None:
             raise
         raise explained from error
@@ -80,9 +80,12 @@ async def _flaws(store: CountingStore, error: asyncpg.PostgresError) -> str:
         return ""  # no such function: our own schema is missing or older
 
 
-def explain(error: Exception) -> CommandError | None:
+async def explain(error: Exception, settings: DatabaseSettings) -> CommandError | None:
     """The operator's message for a database error; None if a traceback is more helpful."""
     text = describe(error)
+    if obstacle := await reachability.obstacle(error, settings.connection.hosts):
+        what, _, fix = obstacle.text.rpartition(": ")
+        return CommandError(what, fix)
     if errors.is_unmigrated(error):
         return CommandError(
             "the database is not migrated to this version", "run `meshmetrics migrate`"

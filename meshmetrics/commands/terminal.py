@@ -7,6 +7,8 @@ import json
 import signal
 import sys
 from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -29,9 +31,12 @@ from meshmetrics.commands.backfill import backfill
 from meshmetrics.commands.connecting import connected
 from meshmetrics.commands.doctor.check import Check
 from meshmetrics.commands.doctor.examine import examine
+from meshmetrics.commands.receipt import write_receipt
 from meshmetrics.commands.statuses import map_status
 from meshmetrics.settings.fields import Settings
 
+Receipt = tuple[Path, datetime | None, datetime | None]
+"""Where to write it, and its period."""
 SHOWN = 20
 """Maximum differences in the table; --json lists a thousand of each kind."""
 LISTED = 1000
@@ -45,6 +50,7 @@ async def show_verify(
     as_json: bool,
     patience: float,
     confirm: Callable[[str], bool],
+    receipt: Receipt | None = None,
 ) -> int:
     """Audit, repair if `repairing`, and show both; return 1 if something is wrong in the end.
 
@@ -56,6 +62,8 @@ async def show_verify(
         with screen.status("comparing runs, ledger, buckets and counters"):
             report = await verify(stores.audits, patience=patience, limit=LISTED)
         document = report.as_json()
+        for flaw in await stores.counting.source_flaws():
+            screen.print(f"[yellow]{escape(flaw)}[/]", soft_wrap=True)
         if not as_json:
             _show_report(screen, report)
         if (
@@ -82,6 +90,9 @@ async def show_verify(
                 "before": document,
                 "repaired": _repairs(done, announced),
             }
+        if receipt is not None:
+            runs = await write_receipt(stores.audits, *receipt)
+            screen.print(f"wrote {escape(str(receipt[0]))}: a receipt of {runs:,} runs")
     if as_json:
         sys.stdout.write(json.dumps(document) + "\n")
     return 1 if report.drift else 0

@@ -82,7 +82,7 @@ class Daemon:
         Raises FatalError if only the operator can help; its message says how.
         """
         s = self.settings
-        dsn = s.database_url.get_secret_value()
+        dsn = s.dsn
         async with (
             open_pool(dsn, size=s.pool_size, transaction_pooler=s.transaction_pooler) as pool,
             realtime_http(s) as client,
@@ -91,7 +91,13 @@ class Daemon:
             self._tenants = TenantProbe(api.reader.probe)
             database = Database(pool, transaction_pooler=s.transaction_pooler)
             store, audits = CountingStore(database), AuditStore(database)
-            prepare = partial(await_database, store=store, dsn=dsn, migrating=s.migrate)
+            prepare = partial(
+                await_database,
+                store=store,
+                dsn=dsn,
+                migrating=s.migrate,
+                detect_pooler=s.pooler == "auto" and not s.transaction_pooler,
+            )
             worker: Service
             if self.api_only:
                 worker = self._preparation = Preparation(prepare)
@@ -185,7 +191,6 @@ class Daemon:
                 parts["stream"] = f"up for {now - up:.0f} s"
                 if self.stream.behind(now):
                     parts["stream"] += f", {self.stream.lag(now):.0f} s behind"
-
             else:
                 parts["stream"] = (
                     "unsubscribed: sweeps find the runs" if self.stream.unsubscribed else "down"

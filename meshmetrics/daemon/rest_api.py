@@ -24,7 +24,7 @@ async def metrics_api(settings: Settings) -> AsyncIterator[MetricsApi]:
     secret = s.supabase_jwt_secret.get_secret_value() if s.supabase_jwt_secret else None
     async with (
         open_pool(
-            s.database_url.get_secret_value(),
+            s.dsn,
             size=s.api_pool_size,
             transaction_pooler=s.transaction_pooler,
         ) as pool,

@@ -27,6 +27,18 @@ INDEX = "public.workflow_runs_updated_at_id"
 NEEDED_TABLES = ("projects", "workflow_definitions", "workflow_runs")
 
 _ATTEMPTS = 30
+_KINDS = {
+    "p": "partitioned",
+    "v": "a view",
+    "m": "a materialized view",
+    "f": "a foreign table",
+}
+_RUNS = (
+    "select c.relkind::text as kind, c.relreplident = 'f' or exists (select from"
+    " pg_catalog.pg_index i where i.indrelid = c.oid and (i.indisprimary or i.indisreplident))"
+    " as identified from pg_catalog.pg_class c"
+    " where c.oid = pg_catalog.to_regclass('public.workflow_runs')"
+)
 _PUBLISHED = (
     "select exists (select from pg_catalog.pg_publication_tables where pubname ="
     " 'supabase_realtime' and schemaname = 'public' and tablename = 'workflow_runs')"
@@ -184,6 +196,18 @@ async def _check_source(connection: asyncpg.Connection) -> None:
         raise MigrationError(
             f"this database has no public.{', public.'.join(missing)}: apply MeshHook's own"
             " migrations first, or point DATABASE_URL at MeshHook's database"
+        )
+    row = await connection.fetchrow(_RUNS)
+    assert row is not None  # noqa: S101 - the table is there
+    if row["kind"] != "r":
+        raise MigrationError(
+            f"public.workflow_runs is {_KINDS.get(row['kind'], 'no table')}, and meshmetrics reads"
+            " an ordinary table only: give the table that MeshHook writes this name"
+        )
+    if not row["identified"]:
+        raise MigrationError(
+            "public.workflow_runs has no primary key, so publishing it would make MeshHook's"
+            " updates fail: run `alter table public.workflow_runs add primary key (id)`"
         )
 
 

@@ -8,13 +8,18 @@ from typing import Any, Protocol
 import asyncpg
 import structlog
 
-from meshmetrics.database import errors
+from meshmetrics.database import errors, reachability
 from meshmetrics.database.migrate import migrate
 from meshmetrics.database.packaged_sql import MigrationError
 from meshmetrics.runtime.logs import describe
 from meshmetrics.runtime.service import FatalError, Service, full_jitter
+from meshmetrics.settings import connection_string
 
 log = structlog.get_logger()
+
+PASSING_ATTEMPTS = 4
+"""An obstacle that may pass, such as the name of a container that is starting, ends the start
+then."""
 
 
 class Installed(Protocol):
@@ -46,13 +51,23 @@ class Preparation(Service):
         self.done = not self.stopping.is_set()
 
 
-async def await_database(service: Service, store: Installed, dsn: str, *, migrating: bool) -> None:
+async def await_database(
+    service: Service,
+    store: Installed,
+    dsn: str,
+    *,
+    migrating: bool,
+    detect_pooler: bool = False,
+) -> None:
     """Wait for the database, then migrate it, or check that it is migrated. Return early if
     `service` stops.
+
+    `detect_pooler`: also check for a transaction pooler that the settings do not name.
 
     Raises FatalError, with the fix, if waiting does not help.
     """
     attempt = 0
+    hosts = connection_string.read(dsn).hosts
     while not service.stopping.is_set():
         try:
             if migrating:
@@ -60,18 +75,24 @@ async def await_database(service: Service, store: Installed, dsn: str, *, migrat
                     log.info("migrate.done", step=line)
             await store.read_checkpoint("sweep")
             flaws = await store.source_flaws()
+            unnamed = detect_pooler and await reachability.is_transaction_pooler(dsn)
         except MigrationError as error:
             raise FatalError(f"the database cannot be migrated: {error}") from None
         except Exception as error:
+            attempt += 1
+            found = await reachability.obstacle(error, hosts)
+            if found and (attempt >= PASSING_ATTEMPTS or not found.may_pass):
+                raise FatalError(found.text) from None
             if fatal := _fatal(error):
                 raise FatalError(fatal) from None
             if not (errors.is_transient(error) or isinstance(error, asyncpg.PostgresError)):
                 raise
-            attempt += 1
             wait = full_jitter(attempt, base=0.5, cap=5.0)
             log.warning("database.unreachable", attempt=attempt, error=describe(error))
             await service.pause(wait)
         else:
+            if unnamed:
+                raise FatalError(reachability.POOLER)
             if flaws:
                 log.warning("source.changed", flaws=flaws, remedy="run `meshmetrics doctor`")
             log.info("database.ready")

@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 from pydantic_core import PydanticCustomError
 
+from meshmetrics.settings import connection_string
+from meshmetrics.settings.connection_string import ConnectionStringError
+
 
 def _wrong(message: str) -> PydanticCustomError:
     return PydanticCustomError("setting", message)
@@ -73,16 +76,11 @@ def _jwt_role(token: str) -> object:
 
 
 def database_url(url: SecretStr) -> SecretStr:
-    """A URL that asyncpg accepts."""
+    """A connection string that the database's driver can be given."""
     try:
-        parts = urlsplit(url.get_secret_value())
-        _ = parts.port
-    except ValueError:
-        raise _wrong(
-            "is not a valid URL (special characters in a password need %-encoding)"
-        ) from None
-    if parts.scheme not in ("postgres", "postgresql"):
-        raise _wrong("does not start with postgresql://")
+        connection_string.read(url.get_secret_value())
+    except ConnectionStringError as error:
+        raise _wrong(str(error)) from None
     return url
 
 

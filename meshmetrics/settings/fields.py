@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from meshmetrics.settings import checks
+from meshmetrics.settings import checks, connection_string
+from meshmetrics.settings.connection_string import ConnectionString
 
 PREFIX = "MESHMETRICS_"
 
@@ -42,6 +43,16 @@ class DatabaseSettings(BaseSettings):
         validation_alias="DATABASE_URL",
         description="Connection string: `postgresql://user:password@host:port/database`",
     )
+
+    @property
+    def connection(self) -> ConnectionString:
+        """The connection string, read."""
+        return connection_string.read(self.database_url.get_secret_value())
+
+    @property
+    def dsn(self) -> str:
+        """The connection string as the database's driver reads it."""
+        return self.connection.dsn
 
 
 class Settings(DatabaseSettings):
@@ -126,8 +137,8 @@ class Settings(DatabaseSettings):
     )
     pooler: Literal["auto", "none", "session", "transaction"] = Field(
         default="auto",
-        description="The connection pooler in front of Postgres. `auto` takes port 6543 for a"
-        " transaction pooler",
+        description="The connection pooler in front of Postgres. `auto` takes port 6543, or"
+        " `pgbouncer=true` in `DATABASE_URL`, for a transaction pooler",
     )
     migrate: bool = Field(
         default=True, description="Whether `run` migrates the database when it starts"
@@ -308,12 +319,14 @@ class Settings(DatabaseSettings):
     def transaction_pooler(self) -> bool:
         """Whether the connection goes through a transaction pooler."""
         if self.pooler == "auto":
-            return urlsplit(self.database_url.get_secret_value()).port == 6543
+            return self.connection.transaction_pooler
         return self.pooler == "transaction"
 
     def secrets(self) -> list[str]:
         """The values that must not appear in any log line."""
         values = [getattr(self, name) for name in type(self).model_fields]
         found = [v.get_secret_value() for v in values if isinstance(v, SecretStr)]
-        password = urlsplit(self.database_url.get_secret_value()).password
-        return [*found, *self.secret_keys, *([password] if password else [])]
+        password = self.connection.password
+        if password:
+            found += [password, quote(password, safe="")]
+        return [*found, *self.secret_keys]

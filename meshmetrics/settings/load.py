@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
@@ -32,12 +33,35 @@ def load_settings(kind: type[S]) -> S:
     it takes, and repeats no secret.
     """
     try:
+        _refuse_unset_references()
         return kind.model_validate({})
     except ValidationError as error:
         lines = [_explain(details) for details in error.errors(include_url=False)]
         raise SettingsError("\n".join(lines)) from None
     except UnicodeDecodeError:
         raise SettingsError(".env is not UTF-8 text") from None
+
+
+def _refuse_unset_references() -> None:
+    """In `.env`, `${x}` stands for the variable x. Where none is set it is empty, and a password
+    that really contains `${x}` is another one: neither is meant.
+
+    Raises SettingsError.
+    """
+    if not Path(".env").is_file():
+        return
+    written = dotenv_values(".env", interpolate=False)
+    ours = {v for n, f in Settings.model_fields.items() for v in variables(n, f)}
+    for name, value in written.items():
+        if name.upper() not in ours or name in os.environ:
+            continue
+        for reference in re.findall(r"\$\{([^}:]*)\}", value or ""):
+            if reference not in os.environ and reference not in written:
+                shown = f"${{{reference}}}" if re.fullmatch(r"\w{1,40}", reference) else "${…}"
+                raise SettingsError(
+                    f"{name} in .env refers to {shown}, which is not set: set that variable, or, if"
+                    " the characters belong to a password in a URL, write %24 for the $"
+                )
 
 
 def unknown_settings(names: Iterable[str] | None = None) -> list[str]:

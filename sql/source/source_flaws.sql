@@ -54,6 +54,13 @@ as $$
       else 'a foreign table' end)
     from tables t where t.relation = 'workflow_runs' and t.relkind <> 'r'
     union all
+    select 4, 'public.workflow_runs has no primary key: while it is published, updates of it fail'
+    from tables t
+    join pg_class c on c.oid = t.oid and c.relkind in ('r', 'p') and c.relreplident <> 'f'
+    where t.relation = 'workflow_runs' and not exists (
+      select from pg_index i where i.indrelid = t.oid and (i.indisprimary or i.indisreplident)
+    )
+    union all
     select 5, 'workflow_runs is not in the publication supabase_realtime with its inserts and updates'
     from tables t
     where t.relation = 'workflow_runs' and t.oid is not null and not exists (

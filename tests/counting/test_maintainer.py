@@ -51,7 +51,8 @@ async def test_a_table_made_anew_is_noticed_while_the_daemon_works(
     with capture_logs() as logged:
         async with working(maintainer):
             await owner.execute(
-                "begin; create table runs_anew (like workflow_runs including defaults);"
+                "begin; create table runs_anew"
+                " (like workflow_runs including defaults including indexes);"
                 "drop table workflow_runs cascade;"
                 "alter table runs_anew rename to workflow_runs;"
                 "alter table workflow_runs enable row level security; commit"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +28,7 @@ class Dashboard:
         self.success: dict[str, int] = {}
         self.by_minute: dict[str, int] = {}
         self.gaps = 0
+        self.removed: list[dict[str, Any]] = []
 
     def receive(self, broadcast: Any) -> None:
         message = broadcast["payload"]
@@ -56,6 +58,7 @@ async def watching(world: World, project: Project) -> AsyncIterator[Dashboard]:
         {"config": {"private": True, "broadcast": None, "presence": None}},
     )
     channel.on_broadcast("rates", dashboard.receive)
+    channel.on_broadcast("removed", lambda one: dashboard.removed.append(one["payload"]))
     states: list[RealtimeSubscribeStates] = []
     await client.connect()
     await channel.subscribe(lambda state, _: states.append(state))
@@ -144,3 +147,31 @@ async def test_a_realtime_that_takes_no_broadcasts_holds_up_no_counting_and_is_t
         await eventually(lambda: dashboard.success.get(str(world.workflow.id)) == 9)
         assert dashboard.gaps == 0
         assert dashboard.by_minute == {str(world.workflow.id): 9}
+
+
+async def test_a_project_hears_that_a_workflow_moved_out_of_it_and_no_counts(
+    world: World, project: Project
+) -> None:
+    other = await make_project(world.owner)
+    workflow = world.workflow
+    async with (
+        world.running(),
+        watching(world, project) as old,
+        watching(world, other) as new,
+    ):
+        await end_runs(world, workflow, 3)
+        await eventually(lambda: old.success.get(str(workflow.id)) == 3)
+        await world.owner.execute(
+            "update public.workflow_definitions set project_id = $1 where id = $2",
+            other.id,
+            workflow.id,
+        )
+        moved = replace(workflow, project_id=other.id)
+        await end_runs(world, moved, 2)
+        await eventually(lambda: new.success.get(str(workflow.id)) == 5)
+        await eventually(lambda: old.removed)
+    assert old.removed == [
+        {"v": 1, "project_id": str(project.id), "workflow_ids": [str(workflow.id)]}
+    ]
+    assert old.success == {str(workflow.id): 3}
+    assert new.removed == []

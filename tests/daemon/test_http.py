@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
 
 from meshmetrics.database.packaged_sql import packaged_schema
@@ -35,6 +38,19 @@ async def test_without_its_stream_the_one_that_works_is_not_ready_but_alive(worl
         assert answer.status_code == 503
         assert answer.json()["stream"] == "down"
         assert (await running.get("/healthz")).status_code == 200
+
+
+async def test_a_stream_that_is_up_but_behind_says_by_how_much(world: World) -> None:
+    """It stays ready: sweeps count every second meanwhile, so screens are on time."""
+    async with world.running() as running:
+        stream = running.daemon.stream
+        stream.heard(time.monotonic(), time.time(), time.time() + stream.clock_offset - 90)
+        answer = await running.get("/readyz")
+        assert answer.status_code == 200
+        assert re.fullmatch(r"up for \d+ s, 90 s behind", answer.json()["stream"])
+        stream.heard(time.monotonic(), time.time(), time.time() + stream.clock_offset)
+        answer = await running.get("/readyz")
+        assert re.fullmatch(r"up for \d+ s", answer.json()["stream"])
 
 
 async def test_a_service_that_keeps_failing_is_named(world: World) -> None:

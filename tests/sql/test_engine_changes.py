@@ -98,6 +98,7 @@ async def test_a_table_made_anew_beside_the_old_one_gets_the_index_too(
         "insert into runs_anew select * from workflow_runs;"
         "alter table workflow_runs rename to runs_of_before;"
         "alter table runs_anew rename to workflow_runs;"
+        "alter table workflow_runs add primary key (id);"
         "alter table workflow_runs enable row level security"
     )
     assert len(await store.source_flaws()) == 2

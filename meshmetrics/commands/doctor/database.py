@@ -11,10 +11,17 @@ from meshmetrics.auditing.model import EngineHabits
 from meshmetrics.commands.connecting import RESTORE, Connected
 from meshmetrics.commands.doctor.check import Check, advised, required
 from meshmetrics.database.packaged_sql import Schema, packaged_schema
+from meshmetrics.database.reachability import POOLER, is_transaction_pooler
 from meshmetrics.database.store import Database
 
 OLDEST_POSTGRES = 150000
 SKEW_SECONDS = 2.0
+BUILT_IN = {
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+}
+"""Defaults of Postgres; those of timeouts are 0."""
 
 
 async def checks(stores: Connected) -> AsyncIterator[Check]:
@@ -22,13 +29,14 @@ async def checks(stores: Connected) -> AsyncIterator[Check]:
 
     What a role may not read raises, after the checks that say so.
     """
-    for check in _condition(await stores.audits.condition(), packaged_schema()):
+    for check in condition_checks(await stores.audits.condition(), packaged_schema()):
         yield check
     yield _engine_tables(await stores.counting.source_flaws())
+    yield _counts(*await stores.audits.counted_totals())
     yield _statuses(await stores.counting.unknown_statuses())
 
 
-def _condition(condition: dict[str, Any], schema: Schema) -> Iterator[Check]:
+def condition_checks(condition: dict[str, Any], schema: Schema) -> Iterator[Check]:
     """One check per part of the database's condition (condition.sql)."""
     version = condition["server_version"]
     yield required(
@@ -37,6 +45,14 @@ def _condition(condition: dict[str, Any], schema: Schema) -> Iterator[Check]:
         f"Postgres {version // 10000}.{version % 10000}",
         "upgrade to Postgres 15 or newer",
     )
+    standby = condition["is_standby"]
+    yield required(
+        "primary",
+        not standby,
+        "DATABASE_URL leads to a read-only standby" if standby else "accepts writes",
+        "use the connection string of the primary",
+    )
+    yield from _defaults(condition["defaults"])
     yield _migrations(condition["migrations"], condition["release"], schema)
     missing = condition["not_executable"]
     yield required(
@@ -104,6 +120,27 @@ def _condition(condition: dict[str, Any], schema: Schema) -> Iterator[Check]:
         "`meshmetrics verify` lists them with the reasons",
     )
     yield _daemon(condition["lease"])
+
+
+def _defaults(defaults: Mapping[str, str]) -> Iterator[Check]:
+    """The defaults of role, database or server that would keep a session from counting."""
+    for name, value in sorted(defaults.items()):
+        if value != BUILT_IN.get(name, "0"):
+            shown = f"{int(value):,} ms" if value.isdecimal() else value
+            text = f"the default of {name} is {shown}: overridden for our sessions"
+            yield Check("session defaults", "note", text)
+
+
+def _counts(counters: int, ledger: int) -> Check:
+    return required(
+        "counts",
+        counters == ledger,
+        f"counters and ledger agree: {ledger:,} runs"
+        if counters == ledger
+        else f"the counters say {counters:,} runs, the ledger {ledger:,}: as after a restore of the"
+        " schema public without meshmetrics, or vice versa",
+        "`meshmetrics verify --repair`; docs/backup-and-restore.md says how to restore both",
+    )
 
 
 def _engine_tables(flaws: Sequence[str]) -> Check:
@@ -196,3 +233,10 @@ async def clock(database: Database) -> Check:
         f"{skew * 1000:,.0f} ms from the database's",
         "synchronise this machine's clock (NTP): tokens and latencies depend on it",
     )
+
+
+async def pooler(dsn: str) -> Check:
+    """Whether an unnamed transaction pooler is in front of the database."""
+    what, _, fix = POOLER.partition(": ")
+    found = await is_transaction_pooler(dsn)
+    return required("pooler", not found, what if found else "none between transactions", fix)

@@ -37,9 +37,13 @@ async def examine(on_check: Callable[[Check], None] = lambda _: None) -> list[Ch
             for check in database.failure_checks(await stores.audits.engine_habits()):
                 add(check)
             add(await database.clock(stores.database))
+            if settings.pooler == "auto" and not settings.transaction_pooler:
+                add(await database.pooler(settings.dsn))
+            streaming = await realtime.checks(settings, stores.counting.stream_slot_active)
     except CommandError as error:
         add(Check("database", "wrong", error.what, error.fix))
-    for check in await realtime.checks(settings):
+        streaming = await realtime.checks(settings)
+    for check in streaming:
         add(check)
     async with httpx.AsyncClient() as http:
         for check in await options.checks(settings, http):
@@ -55,7 +59,7 @@ def _settings(add: Callable[[Check], None]) -> Settings | None:
             what, _, takes = line.partition(": ")
             add(Check("settings", "wrong", what, takes))
         return None
-    for line in unknown_settings():
+    for line in (*unknown_settings(), *settings.connection.notes):
         add(Check("settings", "note", line))
     add(Check("settings", "ok", "complete"))
     return settings

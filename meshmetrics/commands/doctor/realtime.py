@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 import httpx
@@ -37,23 +38,32 @@ ADDRESS = (
 MIGRATE = "run `meshmetrics migrate`: it adds workflow_runs to the publication supabase_realtime"
 
 
-async def checks(settings: Settings) -> list[Check]:
-    """Subscribe to changes, and send a broadcast that must come back."""
+SLOT = (
+    "Realtime says that it is subscribed, but reads no changes: look for its replication slot in"
+    " pg_replication_slots, and compare their number with max_replication_slots"
+)
+
+
+async def checks(
+    settings: Settings, slot_active: Callable[[], Awaitable[bool]] | None = None
+) -> list[Check]:
+    """Subscribe to changes, and send a broadcast that must come back. `slot_active`: whether
+    Realtime reads the database's changes; None: believe what it says."""
     client_log.install()
     keys = SecretKeys(settings.secret_keys)
     async with httpx.AsyncClient() as http:
-        stream = await _stream(settings, keys, http)
+        stream = await _stream(settings, keys, http, slot_active)
         while "HTTP 401" in stream.text and keys.current != settings.secret_keys[-1]:
             keys.refused(keys.current)
-            stream = await _stream(settings, keys, http)
+            stream = await _stream(settings, keys, http, slot_active)
         found = [stream]
         if (refused := settings.secret_keys.index(keys.current)) and stream.state == "ok":
             text = (
                 f"Supabase refuses the first {refused} of SUPABASE_SECRET_KEY; the next one works"
             )
             found.append(Check("secret keys", "note", text, "remove the refused keys"))
-        # An unpublished table says nothing about the keys; a broadcast does.
-        if stream.state == "ok" or NOT_PUBLISHED in stream.text:
+        # A table that is not published, or not read, says nothing about the keys; a broadcast does.
+        if stream.state == "ok" or stream.fix in (MIGRATE, SLOT):
             return [*found, await _canary(settings, keys.current, http)]
         return [*found, Check("broadcast", "skipped", "not tried without a session with Realtime")]
 
@@ -62,10 +72,17 @@ def _remedy(text: str) -> str:
     """The fix for an error text of Realtime's."""
     if NOT_PUBLISHED in text:
         return MIGRATE
+    if text.endswith("slot_timed_out"):
+        return SLOT
     return KEYS if any(word in text for word in REFUSALS) else ADDRESS
 
 
-async def _stream(settings: Settings, keys: SecretKeys, http: httpx.AsyncClient) -> Check:
+async def _stream(
+    settings: Settings,
+    keys: SecretKeys,
+    http: httpx.AsyncClient,
+    slot_active: Callable[[], Awaitable[bool]] | None,
+) -> Check:
     """Open a session as the daemon does, and wait until changes flow."""
     text = ""
     for private in (False, True):  # some projects allow private channels only
@@ -78,6 +95,7 @@ async def _stream(settings: Settings, keys: SecretKeys, http: httpx.AsyncClient)
             times=SessionTimes(step=settings.connect_timeout),
             on_hint=lambda *_: None,
             on_odd=lambda _: None,
+            slot_active=slot_active,
         )
         began = time.monotonic()
         running = asyncio.create_task(session.run(up.set))

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
+from meshmetrics.auditing.store import AuditStore
 from meshmetrics.commands.doctor.check import Check
+from meshmetrics.commands.doctor.database import condition_checks
 from meshmetrics.commands.doctor.examine import examine
+from meshmetrics.counting.store import CountingStore
+from meshmetrics.database.packaged_sql import packaged_schema
+from meshmetrics.database.pool import open_pool
+from meshmetrics.database.store import Database
 from meshmetrics.devstack.realtime import RealtimeServer, Timing
 from tests.commands.conftest import Command
 from tests.daemon.conftest import JWT_SECRET, KEY, World
 from tests.daemon.process import environment
+from tests.support import insert_run
 from tests.support.databases import DatabaseClone
 
 
@@ -230,3 +239,64 @@ async def test_the_command_shows_all_checks_exits_with_1_and_shows_no_secret(
     for shown in (well, result, wrong):
         for secret in (password, KEY, JWT_SECRET):
             assert secret not in shown.out + shown.err
+
+
+async def test_defaults_of_the_role_are_named(world: World, login: str) -> None:
+    role = login.split("//")[1].split("@")[0].split(":")[0]
+    await world.owner.execute(f"alter role {role} set statement_timeout = '2min'")
+    await world.owner.execute(f"alter role {role} set default_transaction_read_only = on")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATABASE_URL", login)
+        texts = [c.text for c in await examine() if c.name == "session defaults"]
+    assert texts == [
+        "the default of default_transaction_read_only is on: overridden for our sessions",
+        "the default of statement_timeout is 120,000 ms: overridden for our sessions",
+    ]
+    await world.owner.execute(f"alter role {role} reset all")
+
+
+async def test_a_standby_is_no_place_to_count(world: World) -> None:
+    dsn = world.database.worker_dsn
+    async with open_pool(dsn, size=1, transaction_pooler=False) as pool:
+        found = await AuditStore(Database(pool)).condition()
+    found["is_standby"] = True
+    checks = {check.name: check for check in condition_checks(found, packaged_schema())}
+    assert (checks["primary"].state, "standby" in checks["primary"].text) == ("wrong", True)
+
+
+async def test_a_stream_without_a_slot_is_found(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none(_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(CountingStore, "stream_slot_active", none)
+    check = await check_of("realtime")
+    assert (check.state, "slot_timed_out" in check.text) == ("wrong", True)
+    assert "max_replication_slots" in check.fix
+
+
+@pytest.mark.parametrize("restored", ["public", "meshmetrics"])
+async def test_a_schema_restored_without_the_other_is_found(
+    world: World, command: Command, restored: str
+) -> None:
+    runs = [
+        await insert_run(world.owner, world.workflow, "failed", finished_at=datetime.now(UTC))
+        for _ in range(4)
+    ]
+    await world.owner.execute("select meshmetrics.count_runs($1)", runs)
+    assert (await check_of("counts")).text == "counters and ledger agree: 4 runs"
+    if restored == "public":
+        await world.owner.execute("update public.workflow_run_metrics set failure_count = 2")
+    else:
+        await world.owner.execute(
+            "delete from meshmetrics.counted_runs where run_id = any ($1)", runs[2:]
+        )
+    check = await check_of("counts")
+    said = (2, 4) if restored == "public" else (4, 2)
+    assert (check.state, check.text.split(":")[0]) == (
+        "wrong",
+        f"the counters say {said[0]} runs, the ledger {said[1]}",
+    )
+    assert (await command("verify", "--repair", "--yes")).status == 0
+    assert (await check_of("counts")).text == "counters and ledger agree: 4 runs"

@@ -9,6 +9,8 @@ export interface Listener {
   open(message: OpenMessage): void;
   /** An incident opened, changed or closed. The details must be fetched. */
   alert(): void;
+  /** Workflows moved out of a project: their numbers no longer belong to it. */
+  removed(): void;
   /** All channels are joined or rejoined. Earlier broadcasts may be missing. */
   joined(): void;
   /** At least one channel is no longer joined. */
@@ -23,20 +25,23 @@ export interface Channels {
 
 export type Connect = (projects: readonly string[], listener: Listener) => Channels;
 
+/** Realtime allows 100 channels per connection. The rest is for other users of the client. */
+export const MAX_CHANNELS = 90;
+
 const REJOIN_DELAYS = [500, 1000, 2000, 5000, 10_000, 30_000];
 /** Milliseconds that the Supabase client has to join by its own retries before we rejoin. */
 const JOIN_TIMEOUT = 12_000;
 
-/** Joins through a Supabase client, with the session of that client. */
+/** Joins through a Supabase client, with the session of that client: the first `MAX_CHANNELS` projects. */
 export function supabaseChannels(supabase: SupabaseClient): Connect {
   return (projects, listener) => {
-    const open = projects.map(
-      (project) => new ProjectChannel(supabase, project, changed, listener),
-    );
+    const open = projects
+      .slice(0, MAX_CHANNELS)
+      .map((project) => new ProjectChannel(supabase, project, changed, listener));
     let allJoined = false;
 
     function changed() {
-      const now = open.length === projects.length && open.every((channel) => channel.joined);
+      const now = open.every((channel) => channel.joined);
       if (now && !allJoined) listener.joined();
       if (!now && allJoined) listener.lost();
       allJoined = now;
@@ -80,6 +85,7 @@ class ProjectChannel {
         const message = readOpen(payload);
         if (message) this.#listener.open(message);
       })
+      .on('broadcast', { event: 'removed' }, () => this.#listener.removed())
       .on('broadcast', { event: 'alert' }, () => this.#listener.alert());
     // A join sends the last token that the client has, which may have expired while asleep.
     void this.#supabase.realtime.setAuth().then(

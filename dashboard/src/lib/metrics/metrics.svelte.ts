@@ -8,7 +8,7 @@
 import { untrack } from 'svelte';
 import { ApiError } from '../api/http';
 import type { Catalogue, MetricsClient } from '../api/metrics';
-import type { Channels, Connect } from '../live/channel';
+import { MAX_CHANNELS, type Channels, type Connect } from '../live/channel';
 import { lagOf, type OpenMessage, type RatesMessage } from '../live/message';
 import { applyAll, applyOpen } from './apply-broadcast';
 import { queryKey, type Filters } from './filters';
@@ -70,6 +70,9 @@ export class Metrics {
   #openEvents = new Map<string, OpenMessage>();
   #channels: Channels | null = null;
   #joinedProjects = '';
+  /** Some projects have no channel, so their numbers are polled. */
+  #polled = false;
+  #catalogueStale = false;
   #abort: AbortController | null = null;
   #fetchingKey = '';
   #fetchAgain = false;
@@ -163,9 +166,14 @@ export class Metrics {
         fetchSeries(this.client, filters, abort.signal),
       ]);
       numbers.catch(() => undefined); // handled below, unless the catalogue fails first
-      this.catalogue ??= await this.client.catalogue(abort.signal);
-      this.#join(filters);
+      if (this.#catalogueStale || !this.catalogue) {
+        this.#catalogueStale = false;
+        this.catalogue = await this.client.catalogue(abort.signal);
+      }
+      const many = this.#projects(filters).length > MAX_CHANNELS;
+      if (!many) this.#join(filters);
       const [table, series] = await numbers;
+      if (many) this.#join(filters, table);
       if (lacksVersions(this.catalogue, table.counters)) {
         this.catalogue = await this.client.catalogue(abort.signal);
         this.#join(filters);
@@ -199,8 +207,9 @@ export class Metrics {
   }
 
   #schedulePoll(failed: ApiError | null) {
-    const wait = waitAfter(this.#polls, this.joined, failed);
-    if (failed || !this.joined) this.#polls += 1;
+    const live = this.joined && !this.#polled;
+    const wait = waitAfter(this.#polls, live, failed);
+    if (failed || !live) this.#polls += 1;
     this.pollDelay = wait;
     clearTimeout(this.#timers.poll);
     this.#timers.poll = setTimeout(() => {
@@ -210,12 +219,24 @@ export class Metrics {
     }, wait);
   }
 
-  #join(filters: Filters) {
-    const projects = (this.catalogue?.projects ?? [])
+  #projects(filters: Filters): string[] {
+    return (this.catalogue?.projects ?? [])
       .map((project) => project.project_id)
       .filter((id) => filters.project === null || id === filters.project);
-    const key = projects.join();
+  }
+
+  /** `table`: of the projects, those at its top are joined first. */
+  #join(filters: Filters, table: Table | null = this.table) {
+    const all = this.#projects(filters);
+    const key = all.join();
     if (key === this.#joinedProjects) return;
+    const shown = new Set(table?.rows.map((row) => row.projectId));
+    const known = new Set(all);
+    const projects =
+      all.length <= MAX_CHANNELS
+        ? all
+        : [...[...shown].filter((id) => known.has(id)), ...all.filter((id) => !shown.has(id))];
+    this.#polled = all.length > MAX_CHANNELS;
     this.#channels?.close();
     this.#joinedProjects = key;
     this.joined = false;
@@ -225,6 +246,10 @@ export class Metrics {
         : this.#connect(projects, {
             message: (message) => this.#receive(message),
             open: (message) => this.#receiveOpen(message),
+            removed: () => {
+              this.#catalogueStale = true;
+              this.#receive(null);
+            },
             alert: () => this.#followers.forEach((one) => one.alert()),
             joined: () => {
               this.joined = true;
