@@ -76,7 +76,7 @@ async def exchange(
         await writer.drain()
         return await _answer(connection, reader)
     except h11.RemoteProtocolError as error:
-        raise ConnectionError(f"the answer is no HTTP: {error}") from error
+        raise ConnectionError(f"the answer is not HTTP: {error}") from error
     except h11.LocalProtocolError as error:
         raise ConnectionError(f"the request cannot be sent: {error}") from error
     finally:
@@ -92,7 +92,7 @@ async def _answer(connection: h11.Connection, reader: asyncio.StreamReader) -> A
         event = connection.next_event()
         if event is h11.NEED_DATA:
             piece = await reader.read(min(READ_BYTES, ANSWER_BYTES - total))
-            # A buffer that is full already is read without giving way to anybody.
+            # Reading from a full buffer does not yield to other tasks.
             await asyncio.sleep(0)
             total += len(piece)
             if total >= ANSWER_BYTES:

@@ -97,7 +97,7 @@ class Guard:
             host, port = parts.hostname or "", parts.port
             same = httpx.URL(url)
         except (ValueError, httpx.InvalidURL):
-            raise RefusedError("this is no valid URL") from None
+            raise RefusedError("this is not a valid URL") from None
         if parts.scheme != "https" and not (parts.scheme == "http" and self._rules.http):
             raise RefusedError("only https:// is taken")
         if "@" in parts.netloc:

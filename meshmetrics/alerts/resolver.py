@@ -59,7 +59,7 @@ class Resolver:
                 found.set_result(addresses)
             else:
                 found.set_exception(error)
-                found.exception()  # nobody may be waiting any more
+                found.exception()  # no caller may be waiting any more
 
         def look_up() -> None:
             addresses: Sequence[str] = ()

@@ -25,7 +25,7 @@ def headline(notice: Delivered | Notice) -> str:
 
 
 def lines(notice: Delivered | Notice) -> list[str]:
-    """What was measured, a line each."""
+    """What was measured, one item per line."""
     if isinstance(notice, TrialNotice):
         return ["A member of the project sent this notice to test the channel."]
     text = _measured_lines(notice)
@@ -47,16 +47,27 @@ def _measured_lines(notice: Notice) -> list[str]:
     if notice.open is not None:
         return _open_lines(notice.open, rule)
     total = measured.success_count + measured.failure_count
+    if total == 0:  # consecutive failures have no window that runs could be counted in
+        return [f"{rule.consecutive} or more consecutive failures"]
     text = f"{measured.success_count} of {total} runs succeeded"
     if measured.success_rate is not None:
         text += f": {percent(measured.success_rate)}"
         if measured.success_rate_low is not None and measured.success_rate_high is not None:
             interval = (percent(measured.success_rate_low), percent(measured.success_rate_high))
             text += f" ({' to '.join(interval)})"
-    return [
-        f"{text}, since {measured.from_}",
-        f"Rule: {rule.metric} {rule.comparison} {rule.threshold:g}",
-    ]
+    if measured.from_ is not None:
+        text += f", since {measured.from_}"
+    return [text, f"Rule: {_condition(rule)}"]
+
+
+def _condition(rule: NoticeRule) -> str:
+    """The condition of a rule on finished runs, in words."""
+    if rule.metric == "consecutive_failures":
+        return f"{rule.consecutive} consecutive failures"
+    if rule.metric == "failure_count":
+        comparison = "more" if rule.comparison == "above" else "fewer"
+        return f"{comparison} than {rule.threshold:g} failed runs"
+    return f"{rule.metric.replace('_', ' ')} {rule.comparison} {percent(rule.threshold)}"
 
 
 def _open_lines(counts: MeasuredOpen, rule: NoticeRule) -> list[str]:

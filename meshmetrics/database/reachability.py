@@ -40,7 +40,7 @@ async def obstacle(error: BaseException, hosts: Sequence[str]) -> Obstacle | Non
     """What stands between us and the database at `hosts`, by an error met there; None for an error
     that waiting may cure."""
     for cause in _causes(error):
-        if text := _said(cause):
+        if text := _reason(cause):
             return Obstacle(text)
     if not any(host.startswith(_SOCKETS) for host in hosts) and any(
         isinstance(cause, (FileNotFoundError, PermissionError)) for cause in _causes(error)
@@ -91,7 +91,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         one = one.__cause__
 
 
-def _said(error: BaseException) -> str | None:
+def _reason(error: BaseException) -> str | None:
     """By what the server, the pooler or the driver said."""
     text = describe(error)
     if isinstance(

@@ -178,11 +178,11 @@ def _hosts(authority: str) -> list[tuple[str, str | None]]:
     found: list[tuple[str, str | None]] = []
     for part in authority.split(",") if authority else ():
         match = re.fullmatch(r"(\[.*\]|[^:]*)(?::(.*))?", part)
-        assert match is not None  # noqa: S101 - _AFTER_USER has looked at it
+        assert match is not None  # noqa: S101 - _AFTER_USER has matched it
         host, port = match.groups()
         if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
             raise ConnectionStringError(
-                f"is not a valid URL, as its port is no number from 1 to 65535: write {FORM}"
+                f"is not a valid URL, as its port is not a number from 1 to 65535: write {FORM}"
             )
         found.append((host.strip("[]"), port))
     return found
@@ -238,7 +238,7 @@ def _sslmode(value: str, notes: list[str]) -> str:
 
 def _unknown(name: str) -> str:
     if not re.fullmatch(r"\w{1,40}", name):  # perhaps a part of the password
-        return "has a parameter that is no name: leave it out"
+        return "has a parameter that is not a name: leave it out"
     near = difflib.get_close_matches(name, sorted(_PASSED | _IGNORED | {"pgbouncer"}), n=1)
     meant = f"; did you mean {near[0]}?" if near else ""
     return f"has the unknown parameter {name}{meant}: leave it out"

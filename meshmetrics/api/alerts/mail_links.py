@@ -1,4 +1,4 @@
-"""The pages behind the links in mails. A link is its own permission: nobody signs in.
+"""The pages behind the links in mails. A link is its own permission: no sign-in is needed.
 
 A GET changes nothing, because mail filters and previews follow links; the button sends a POST. So
 do mail programs that show a button of their own (RFC 8058).

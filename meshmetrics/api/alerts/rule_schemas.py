@@ -133,7 +133,7 @@ class Preview(BaseModel):
 
     count: int
     incidents: list[WouldOpen] = Field(description="The last 1,000")
-    complete: bool = Field(description="False: there were more runs than are looked at")
+    complete: bool = Field(description="False: there were more runs than are evaluated")
     history: bool = Field(
         description="False: the rule is about open runs. Past numbers of those are not stored, so"
         " nothing can be said about the last 30 days"

@@ -46,14 +46,14 @@ async def rules(
     limit: LongLimit = 500,
     after: AfterRow = None,
 ) -> list[Rule]:
-    """Rules, oldest first, and how they stand."""
+    """Rules, oldest first, with their states."""
     async with rows_of(api.reader, who) as rows:
         return await _with_states(rows, await rows.oldest(RULES, project_id, limit, after))
 
 
 @router.post("/rules", status_code=201)
 async def add_rule(api: Api, who: Signed, rule: NewRule) -> Rule:
-    """Make a rule. It is looked at within half a minute, and whenever its workflows change."""
+    """Create a rule. It is evaluated within half a minute, and whenever its workflows change."""
     async with rows_of(api.reader, who) as rows:
         return (await _with_states(rows, [await rows.add(RULES, rule.model_dump())]))[0]
 
@@ -83,7 +83,7 @@ async def rule_failures(api: Api, who: Signed, project_id: Project = None) -> li
 
 @router.get("/rules/{rule_id}")
 async def rule(api: Api, who: Signed, rule_id: UUID) -> Rule:
-    """One rule, and how it stands."""
+    """One rule, with its states."""
     async with rows_of(api.reader, who) as rows:
         return (await _with_states(rows, [await rows.one(RULES, rule_id)]))[0]
 
@@ -98,7 +98,7 @@ async def rule_states(
         str | None, Query(max_length=10_000, description="`next` of the page before")
     ] = None,
 ) -> RuleStates:
-    """How a rule stands with each workflow."""
+    """The state of a rule for each workflow."""
     if after is not None and "\0" in after:
         raise wrong("after", after, "the `next` of the page before")
     async with rows_of(api.reader, who) as rows:
@@ -110,24 +110,24 @@ async def rule_states(
 
 @router.patch("/rules/{rule_id}")
 async def change_rule(api: Api, who: Signed, rule_id: UUID, change: RuleChange) -> Rule:
-    """Change what is given of a rule's fields; what is left out stays."""
-    given = change.model_dump(exclude_unset=True)
+    """Change the fields that the body has; the others stay."""
+    fields = change.model_dump(exclude_unset=True)
     async with rows_of(api.reader, who) as rows:
         old = await rows.one(RULES, rule_id)
-        kept = {name: old[name] for name in RuleFields.model_fields}
-        if given.get("metric", old["metric"]) != old["metric"]:  # another scale
-            given = {
+        old_fields = {name: old[name] for name in RuleFields.model_fields}
+        if fields.get("metric", old["metric"]) != old["metric"]:  # another scale
+            fields = {
                 "threshold": None,
                 "comparison": None,
                 "recovery_threshold": None,
                 "deadline_seconds": None,
-                **given,
+                **fields,
             }
         try:
-            whole = RuleFields.model_validate({**kept, **given})
+            whole = RuleFields.model_validate({**old_fields, **fields})
         except ValidationError as error:
             raise explain([{**e, "loc": ("body", *e["loc"])} for e in error.errors()]) from None
-        values = {name: getattr(whole, name) for name in given}
+        values = {name: getattr(whole, name) for name in fields}
         return (await _with_states(rows, [await rows.change(RULES, rule_id, values)]))[0]
 
 
@@ -139,8 +139,8 @@ async def remove_rule(api: Api, who: Signed, rule_id: UUID) -> None:
 
 
 @router.post("/rules/{rule_id}/silence")
-async def silence(api: Api, who: Signed, rule_id: UUID, asked: Silence) -> Rule:
+async def silence(api: Api, who: Signed, rule_id: UUID, period: Silence) -> Rule:
     """Keep the notices of a rule back: incidents go on, and the deliveries list shows them."""
-    values = {"silenced_until": asked.until, "silence_reason": asked.reason}
+    values = {"silenced_until": period.until, "silence_reason": period.reason}
     async with rows_of(api.reader, who) as rows:
         return (await _with_states(rows, [await rows.change(RULES, rule_id, values)]))[0]

@@ -1,6 +1,6 @@
 -- Whether a mail may go to a recipient now; if so it counts as sent. `recipients`: the hash of the address
 -- under each key, newest first. The limits are mails in an hour: to the recipient over all projects, of the
--- project, and overall. One that asks for confirmation goes to somebody who never agreed, so there are
+-- project, and overall. One that asks for confirmation goes to a recipient who never agreed, so there are
 -- fewer of them: in a day three to a recipient from a project and five from all, in an hour ten of a project.
 --
 -- Callers follow each other, so that two at once do not both take the last place.

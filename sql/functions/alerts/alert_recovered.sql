@@ -6,7 +6,7 @@
 --   the threshold;
 -- - failure_count: the count is beyond its recovery threshold;
 -- - consecutive_failures: recovery_runs runs in a row succeeded;
--- - all others: the verdict is no cause any more.
+-- - all others: the verdict has stopped being a cause.
 --
 -- since_…: runs that finished after those the incident was opened for.
 create or replace function meshmetrics.alert_recovered(

@@ -1,5 +1,5 @@
--- Takes up to `most` messages that are due, for `lease`: whoever took one and died is followed by
--- another once it has run out. What waits for a channel travels together; a channel that had a
+-- Takes up to `most` messages that are due, for `lease`: after that another daemon may send
+-- them, because the first one has crashed. What waits for a channel travels together; a channel that had a
 -- message within group_wait waits that long; one that had per_hour messages within the hour holds
 -- the rest back, and sends all of it as one digest when there is room.
 --
@@ -101,7 +101,7 @@ begin
     exit when found_messages >= most;
     continue when cardinality(array_positions(claimed, turn.project_id)) >= per_project;
 
-    -- It may have gone along with one before it, or somebody else may be at it.
+    -- It may have gone along with one before it, or another daemon may be sending it.
     select * into lead from public.workflow_alert_deliveries d
     where d.id = turn.id and d.status in ('pending', 'held', 'sending') and d.next_attempt_at <= moment
     for update skip locked;

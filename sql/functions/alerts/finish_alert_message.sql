@@ -1,5 +1,5 @@
--- Notes how an attempt went: sent, or to be tried again after retry_in, or (null) dead. Whoever's
--- lease ran out meanwhile changes nothing: the attempt is no longer the same. Returns how many
+-- Notes how an attempt went: sent, or to be tried again after retry_in, or (null) dead. A daemon
+-- whose lease has expired changes nothing: the attempt is no longer the same. Returns how many
 -- deliveries that were.
 create or replace function meshmetrics.finish_alert_message(
   message uuid,

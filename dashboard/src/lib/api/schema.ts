@@ -176,13 +176,13 @@ export interface paths {
         };
         /**
          * Rules
-         * @description Rules, oldest first, and how they stand.
+         * @description Rules, oldest first, with their states.
          */
         get: operations["rules"];
         put?: never;
         /**
          * Add Rule
-         * @description Make a rule. It is looked at within half a minute, and whenever its workflows change.
+         * @description Create a rule. It is evaluated within half a minute, and whenever its workflows change.
          */
         post: operations["add_rule"];
         delete?: never;
@@ -241,7 +241,7 @@ export interface paths {
         };
         /**
          * Rule
-         * @description One rule, and how it stands.
+         * @description One rule, with its states.
          */
         get: operations["rule"];
         put?: never;
@@ -255,7 +255,7 @@ export interface paths {
         head?: never;
         /**
          * Change Rule
-         * @description Change what is given of a rule's fields; what is left out stays.
+         * @description Change the fields that the body has; the others stay.
          */
         patch: operations["change_rule"];
         trace?: never;
@@ -269,7 +269,7 @@ export interface paths {
         };
         /**
          * Rule States
-         * @description How a rule stands with each workflow.
+         * @description The state of a rule for each workflow.
          */
         get: operations["rule_states"];
         put?: never;
@@ -1517,7 +1517,7 @@ export interface components {
             incidents: components["schemas"]["WouldOpen"][];
             /**
              * Complete
-             * @description False: there were more runs than are looked at
+             * @description False: there were more runs than are evaluated
              */
             complete: boolean;
             /**

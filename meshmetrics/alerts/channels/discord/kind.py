@@ -38,7 +38,7 @@ class Discord:
 
 
 def body(notices: Sequence[Delivered]) -> bytes:
-    """Embeds. Nothing in them mentions anybody, whatever a tenant called a rule."""
+    """Embeds. Nothing in them mentions a user, whatever a tenant called a rule."""
     more = len(notices) - MAX_NOTICES
     return json.dumps(
         {

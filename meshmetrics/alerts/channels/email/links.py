@@ -15,7 +15,7 @@ from uuid import UUID
 Purpose = Literal["confirm", "unsubscribe", "subscribe"]
 SECONDS: dict[Purpose, float] = {
     "confirm": 3 * 86_400.0,
-    "unsubscribe": 400 * 86_400.0,  # as long as somebody may search an old mail for the link
+    "unsubscribe": 400 * 86_400.0,  # recipients look for the link in old mails
     "subscribe": 400 * 86_400.0,
 }
 """How long a link is good for."""

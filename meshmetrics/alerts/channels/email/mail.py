@@ -36,18 +36,18 @@ def compose(message: Message, sender: str, unsubscribe_url: str) -> EmailMessage
 def compose_confirmation(
     message: Message, sender: str, confirm_url: str, unsubscribe_url: str
 ) -> EmailMessage:
-    """Whether the recipient wants notices. It may reach a stranger, so that not a word in it is
-    anybody's who typed the address."""
+    """Ask the recipient for confirmation. It may reach a stranger, so no word in it comes from the
+    tenant who typed the address."""
     mail = _mail(message, sender, subject("Confirm this e-mail address"), unsubscribe_url)
-    asked = (
-        "Somebody wants to send notices about failing workflows to this address.",
+    question = (
+        "A user of this server wants to send notices about failing workflows to this address.",
         "Nothing is sent until you agree. The link is good for three days.",
     )
     never = "If you did not expect this, do nothing. To never be asked again for this project:"
     mail.set_content(
-        "\n".join(asked) + f"\n\nConfirm: {confirm_url}\n\n{never}\n{unsubscribe_url}\n"
+        "\n".join(question) + f"\n\nConfirm: {confirm_url}\n\n{never}\n{unsubscribe_url}\n"
     )
-    parts = "".join(f"<p>{line}</p>" for line in asked)
+    parts = "".join(f"<p>{line}</p>" for line in question)
     parts += _link(confirm_url, "Confirm") + f"<p>{never}</p>"
     mail.add_alternative(parts + _link(unsubscribe_url, "Never ask again"), subtype="html")
     return mail

@@ -43,7 +43,7 @@ class PagerDuty:
 def events(message: Message, key: str) -> Iterator[dict[str, Any]]:
     """The events of a message."""
     for notice in message.notices:
-        if isinstance(notice, TrialNotice):  # whoever tests wants nobody to be woken for long
+        if isinstance(notice, TrialNotice):  # a test must not wake anyone for long
             yield _trigger(notice, key, str(notice.id), "info")
             yield _event(key, "resolve", str(notice.id))
         elif notice.kind == "resolved":
