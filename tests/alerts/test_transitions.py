@@ -221,17 +221,17 @@ async def test_states_causes_and_notices_are_those_that_the_tables_take(
         )
     }
 
-    def taken(name: str) -> set[str]:
+    def words_of(name: str) -> set[str]:
         return {part.split("'")[0] for part in definitions[name].split("'")[1::2]}
 
-    assert taken("workflow_alert_states_state_check") == {*CLOSED, *OPEN}
-    causes = taken("workflow_alert_incidents_cause_check")
+    assert words_of("workflow_alert_states_state_check") == {*CLOSED, *OPEN}
+    causes = words_of("workflow_alert_incidents_cause_check")
     assert causes == set(CAUSES)
     for verdict in (*causes, *CLOSED):
         found = await owner.fetchval("select meshmetrics.alert_is_cause($1)", verdict)
         assert found == (verdict in causes)
     notices = {row.answer.notice for row in TABLE if row.answer.notice}
-    assert taken("workflow_alert_deliveries_kind_check") == notices | {"test"}
+    assert words_of("workflow_alert_deliveries_kind_check") == notices | {"test", "confirm"}
 
 
 def rendered() -> str:
