@@ -174,3 +174,17 @@ async def test_it_dies_with_its_owner_and_leaves_nothing(death: signal.Signals) 
         os.killpg(owner.pid, death)  # as Ctrl-C does: all of the terminal's group
         await eventually(lambda: gone(pid), 30, what="postgres gone")
         await eventually(lambda: not directory.exists(), 30, what="directory gone")
+
+
+async def test_with_a_password_no_role_connects_without_it() -> None:
+    async with EmbeddedPostgres(password="it's 100 % @/:") as server:
+        assert await value(server, "select current_user") == "postgres"
+        await value(server, "create role another login")
+        assert server.port is not None
+        for role in ("postgres", "another"):
+            with pytest.raises(asyncpg.InvalidPasswordError):
+                await asyncpg.connect(
+                    host="127.0.0.1", port=server.port, user=role, password="", passfile=""
+                )
+        await server.restart()
+        assert await value(server, "select 1") == 1

@@ -83,7 +83,9 @@ async def stack(
         directory = Path(tempfile.mkdtemp(prefix="meshmetrics-demo-"))
         stopping.callback(shutil.rmtree, directory, ignore_errors=True)
         step("Starting Postgres")
-        postgres = await stopping.enter_async_context(EmbeddedPostgres())
+        postgres = await stopping.enter_async_context(
+            EmbeddedPostgres(password=secrets.token_hex(8))
+        )
         owner = await asyncpg.connect(postgres.dsn())
         stopping.callback(owner.terminate)
         step("Making MeshHook's tables")
@@ -95,6 +97,8 @@ async def stack(
         await owner.execute(
             f"create role {DAEMON_LOGIN} login in role meshmetrics_worker, authenticated"
         )
+        for role in (API_LOGIN, DAEMON_LOGIN):
+            await owner.execute(f"alter role {role} password '{postgres.password}'")
         step("Starting Realtime and the daemon")
         secret = secrets.token_urlsafe(32)
         # A port that is still free when the server was stopped and is started again.

@@ -8,6 +8,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,27 @@ def reachable_binaries(bin_dir: Path, user: pwd.struct_passwd | None, scratch: P
     return copy / package.name / installed.name / "bin"
 
 
-def make_cluster(bin_dir: Path, data_dir: Path, user: pwd.struct_passwd | None) -> str:
-    """Run `initdb`; return its output if it failed, else an empty string."""
+def make_cluster(
+    bin_dir: Path, data_dir: Path, user: pwd.struct_passwd | None, password: str | None
+) -> str:
+    """Run `initdb`; return its output if it failed, else an empty string.
+
+    With a `password`, which becomes that of `postgres`, every connection needs its role's.
+    """
+    if password is None:
+        return _make_cluster(bin_dir, data_dir, user, "--auth=trust")
+    with tempfile.NamedTemporaryFile("w", prefix="meshmetrics-postgres-") as file:
+        file.write(password)
+        file.flush()
+        give(Path(file.name), user)
+        return _make_cluster(
+            bin_dir, data_dir, user, "--auth=scram-sha-256", f"--pwfile={file.name}"
+        )
+
+
+def _make_cluster(
+    bin_dir: Path, data_dir: Path, user: pwd.struct_passwd | None, *authentication: str
+) -> str:
     # On Linux the C library always has C.UTF-8, which knows the upper and lower case of every
     # letter, as a Supabase database does.
     locale = "C.UTF-8" if sys.platform == "linux" else "C"
@@ -128,7 +148,7 @@ def make_cluster(bin_dir: Path, data_dir: Path, user: pwd.struct_passwd | None) 
             str(bin_dir / "initdb"),
             f"--pgdata={data_dir}",
             "--username=postgres",
-            "--auth=trust",
+            *authentication,
             "--encoding=UTF8",
             f"--locale={locale}",
             "--no-sync",

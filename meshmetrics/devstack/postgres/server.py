@@ -54,8 +54,8 @@ class PostgresFailedError(RuntimeError):
 class EmbeddedPostgres:
     """An async context manager around one Postgres server on a free port of 127.0.0.1.
 
-    Every process on this machine can connect as any user (`trust`): it is for development. It
-    stops when the context ends, and also when the owning process ends in any way.
+    It is for development, and stops when the context ends, and also when the owning process ends
+    in any way. Without a `password`, every process on this machine can connect as any user.
     """
 
     def __init__(
@@ -66,16 +66,19 @@ class EmbeddedPostgres:
         temporary_in: Path | None = None,
         durable: bool = False,
         settings: Mapping[str, str] | None = None,
+        password: str | None = None,
     ) -> None:
         """Nothing is started yet.
 
         `data_dir` is reused and not removed. Without it, a temporary directory is created (in
         `temporary_in`, or in the system's default) and removed at the end. `durable` commits
         survive a crash of the machine. `settings` of postgresql.conf override ours.
+        `password` is that of `postgres`; another role can connect once it has been given the same.
 
         Raises PostgresNotFoundError when that version is not installed.
         """
         self.version = version
+        self.password = password
         self.port: int | None = None
         self._binaries = find_binaries(version)
         self._user = unprivileged_user()
@@ -89,7 +92,11 @@ class EmbeddedPostgres:
         """The URL to connect to. The port stays the same until the context ends."""
         if self.port is None:
             raise RuntimeError("start it first")
-        return f"postgresql://{quote(user)}@127.0.0.1:{self.port}/{quote(database)}"
+        return self._dsn(self.port, database, user)
+
+    def _dsn(self, port: int, database: str = "postgres", user: str = "postgres") -> str:
+        password = "" if self.password is None else f":{quote(self.password, safe='')}"
+        return f"postgresql://{quote(user)}{password}@127.0.0.1:{port}/{quote(database)}"
 
     @property
     def running(self) -> bool:
@@ -174,7 +181,7 @@ class EmbeddedPostgres:
                 f"Postgres runs as {self._user.pw_name}, who cannot access {data_dir}"
             )
         give(data_dir, self._user)
-        if output := make_cluster(self._binaries, data_dir, self._user):
+        if output := make_cluster(self._binaries, data_dir, self._user, self.password):
             raise PostgresFailedError(f"initdb failed:\n{output}")
 
     async def _launch_somewhere(self) -> None:
@@ -215,7 +222,7 @@ class EmbeddedPostgres:
             start_new_session=True,
         )
         self._keeper = keeper
-        dsn = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        dsn = self._dsn(port)
         try:
             async with asyncio.timeout(SECONDS_TO_START):
                 while not await _answers(dsn, self.data_dir):

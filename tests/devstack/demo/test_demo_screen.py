@@ -30,7 +30,7 @@ RESOLVED = replace(OPENED, kind="resolved", text="Payment webhook relay: over af
 LARGE = View(
     elapsed=4000.0,
     places=Places(
-        "postgresql://postgres@127.0.0.1:65535/postgres",
+        "postgresql://postgres:0123456789abcdef@127.0.0.1:65535/postgres",
         "http://127.0.0.1:65535",
         "http://127.0.0.1:65535",
         "/tmp/meshmetrics-demo-abcdefgh/daemon.log",
