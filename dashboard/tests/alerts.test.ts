@@ -207,17 +207,17 @@ test('an error is shown at its field, and the errors of other fields as one mess
 
 test('a field error is a sentence, with the unit if the field is in seconds', () => {
   expect(fieldError('a URL that may be sent to')).toBe('Must be a URL that may be sent to.');
-  expect(fieldError('greater than or equal to 1', 'min_runs')).toBe(
-    'Must be greater than or equal to 1.',
+  expect(fieldError('a number that is at least 1', 'min_runs')).toBe(
+    'Must be a number that is at least 1.',
   );
   expect(fieldError('0, or 300 seconds and more', 'repeat_every_seconds')).toBe(
     'Must be 0, or 300 seconds and more.',
   );
-  expect(fieldError('less than or equal to 300', 'window_seconds')).toBe(
-    'Must be less than or equal to 300 seconds.',
+  expect(fieldError('a number that is at most 300', 'window_seconds')).toBe(
+    'Must be a number that is at most 300 seconds.',
   );
-  expect(fieldError('String should have at least 1 character')).toBe(
-    'String should have at least 1 character.',
+  expect(fieldError('at least 1 characters')).toBe(
+    'Must be at least 1 characters.',
   );
 });
 

@@ -215,7 +215,7 @@ async def test_while_the_stream_is_down_sweeps_stay_frequent(b: Bench) -> None:
 async def test_while_the_stream_is_left_sweeps_are_less_frequent_but_not_rare(
     b: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshmetrics.counting.sweeper.LEFT_SECONDS", 0.3)
+    monkeypatch.setattr("meshmetrics.counting.sweeper.UNSUBSCRIBED_PAUSE", 0.3)
     b.stream.unsubscribed = True
     async with b.sweeping():
         await eventually(lambda: b.value("sweep_pause_seconds") == 0.3)

@@ -48,7 +48,7 @@ async def test_errors_are_shown_at_their_fields(site: Site, browser: Browser) ->
         await page.get_by_label("Minimum runs before it can open").fill("0")
         await expect(
             page.get_by_label("Minimum runs before it can open")
-        ).to_have_accessible_description(re.compile("Must be greater than or equal to 1."))
+        ).to_have_accessible_description(re.compile("Must be a number that is at least 1."))
 
         await page.goto(f"{site.url}/alerts?view=channels")
         await page.get_by_role("button", name="Add channel").click()

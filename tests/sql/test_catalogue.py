@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+FUNCTION_FILES = Path(__file__).parents[2] / "sql" / "functions"
 GOLDEN = Path(__file__).with_name("privileges.golden.txt")
 
 # Functions that run as their owner: the worker's whole reach. A new one is a decision.
@@ -228,3 +230,10 @@ async def test_the_engines_tables_carry_no_trigger_and_one_index_of_ours(
     }
     assert "workflow_runs_updated_at_id" in names
     assert len(names) == 6  # MeshHook's five and ours
+
+
+@pytest.mark.parametrize("path", sorted(FUNCTION_FILES.rglob("*.sql")), ids=lambda path: path.stem)
+def test_a_file_defines_one_function_and_has_its_name(path: Path) -> None:
+    assert re.findall(r"^create or replace function \w+\.(\w+)", path.read_text(), re.M) == [
+        path.stem
+    ]

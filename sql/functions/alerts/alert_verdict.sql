@@ -1,5 +1,5 @@
 -- How a rule judges its window: ok, insufficient (too few runs to judge), pending (beyond the threshold, but
--- perhaps by chance), or the cause of an incident (alert_causes.sql).
+-- perhaps by chance), or the cause of an incident (alert_is_cause.sql).
 --
 -- value: what rules without a window judge. no_runs: seconds since the last finished run;
 -- overdue_count: overdue runs; open_too_long: the age of the oldest open run in seconds.
