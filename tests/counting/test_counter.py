@@ -10,9 +10,11 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from meshmetrics.counting.counter import Counter
+from meshmetrics.counting.counter import Counter, Source
+from meshmetrics.counting.store import CountingStore
 from meshmetrics.runtime.telemetry import Telemetry
 from meshmetrics.stream.inbox import Arrival, Inbox
+from meshmetrics.stream.run_rate import RunRate
 from tests.sql.plain import assert_counted
 from tests.support import Workflow, eventually, insert_run, make_project, make_workflow
 from tests.support.counting import FaultyStore, Published, working
@@ -182,6 +184,24 @@ async def test_a_flaw_the_database_knows_is_logged_and_counted_and_the_rest_goes
     assert [line["run_id"] for line in logged if line["event"] == "run.set_aside"] == [str(flawed)]
     assert telemetry.registry.get_sample_value("meshmetrics_runs_set_aside_total") == 1
     assert await owner.fetchval("select success_count from workflow_run_metrics") == 1
+
+
+@pytest.mark.parametrize("source", ["event", "sweep"])
+async def test_runs_that_cannot_be_counted_keep_quick_sweeps_going_as_others_do(
+    store: CountingStore,
+    inbox: Inbox,
+    telemetry: Telemetry,
+    owner: asyncpg.Connection,
+    workflow: Workflow,
+    source: Source,
+) -> None:
+    other = await make_workflow(owner, await make_project(owner))
+    flawed = await insert_run(owner, workflow, "succeeded", project_id=other.project_id)
+    rate = RunRate(1)
+    counter = Counter(store, inbox, Published(), telemetry, run_rate=rate)
+    assert await counter.count([flawed], source=source) == 0
+    assert counter.counted.is_set()
+    assert rate.rate() > 0
 
 
 @pytest.mark.parametrize(
