@@ -216,9 +216,7 @@ test('a field error is a sentence, with the unit if the field is in seconds', ()
   expect(fieldError('a number that is at most 300', 'window_seconds')).toBe(
     'Must be a number that is at most 300 seconds.',
   );
-  expect(fieldError('at least 1 characters')).toBe(
-    'Must be at least 1 characters.',
-  );
+  expect(fieldError('at least 1 characters')).toBe('Must be at least 1 characters.');
 });
 
 describe('the preview', () => {
