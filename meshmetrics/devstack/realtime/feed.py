@@ -113,9 +113,10 @@ class _Poller:
                 try:
                     slot = f"realtime_{uuid4().hex[:20]}"
                     await connection.execute(_CREATE_SLOT, slot)
+                    tables = await _published(connection)  # as the first subscriber finds them
                     pause, lost_at = 0.05, None
                     self.ready.set()
-                    await self._poll_while_wanted(connection, slot)
+                    await self._poll_while_wanted(connection, slot, tables)
                     return
                 finally:
                     connection.terminate()
@@ -127,10 +128,13 @@ class _Poller:
             pause *= 2
 
     async def _poll_while_wanted(
-        self, connection: asyncpg.Connection[asyncpg.Record], slot: str
+        self,
+        connection: asyncpg.Connection[asyncpg.Record],
+        slot: str,
+        tables: set[str],
     ) -> None:
         feed = self._feed
-        tables, compared_at = await _published(connection), time.monotonic()
+        compared_at = time.monotonic()
         while True:
             now = time.monotonic()
             if now - compared_at >= feed.timing.publication:
