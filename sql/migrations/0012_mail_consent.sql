@@ -2,7 +2,7 @@
 
 alter table public.workflow_alert_channels
   add column confirmed_at timestamptz,
-  -- Only e-mail is confirmed: whoever knows a webhook's URL has it from its receiver.
+  -- Only e-mail is confirmed: only its receiver can give away a webhook's URL.
   -- The table has a few rows for each project: rewriting it takes no time.
   add column unconfirmed boolean not null
     -- squawk-ignore adding-field-with-default

@@ -1,7 +1,8 @@
 """What a channel kind is: all that the API and the notifier know about it.
 
-A kind has a folder beside this file and a line in registry.py. Kinds that send an HTTP request
-find most of it in http.py.
+A kind has a folder beside this file and a line in registry.py. A kind that posts JSON to a
+webhook's URL is a function for incoming_webhook.py; others that send HTTP requests find most of it
+in http.py.
 """
 
 from __future__ import annotations

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Literal
 
 from meshmetrics.alerts.channels.contract import ChannelKind
-from meshmetrics.alerts.channels.discord.kind import Discord
+from meshmetrics.alerts.channels.discord import kind as discord
 from meshmetrics.alerts.channels.email.kind import Email, Mailer
+from meshmetrics.alerts.channels.incoming_webhook import IncomingWebhook
 from meshmetrics.alerts.channels.ntfy.kind import Ntfy
 from meshmetrics.alerts.channels.pagerduty.kind import PagerDuty
-from meshmetrics.alerts.channels.slack.kind import Slack
-from meshmetrics.alerts.channels.teams.kind import Teams
+from meshmetrics.alerts.channels.slack import kind as slack
+from meshmetrics.alerts.channels.teams import kind as teams
 from meshmetrics.alerts.channels.telegram.kind import Telegram
 from meshmetrics.alerts.channels.webhook.kind import Webhook
 from meshmetrics.alerts.outbound import Guard
@@ -27,11 +28,11 @@ def channel_kinds(guard: Guard, mailer: Mailer | None) -> ChannelKinds:
     operator's mail server."""
     return {
         "webhook": Webhook(guard),
-        "slack": Slack(guard),
+        "slack": IncomingWebhook(guard, slack.body),
         "email": Email(mailer),
         "pagerduty": PagerDuty(guard),
-        "teams": Teams(guard),
-        "discord": Discord(guard),
+        "teams": IncomingWebhook(guard, teams.body),
+        "discord": IncomingWebhook(guard, discord.body),
         "telegram": Telegram(guard),
         "ntfy": Ntfy(guard),
     }

@@ -7,34 +7,13 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from meshmetrics.alerts.channels.contract import Message, Outcome, Target
-from meshmetrics.alerts.channels.http import post, url_target
 from meshmetrics.alerts.notice import Delivered, TrialNotice
-from meshmetrics.alerts.outbound import Guard
 from meshmetrics.alerts.wording import headline, lines
 
 MAX_NOTICES = 5
 """The embeds of a message may have 6,000 characters; further notices are only counted."""
 COLOURS = {"info": 0x3B82F6, "warning": 0xF59E0B, "critical": 0xDC2626}
 RESOLVED = 0x16A34A
-
-
-class Discord:
-    """An embed for each notice. The webhook's URL is its only secret."""
-
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-
-    def prepare(self, target: str) -> Target:
-        """The webhook's URL."""
-        return url_target(self._guard, target)
-
-    def new_secret(self) -> None:
-        """None: Discord checks no signature."""
-
-    async def send(self, message: Message) -> Outcome:
-        """Send it."""
-        return await post(self._guard, message.target, body(message.notices), {})
 
 
 def body(notices: Sequence[Delivered]) -> bytes:

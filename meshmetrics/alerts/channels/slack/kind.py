@@ -6,32 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from meshmetrics.alerts.channels.contract import Message, Outcome, Target
-from meshmetrics.alerts.channels.http import post, url_target
 from meshmetrics.alerts.notice import Delivered
-from meshmetrics.alerts.outbound import Guard
 from meshmetrics.alerts.wording import headline, lines
 
 MAX_NOTICES = 12
 """A message of Slack's has at most 50 blocks; further notices are only counted."""
-
-
-class Slack:
-    """A Block Kit message to an incoming webhook, whose URL is its only secret."""
-
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-
-    def prepare(self, target: str) -> Target:
-        """The incoming webhook's URL."""
-        return url_target(self._guard, target)
-
-    def new_secret(self) -> None:
-        """None: Slack checks no signature."""
-
-    async def send(self, message: Message) -> Outcome:
-        """Send it."""
-        return await post(self._guard, message.target, body(message.notices), {})
 
 
 def body(notices: Sequence[Delivered]) -> bytes:

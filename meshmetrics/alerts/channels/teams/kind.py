@@ -6,32 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from meshmetrics.alerts.channels.contract import Message, Outcome, Target
-from meshmetrics.alerts.channels.http import post, url_target
 from meshmetrics.alerts.notice import Delivered
-from meshmetrics.alerts.outbound import Guard
 from meshmetrics.alerts.wording import headline, lines
 
 MAX_NOTICES = 10
 """A message may have 28 KB; further notices are only counted."""
-
-
-class Teams:
-    """An Adaptive Card. The webhook's URL is its only secret."""
-
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-
-    def prepare(self, target: str) -> Target:
-        """The webhook's URL."""
-        return url_target(self._guard, target)
-
-    def new_secret(self) -> None:
-        """None: Teams checks no signature."""
-
-    async def send(self, message: Message) -> Outcome:
-        """Send it."""
-        return await post(self._guard, message.target, body(message.notices), {})
 
 
 def body(notices: Sequence[Delivered]) -> bytes:
